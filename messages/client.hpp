@@ -1,0 +1,76 @@
+// What the gateway asks of the coordinators, and what it gets back. Stays inside one process; free of CAF, so that the
+// gateway can be built and tested without it.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/object.hpp"
+#include "protocol/quorum_level.hpp"
+#include "protocol/types.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace crema {
+
+/// One operation on one key.
+struct client_request {
+  enum class kind : uint8_t { get, put, remove };
+
+  uint64_t id = 0; ///< Chosen by the sender; unique among its requests in flight; comes back in the reply.
+  kind what = kind::get;
+  bucket_id bucket = 0;
+  std::string key;
+  std::string value;               ///< put only.
+  uint64_t ttl_ms = 0;             ///< put only; 0: does not expire.
+  protocol::quorum_level read;     ///< get, and the read of `read_first`.
+  protocol::quorum_level write;    ///< put, remove.
+  std::optional<protocol::dot_clock> context; ///< put, remove: what the client has seen.
+  /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in every
+  /// bucket the reply then says whether a value `existed`.
+  bool read_first = false;
+};
+
+struct client_value {
+  std::string value;
+  protocol::expiry_ms expires_at = 0; ///< 0: never.
+  timestamp time = 0;
+};
+
+struct client_reply {
+  uint64_t id = 0;
+  errc status = errc::ok;
+  std::string error; ///< Not ok: the cause in words without the code, e.g. "needed 2, reachable 1: n2 down, n3 down".
+  std::vector<client_value> values; ///< get: the values that have not expired, newest first; empty: not found.
+  bool existed = false;             ///< remove, put with read_first.
+  protocol::dot_clock context;      ///< get: exact context of what was read; put, remove: with the new write in it.
+};
+
+/// Where replies go. Called from any thread; must not block.
+class reply_sink {
+public:
+  virtual ~reply_sink() = default;
+  virtual void deliver(std::vector<client_reply> replies) = 0;
+};
+
+struct client_batch {
+  std::shared_ptr<reply_sink> sink;
+  std::vector<client_request> requests;
+};
+
+/// What the gateway needs from the node behind it. All calls are thread-safe and return at once.
+class client_backend {
+public:
+  virtual ~client_backend() = default;
+  /// Every request gets exactly one reply through the sink.
+  virtual void submit(client_batch batch) = 0;
+  /// The node's status as JSON text (`crema ctl status`, HTTP /status).
+  virtual void status(std::function<void(std::string json)> answer) = 0;
+  /// The number of keys of a bucket in the whole cluster, or an error in words.
+  virtual void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;
+};
+
+} // namespace crema

@@ -1,0 +1,80 @@
+// Which writes a vnode knows: an exact set of dots, kept small. Per replica id a `base` (all counters up to it are
+// known) and intervals above it (Gonçalves et al., "DottedDB: Anti-Entropy without Merkle Trees, Deletes without
+// Tombstones", SRDS 2017, §III: node logical clocks).
+//
+//   {7: base 12, [15,15] [18,20]}   knows (7,1)..(7,12), (7,15), (7,18)..(7,20)
+#pragma once
+
+#include "protocol/bytes.hpp"
+#include "protocol/types.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace crema::protocol {
+
+/// The dots (replica, first) .. (replica, last), both included.
+struct dot_range {
+  replica_id replica = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+  friend bool operator==(const dot_range& a, const dot_range& b) {
+    return a.replica == b.replica && a.first == b.first && a.last == b.last;
+  }
+};
+
+class dot_clock {
+public:
+  bool contains(const dot& d) const;
+  /// @returns false if `d` was known already.
+  bool add(const dot& d);
+  /// Adds a whole range; first >= 1.
+  void add(const dot_range& range);
+  /// Removes one dot (a context must not claim a sibling that it keeps). May split an interval or lower a base.
+  void remove(const dot& d);
+  /// Set union. Commutative, associative, idempotent.
+  void join(const dot_clock& other);
+  /// Does this contain every dot of `other`?
+  bool covers(const dot_clock& other) const;
+  /// The dots of this that `other` lacks, in order of replica id and counter.
+  std::vector<dot_range> missing_from(const dot_clock& other) const;
+  /// Removes all dots that `other` contains (set difference): what a clock covers need not be kept per object.
+  void subtract(const dot_clock& other);
+  /// All counters of `replica` up to this one are known; 0 if none.
+  uint64_t base(replica_id replica) const;
+  /// The largest known counter of `replica`; 0 if none.
+  uint64_t highest(replica_id replica) const;
+  /// All known dots as disjoint, maximal ranges, in order.
+  std::vector<dot_range> ranges() const;
+  bool empty() const { return entries_.empty(); }
+  /// Replica ids with at least one dot.
+  size_t replicas() const { return entries_.size(); }
+  /// Number of dots known (for tests and metrics).
+  uint64_t size() const;
+
+  /// On disk and on the wire: varint count of ids; per id: u64 id, varint base, varint count of intervals, then per
+  /// interval the varint gap before it and its varint length - 1. Canonical: equal clocks have equal bytes.
+  void encode(byte_writer& out) const;
+  std::string encode() const;
+  /// @returns nothing unless the bytes are canonical. Bounded work: linear in the input.
+  static std::optional<dot_clock> decode(byte_reader& in);
+  static std::optional<dot_clock> decode(std::string_view bytes); ///< All of `bytes`.
+
+  friend bool operator==(const dot_clock& a, const dot_clock& b);
+  friend bool operator!=(const dot_clock& a, const dot_clock& b) { return !(a == b); }
+
+private:
+  struct interval {
+    uint64_t first, last;
+  };
+  /// Invariant: base > 0 or intervals not empty; intervals sorted, disjoint, not adjacent to each other or to base.
+  struct entry {
+    replica_id replica = 0;
+    uint64_t base = 0;
+    std::vector<interval> intervals;
+  };
+  std::vector<entry> entries_; // Sorted by replica id.
+};
+
+} // namespace crema::protocol

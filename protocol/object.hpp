@@ -1,0 +1,92 @@
+// The state of one key. Every write is a delta, and a delta is itself an object: applying a write is joining two
+// objects. Join is associative, commutative and idempotent, so replicas may see deltas in any order and any number of
+// times (docs/protocol.md; spec.py, class Replica).
+//
+// Two kinds, chosen per bucket:
+//   lww       a register; the larger (timestamp, dot) wins. A delete is a tombstone that takes part in this.
+//   siblings  a dotted version vector set (Almeida, Gonçalves et al., "Scalable and Accurate Causality Tracking for
+//             Eventually Consistent Stores", DAIS 2014): the values by dot, and `seen`, the dots known to be replaced.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/types.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crema::protocol {
+
+/// Milliseconds since 1970 at which a value expires; 0: never. Part of the object: the same on every replica.
+using expiry_ms = uint64_t;
+
+/// The decoded form of a last-write-wins register. `value` points into the encoded bytes.
+struct lww_view {
+  timestamp time = 0;
+  dot id;
+  expiry_ms expires_at = 0;
+  bool tombstone = false;
+  std::string_view value;
+};
+
+/// One of several concurrent values.
+struct sibling {
+  dot id;
+  timestamp time = 0;
+  expiry_ms expires_at = 0;
+  std::string value;
+  friend bool operator==(const sibling& a, const sibling& b) {
+    return a.id == b.id && a.time == b.time && a.expires_at == b.expires_at && a.value == b.value;
+  }
+};
+
+struct siblings_object {
+  std::vector<sibling> siblings; ///< Sorted by dot; no dot twice.
+  dot_clock seen;                ///< Dots replaced (or, in an expanded object, known) although no sibling carries them.
+  bool empty() const { return siblings.empty() && seen.empty(); }
+  friend bool operator==(const siblings_object& a, const siblings_object& b) {
+    return a.siblings == b.siblings && a.seen == b.seen;
+  }
+};
+
+// -- Encoding. On disk (a RocksDB value or merge operand) and on the wire; the first byte names the kind. ---------------
+
+std::string encode_lww(const lww_view& x);
+std::optional<lww_view> decode_lww(std::string_view bytes);
+std::string encode_siblings(const siblings_object& x);
+std::optional<siblings_object> decode_siblings(std::string_view bytes);
+
+// -- Join ----------------------------------------------------------------------------------------------------------------
+
+/// Does `a` win over `b`? Total order by (timestamp, dot).
+bool wins(const lww_view& a, const lww_view& b);
+
+/// Joins `from` into `into`: a sibling stays if both have it or the other has not seen its dot.
+void join(siblings_object& into, const siblings_object& from);
+
+/// The join of encoded objects of one kind; what the storage merge operator calls. Empty input bytes mean "no object".
+/// @returns nothing if either is malformed or of another kind.
+std::optional<std::string> join_encoded(std::string_view a, std::string_view b);
+
+/// Drops what `clock` covers from `seen`: a known dot that is no sibling has been replaced (spec.py, strip).
+void strip(siblings_object& object, const dot_clock& clock);
+
+/// An object whose `seen` says all that a complete replica with `clock` knows of the key: seen + clock. The form in which
+/// replicas and coordinators exchange objects; its join needs no clocks. `seen` then is the exact context of a read.
+siblings_object expand(siblings_object object, const dot_clock& clock);
+
+/// What catch-up merges into an object of a replica with clock `mine`, blind, for an expanded object of a complete peer:
+/// a sibling whose dot our clock covers is not taken back (it is here already or was replaced here), and kept if it is
+/// here (spec.py, Replica.join).
+siblings_object without_known(siblings_object expanded, const dot_clock& mine);
+
+// -- Reading -------------------------------------------------------------------------------------------------------------
+
+constexpr bool expired(expiry_ms expires_at, uint64_t now_ms) { return expires_at != 0 && expires_at <= now_ms; }
+
+/// 64-bit digest of what a read would return: the (timestamp and) dots, not the values. 0: no object, or no siblings.
+uint64_t digest_lww(const std::optional<lww_view>& x);
+uint64_t digest_siblings(const siblings_object& x);
+
+} // namespace crema::protocol

@@ -1,0 +1,75 @@
+// Decides when one coordinated write has reached its write quorum (Dynamo §4.5). One owner, the giver, names the write
+// by a dot and applies it; then the delta goes to the other owners in parallel; W acknowledgements answer the client.
+//
+//   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every owner asked has answered or is lost)
+#pragma once
+
+#include "protocol/types.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace crema::protocol {
+
+/// What a put_quorum makes its shell do, in the order of the calls.
+class put_outbox {
+public:
+  virtual ~put_outbox() = default;
+  /// Ask `to` to give the write a dot, apply it and return the delta.
+  virtual void send_put(node_id to) = 0;
+  /// Send the delta (known since the dot was given) to `to`.
+  virtual void send_delta(node_id to) = 0;
+  /// Answer the client: at least `required` owners have the write.
+  virtual void reply_written() = 0;
+  /// Answer the client: `acked` of `required` owners are known to have it, for the reason `why`.
+  virtual void reply_failed(errc why, uint32_t required, uint32_t acked) = 0;
+};
+
+/// Invariant: over its lifetime exactly one reply, whatever the order, loss or repetition of events.
+class put_quorum {
+public:
+  /// @param owners the bucket's N owners, best giver first (the coordinator's own node, if it is one).
+  /// @param reachable whether owners[i] is believed up; same size.
+  /// @pre 1 <= required <= owners.size()
+  put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required);
+
+  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable one is
+  /// asked for the dot.
+  void start(put_outbox& out);
+  /// The giver gave the dot. `durable`: and has it on disk as the bucket demands, which counts as its acknowledgement.
+  void dot_given(node_id from, bool durable, put_outbox& out);
+  /// An owner has the write on disk as the bucket demands. Counted once per owner.
+  void acked(node_id from, put_outbox& out);
+  /// An owner refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply.
+  void refused(node_id from, errc why, put_outbox& out);
+  /// An owner was lost (link down, believed dead). Before the dot was given: unknown_outcome. After: unknown_outcome as
+  /// soon as `required` can no longer be reached.
+  void lost(node_id from, put_outbox& out);
+  /// The deadline has passed: timeout, if not replied yet.
+  void deadline_passed(put_outbox& out);
+
+  bool replied() const { return replied_; }
+  /// Replied, and nothing more is expected from anyone.
+  bool done() const;
+  uint32_t required() const { return required_; }
+  uint32_t acks() const;
+
+private:
+  enum class state : uint8_t { unreachable, idle, waiting, acked, failed };
+  struct owner {
+    node_id id;
+    state what;
+  };
+  owner* find(node_id id);
+  void fail(errc why, put_outbox& out);
+  void check_reachable(put_outbox& out);
+
+  std::vector<owner> owners_;
+  uint32_t required_;
+  uint32_t giver_ = 0; // Index into owners_.
+  bool has_dot_ = false;
+  bool replied_ = false;
+};
+
+} // namespace crema::protocol

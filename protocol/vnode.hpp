@@ -1,0 +1,84 @@
+// The replica of one (bucket, partition): its clock, and the rules by which writes enter it (docs/protocol.md; spec.py,
+// class Replica). Pure: what is to be stored goes out through `sink`, all effects of one call in one atomic batch.
+//
+// The invariant everything rests on: a dot is in the clock if and only if its effect is in the state of its key.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/object.hpp"
+#include "protocol/types.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crema::protocol {
+
+/// Where a vnode's effects go; storage/ implements it by a batch that is written atomically.
+class vnode_sink {
+public:
+  virtual ~vnode_sink() = default;
+  /// Joins `operand` (an encoded object) into the state of `key`. Blind: nothing is read.
+  virtual void merge(vnode_id vnode, std::string_view key, std::string_view operand) = 0;
+  /// Remembers which key `d` wrote, until the dot is stable. On restart the clock is read back from here.
+  virtual void log(vnode_id vnode, const dot& d, std::string_view key) = 0;
+};
+
+/// One new write, before it has a dot.
+struct write_intent {
+  std::string_view key;
+  bool remove = false;    ///< A tombstone (lww) or a value-less delta (siblings).
+  std::string_view value; ///< Ignored if `remove`.
+  uint64_t ttl_ms = 0;    ///< 0: does not expire. Counted from the write's timestamp.
+  const dot_clock* context = nullptr; ///< Siblings only: what it replaces; null: nothing.
+};
+
+/// One key in catch-up: the state of the key at a complete replica, and the dots of that key the receiver lacked.
+struct key_page {
+  std::string key;
+  std::string object; ///< Encoded; siblings objects are expanded. Empty: no state.
+  std::vector<dot> dots;
+};
+
+class vnode {
+public:
+  /// @param self the id that names this replica's own writes.
+  /// @param clock what the stored state reflects.
+  vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock);
+
+  /// Gives the next dot to a new write and applies it.
+  /// @param time a hybrid timestamp above all given before: counters of one id are given out in timestamp order.
+  /// @returns the delta, for the other owners.
+  struct given {
+    dot id;
+    std::string delta;
+  };
+  given give(const write_intent& write, timestamp time, vnode_sink& sink);
+
+  /// Applies a delta made elsewhere. Idempotent.
+  /// @returns false if its dot was known already, and nothing was done.
+  bool apply(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink);
+
+  /// Applies one page of catch-up: state and dots together. @returns the number of dots that were new.
+  size_t apply_page(const key_page& page, vnode_sink& sink);
+
+  /// What a read of stored bytes returns to a coordinator: lww as stored; siblings stripped and expanded by the clock.
+  /// Empty bytes mean no object. @returns nothing if the bytes are malformed.
+  std::optional<std::string> expanded(std::string_view stored) const;
+  /// The digest of stored bytes. @returns nothing if the bytes are malformed.
+  std::optional<uint64_t> digest(std::string_view stored) const;
+  /// Number of siblings in stored bytes; 0 or 1 for lww.
+  size_t sibling_count(std::string_view stored) const;
+
+  vnode_id id() const { return id_; }
+  conflict_rule rule() const { return rule_; }
+  const dot_clock& clock() const { return clock_; }
+
+private:
+  vnode_id id_;
+  conflict_rule rule_;
+  replica_id self_;
+  dot_clock clock_;
+};
+
+} // namespace crema::protocol

@@ -1,0 +1,27 @@
+// store on RocksDB (DESIGN in docs/storage.md). Column families: `data` (objects join through a merge operator), `log`
+// (vnode, replica id, counter -> key), `meta`. Data and log keys start with (bucket, partition) in big-endian, so that a
+// vnode is a range.
+#pragma once
+
+#include "storage/store.hpp"
+
+#include <memory>
+#include <string>
+
+namespace crema::storage {
+
+struct rocksdb_options {
+  size_t cache_bytes = 32 << 20;     ///< Block cache, shared by all column families.
+  size_t memtable_bytes = 16 << 20;  ///< Size at which a memtable is flushed; each column family has up to two.
+  int background_threads = 2;        ///< Flushes and compactions.
+};
+
+/// Opens (or, if `create`, makes) the database in directory `path`. All checksums are on; a damaged database is refused
+/// with an error that names the file, never repaired or recreated silently.
+struct open_result {
+  std::unique_ptr<store> opened; ///< Null on error.
+  status what;
+};
+open_result open_rocksdb(const std::string& path, const rocksdb_options& options, bool create);
+
+} // namespace crema::storage

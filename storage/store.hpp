@@ -1,0 +1,84 @@
+// An ordered, durable map for the vnodes of one node: objects that join on merge, a dot log per vnode, and a few
+// administrative values. Knows nothing of replication. rocksdb_store keeps it on disk; memory_store is its twin with the
+// same batch, sync and crash semantics, for tests and simulation.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/types.hpp"
+#include "protocol/vnode.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crema::storage {
+
+/// What went wrong, in words with the path; empty: nothing.
+struct [[nodiscard]] status {
+  std::string error;
+  bool ok() const { return error.empty(); }
+};
+
+/// Collects effects; written atomically by store::write.
+class write_batch : public protocol::vnode_sink {
+public:
+  /// Removes a dot from the log (it is stable). The clock that covers it must have been saved before or in this batch.
+  virtual void unlog(vnode_id vnode, const dot& d) = 0;
+  /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on restart.
+  virtual void save_clock(vnode_id vnode, const protocol::dot_clock& clock) = 0;
+  /// An administrative value ("meta" column family).
+  virtual void put_meta(std::string_view name, std::string_view value) = 0;
+  virtual size_t operations() const = 0;
+  virtual size_t bytes() const = 0;
+  virtual void clear() = 0;
+};
+
+class store {
+public:
+  virtual ~store() = default;
+
+  virtual std::unique_ptr<write_batch> make_batch() const = 0;
+  /// Atomic. After return the effects are visible to reads and survive the death of the process; they survive a machine
+  /// crash after the next sync().
+  virtual status write(write_batch& batch) = 0;
+  /// Everything written before the call is on disk when it returns. Thread-safe.
+  virtual status sync() = 0;
+  /// Like sync(), but may do its work in the background. What it cannot do is reported by a later write() or sync().
+  virtual void request_sync() = 0;
+
+  /// The encoded object of a key; nothing if there is none.
+  struct read_result {
+    std::optional<std::string> object;
+    status what;
+  };
+  virtual read_result get(vnode_id vnode, std::string_view key) const = 0;
+  struct key_ref {
+    vnode_id vnode;
+    std::string_view key;
+  };
+  /// Many reads at once; results in the order of `keys`.
+  virtual std::vector<read_result> get_many(const std::vector<key_ref>& keys) const = 0;
+
+  /// Visits (key, encoded object) of one vnode in key order, starting after `after` (empty: at the beginning), until
+  /// `visit` returns false. A consistent snapshot for the time of the call.
+  virtual status scan(vnode_id vnode, std::string_view after,
+                      const std::function<bool(std::string_view key, std::string_view object)>& visit) const = 0;
+
+  /// Visits the logged dots of one vnode within `range` in counter order, until `visit` returns false.
+  virtual status scan_log(vnode_id vnode, const protocol::dot_range& range,
+                          const std::function<bool(const dot& d, std::string_view key)>& visit) const = 0;
+
+  /// What each vnode with any data knows: its saved clock joined with the dots of its log. For start-up.
+  struct clocks_result {
+    std::vector<std::pair<vnode_id, protocol::dot_clock>> clocks; ///< Sorted by vnode.
+    status what;
+  };
+  virtual clocks_result load_clocks() const = 0;
+
+  virtual read_result get_meta(std::string_view name) const = 0;
+};
+
+} // namespace crema::storage
