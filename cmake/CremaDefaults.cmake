@@ -21,7 +21,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(crema_options INTERFACE -fpch-preprocess)
 endif()
 if(CREMA_SANITIZE)
-  target_compile_options(crema_options INTERFACE -fsanitize=${CREMA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # Reports end the program. Null references may be recoverable, else scripts/sanitizers/ubsan.supp has no effect on CAF's own.
+  target_compile_options(crema_options INTERFACE -fsanitize=${CREMA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize-recover=null)
   target_link_options(crema_options INTERFACE -fsanitize=${CREMA_SANITIZE})
 endif()
 
