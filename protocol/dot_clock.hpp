@@ -24,12 +24,19 @@ struct dot_range {
   }
 };
 
+/// Larger counters are malformed: a replica never gets there, and the arithmetic on counters cannot overflow.
+constexpr uint64_t counter_max = UINT64_MAX / 2;
+/// Can `d` name a write?
+constexpr bool valid(const dot& d) { return d.replica != 0 && d.counter >= 1 && d.counter <= counter_max; }
+
+/// Nothing but valid dots ever enters; what is not valid is ignored.
 class dot_clock {
 public:
   bool contains(const dot& d) const;
-  /// @returns false if `d` was known already.
+  /// The next counter of a known replica costs a binary search over the ids, and no allocation.
+  /// @returns false if `d` was known already (or is not valid).
   bool add(const dot& d);
-  /// Adds a whole range; first >= 1.
+  /// Adds a whole range; 1 <= first <= last <= counter_max.
   void add(const dot_range& range);
   /// Removes one dot (a context must not claim a sibling that it keeps). May split an interval or lower a base.
   void remove(const dot& d);
@@ -50,11 +57,11 @@ public:
   bool empty() const { return entries_.empty(); }
   /// Replica ids with at least one dot.
   size_t replicas() const { return entries_.size(); }
-  /// Number of dots known (for tests and metrics).
+  /// Number of dots known (for tests and metrics); saturates.
   uint64_t size() const;
 
   /// On disk and on the wire: varint count of ids; per id: u64 id, varint base, varint count of intervals, then per
-  /// interval the varint gap before it and its varint length - 1. Canonical: equal clocks have equal bytes.
+  /// interval the varint gap before it (>= 1) and its varint length - 1. Canonical: equal clocks have equal bytes.
   void encode(byte_writer& out) const;
   std::string encode() const;
   /// @returns nothing unless the bytes are canonical. Bounded work: linear in the input.
@@ -73,7 +80,29 @@ private:
     replica_id replica = 0;
     uint64_t base = 0;
     std::vector<interval> intervals;
+
+    /// The dots as maximal ranges in order: 1..base, if there is a base, and then the intervals.
+    size_t ranges() const { return (base > 0 ? 1 : 0) + intervals.size(); }
+    interval range(size_t i) const {
+      if (base == 0)
+        return intervals[i];
+      return i == 0 ? interval{1, base} : intervals[i - 1];
+    }
+    bool empty() const { return base == 0 && intervals.empty(); }
+    bool contains(uint64_t counter) const;
+    bool covers(const entry& other) const;
+    void add(interval range);
+    void remove(uint64_t counter);
+    void join(const entry& other);
+    void subtract(const entry& other);
+    bool decode(byte_reader& in);
   };
+
+  /// Calls visit(interval) for each maximal range of `a` without `b`, in order.
+  template <class Visit>
+  static void difference(const entry& a, const entry& b, Visit visit);
+  const entry* find(replica_id replica) const;
+
   std::vector<entry> entries_; // Sorted by replica id.
 };
 

@@ -8,6 +8,7 @@
 #include "protocol/object.hpp"
 #include "protocol/types.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,16 +28,18 @@ public:
 /// One new write, before it has a dot.
 struct write_intent {
   std::string_view key;
-  bool remove = false;    ///< A tombstone (lww) or a value-less delta (siblings).
-  std::string_view value; ///< Ignored if `remove`.
-  uint64_t ttl_ms = 0;    ///< 0: does not expire. Counted from the write's timestamp.
+  bool remove = false;                ///< A tombstone (lww) or a value-less delta (siblings).
+  std::string_view value;             ///< Ignored if `remove`.
+  uint64_t ttl_ms = 0;                ///< 0: does not expire. Counted from the write's timestamp.
   const dot_clock* context = nullptr; ///< Siblings only: what it replaces; null: nothing.
 };
 
 /// One key in catch-up: the state of the key at a complete replica, and the dots of that key the receiver lacked.
 struct key_page {
   std::string key;
-  std::string object; ///< Encoded; siblings objects are expanded. Empty: no state.
+  /// Encoded, as vnode::expanded() gives it. Empty: no register. A siblings object is never empty: even without
+  /// siblings it says what was seen.
+  std::string object;
   std::vector<dot> dots;
 };
 
@@ -55,11 +58,17 @@ public:
   };
   given give(const write_intent& write, timestamp time, vnode_sink& sink);
 
+  /// Is `delta` what a vnode of this kind gives for a write named `id`? Peers' deltas are merged blind, so this is the
+  /// last look at them: one that does not decode would make its key unreadable.
+  bool accepts(const dot& id, std::string_view delta) const;
+
   /// Applies a delta made elsewhere. Idempotent.
-  /// @returns false if its dot was known already, and nothing was done.
+  /// @returns false if nothing was done: its dot was known already, or the delta is not one that accepts() accepts.
   bool apply(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink);
 
-  /// Applies one page of catch-up: state and dots together. @returns the number of dots that were new.
+  /// Applies one page of catch-up: state and dots together. A malformed page, and one that would break the invariant
+  /// (it has a sibling or register whose dot is neither ours nor among its dots), is refused as a whole.
+  /// @returns the number of dots that were new; 0: nothing was done.
   size_t apply_page(const key_page& page, vnode_sink& sink);
 
   /// What a read of stored bytes returns to a coordinator: lww as stored; siblings stripped and expanded by the clock.
@@ -75,6 +84,9 @@ public:
   const dot_clock& clock() const { return clock_; }
 
 private:
+  bool nameable(const dot& d) const;
+  std::optional<std::string> page_operand(const key_page& page, const dot_clock& arriving) const;
+
   vnode_id id_;
   conflict_rule rule_;
   replica_id self_;

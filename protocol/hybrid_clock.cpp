@@ -1,0 +1,28 @@
+#include "protocol/hybrid_clock.hpp"
+
+#include <algorithm>
+
+namespace crema::protocol {
+
+namespace {
+
+/// The last microsecond that a timestamp can hold; in the year 2112.
+constexpr uint64_t micros_max = UINT64_MAX >> timestamp_logical_bits;
+
+} // namespace
+
+timestamp hybrid_clock::now(uint64_t wall_micros) {
+  // While the wall clock stands still or runs backwards, the logical bits count on, and carry into the microseconds.
+  latest_ = std::max(latest_ + 1, from_micros(std::min(wall_micros, micros_max)));
+  return latest_;
+}
+
+bool hybrid_clock::observe(timestamp remote, uint64_t wall_micros) {
+  auto ahead = to_micros(remote) > wall_micros ? to_micros(remote) - wall_micros : 0;
+  if (ahead > static_cast<uint64_t>(drift_max_.count()))
+    return false;
+  latest_ = std::max(latest_, remote);
+  return true;
+}
+
+} // namespace crema::protocol

@@ -1,0 +1,158 @@
+#include "protocol/vnode.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace crema::protocol {
+
+namespace {
+
+expiry_ms expiry(timestamp time, uint64_t ttl_ms) {
+  if (ttl_ms == 0)
+    return 0;
+  auto written_ms = to_micros(time) / 1000;
+  return ttl_ms > UINT64_MAX - written_ms ? UINT64_MAX : written_ms + ttl_ms;
+}
+
+/// What a write in a siblings bucket says it replaces. A client may hand in any context: of our own writes it can have
+/// seen those up to now, and not the one about to be made nor later ones, which would vanish on arrival.
+dot_clock replaced_by(const dot& id, const dot_clock* context) {
+  if (context == nullptr)
+    return {};
+  auto replaced = *context;
+  if (replaced.highest(id.replica) >= id.counter) {
+    dot_clock not_yet;
+    not_yet.add(dot_range{id.replica, id.counter, counter_max});
+    replaced.subtract(not_yet);
+  }
+  return replaced;
+}
+
+} // namespace
+
+vnode::vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock)
+    : id_(id), rule_(rule), self_(self), clock_(std::move(clock)) {
+  assert(self != 0);
+}
+
+vnode::given vnode::give(const write_intent& write, timestamp time, vnode_sink& sink) {
+  // The highest, not the base: whatever came back to us under our own id must not be named again.
+  given result{{self_, clock_.highest(self_) + 1}, {}};
+  assert(valid(result.id));
+  auto expires_at = write.remove ? 0 : expiry(time, write.ttl_ms);
+  if (rule_ == conflict_rule::lww) {
+    result.delta = encode_lww({time, result.id, expires_at, write.remove, write.value});
+  } else {
+    siblings_view delta{{}, replaced_by(result.id, write.context)};
+    if (!write.remove)
+      delta.siblings.push_back({result.id, time, expires_at, write.value});
+    result.delta = encode_siblings(delta);
+  }
+  sink.merge(id_, write.key, result.delta);
+  sink.log(id_, result.id, write.key);
+  clock_.add(result.id);
+  return result;
+}
+
+/// Can a peer tell us of this dot? Our own dots normally never come back. After a restore from a backup they may, and
+/// then they keep us from using them again; but no peer may bring our counter to its end.
+bool vnode::nameable(const dot& d) const { return valid(d) && (d.replica != self_ || d.counter <= counter_max / 2); }
+
+bool vnode::accepts(const dot& id, std::string_view delta) const {
+  if (!nameable(id))
+    return false;
+  if (rule_ == conflict_rule::lww) {
+    auto x = decode_lww(delta);
+    return x && x->id == id;
+  }
+  auto x = view_siblings(delta);
+  return x && x->siblings.size() <= 1 && (x->siblings.empty() || x->siblings.front().id == id) && !x->seen.contains(id);
+}
+
+bool vnode::apply(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink) {
+  if (clock_.contains(id) || !accepts(id, delta))
+    return false;
+  sink.merge(id_, key, delta);
+  sink.log(id_, id, key);
+  clock_.add(id);
+  return true;
+}
+
+/// What to merge for a page; empty: nothing. @returns nothing if the page is to be refused.
+std::optional<std::string> vnode::page_operand(const key_page& page, const dot_clock& arriving) const {
+  auto accounted_for = [&](const dot& d) { return clock_.contains(d) || arriving.contains(d); };
+  if (rule_ == conflict_rule::lww) {
+    if (page.object.empty())
+      return std::string{};
+    auto x = decode_lww(page.object);
+    if (!x || !accounted_for(x->id))
+      return std::nullopt;
+    // Known already: it is here, or lost to a newer one, or was a tombstone that has been purged.
+    return clock_.contains(x->id) ? std::string{} : page.object;
+  }
+  auto x = decode_siblings(page.object);
+  if (!x || !x->seen.covers(arriving) ||
+      !std::all_of(x->siblings.begin(), x->siblings.end(), [&](const sibling& s) { return accounted_for(s.id); }))
+    return std::nullopt;
+  return encode_siblings(without_known(std::move(*x), clock_));
+}
+
+size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
+  dot_clock arriving;
+  for (const auto& d : page.dots) {
+    if (!nameable(d))
+      return 0;
+    if (!clock_.contains(d))
+      arriving.add(d);
+  }
+  if (arriving.empty())
+    return 0;
+  // By the clock as it is before the page: its own dots are not known yet.
+  auto operand = page_operand(page, arriving);
+  if (!operand)
+    return 0;
+  if (!operand->empty())
+    sink.merge(id_, page.key, *operand);
+  size_t added = 0;
+  for (const auto& d : page.dots)
+    if (clock_.add(d)) {
+      sink.log(id_, d, page.key);
+      ++added;
+    }
+  return added;
+}
+
+std::optional<std::string> vnode::expanded(std::string_view stored) const {
+  if (rule_ == conflict_rule::lww) {
+    if (!stored.empty() && !decode_lww(stored))
+      return std::nullopt;
+    return std::string{stored};
+  }
+  auto x = stored.empty() ? siblings_view{} : view_siblings(stored);
+  if (!x)
+    return std::nullopt;
+  x->seen.join(clock_); // Stripping first would change nothing: the clock comes back in.
+  return encode_siblings(*x);
+}
+
+std::optional<uint64_t> vnode::digest(std::string_view stored) const {
+  if (stored.empty())
+    return 0;
+  if (rule_ == conflict_rule::lww) {
+    auto x = decode_lww(stored);
+    return x ? std::optional{digest_lww(x)} : std::nullopt;
+  }
+  auto x = view_siblings(stored);
+  return x ? std::optional{digest_siblings(*x)} : std::nullopt;
+}
+
+size_t vnode::sibling_count(std::string_view stored) const {
+  if (rule_ == conflict_rule::lww) {
+    auto x = decode_lww(stored);
+    return x && !x->tombstone ? 1 : 0;
+  }
+  auto x = view_siblings(stored);
+  return x ? x->siblings.size() : 0;
+}
+
+} // namespace crema::protocol
