@@ -1,7 +1,8 @@
 // Decides when one coordinated write has reached its write quorum (Dynamo §4.5). One owner, the giver, names the write
 // by a dot and applies it; then the delta goes to the other owners in parallel; W acknowledgements answer the client.
 //
-//   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every owner asked has answered or is lost)
+//   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every owner asked has answered or is
+//   lost)
 #pragma once
 
 #include "protocol/types.hpp"
@@ -34,17 +35,19 @@ public:
   /// @pre 1 <= required <= owners.size()
   put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required);
 
-  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable one is
-  /// asked for the dot.
+  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable one
+  /// is asked for the dot. To be called once.
   void start(put_outbox& out);
-  /// The giver gave the dot. `durable`: and has it on disk as the bucket demands, which counts as its acknowledgement.
+  /// The giver gave the dot: every other reachable owner gets the delta, even if the reply was given already.
+  /// `durable`: the giver has it on disk as the bucket demands, which counts as its acknowledgement.
   void dot_given(node_id from, bool durable, put_outbox& out);
   /// An owner has the write on disk as the bucket demands. Counted once per owner.
   void acked(node_id from, put_outbox& out);
   /// An owner refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply.
   void refused(node_id from, errc why, put_outbox& out);
-  /// An owner was lost (link down, believed dead). Before the dot was given: unknown_outcome. After: unknown_outcome as
-  /// soon as `required` can no longer be reached.
+  /// An owner was lost (link down, believed dead). The giver, before it gave the dot: unknown_outcome. Else
+  /// unknown_outcome as soon as `required` can no longer be reached. An owner lost before the dot is not sent the
+  /// delta.
   void lost(node_id from, put_outbox& out);
   /// The deadline has passed: timeout, if not replied yet.
   void deadline_passed(put_outbox& out);
@@ -61,8 +64,10 @@ private:
     node_id id;
     state what;
   };
+  uint32_t count(state what) const;
   owner* find(node_id id);
   void fail(errc why, put_outbox& out);
+  void check_acked(put_outbox& out);
   void check_reachable(put_outbox& out);
 
   std::vector<owner> owners_;
