@@ -24,13 +24,13 @@ struct client_request {
   kind what = kind::get;
   bucket_id bucket = 0;
   std::string key;
-  std::string value;               ///< put only.
-  uint64_t ttl_ms = 0;             ///< put only; 0: does not expire.
-  protocol::quorum_level read;     ///< get, and the read of `read_first`.
-  protocol::quorum_level write;    ///< put, remove.
+  std::string value;                          ///< put only.
+  uint64_t ttl_ms = 0;                        ///< put only; 0: does not expire.
+  protocol::quorum_level read;                ///< get, and the read of `read_first`.
+  protocol::quorum_level write;               ///< put, remove.
   std::optional<protocol::dot_clock> context; ///< put, remove: what the client has seen.
-  /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in every
-  /// bucket the reply then says whether a value `existed`.
+  /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in
+  /// every bucket the reply then says whether a value `existed`.
   bool read_first = false;
 };
 
@@ -70,7 +70,8 @@ public:
   /// The node's status as JSON text (`crema ctl status`, HTTP /status).
   virtual void status(std::function<void(std::string json)> answer) = 0;
   /// The number of keys of a bucket in the whole cluster, or an error in words.
-  virtual void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;
+  virtual void count_keys(bucket_id bucket,
+                          std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;
 };
 
 } // namespace crema

@@ -1,0 +1,283 @@
+#include "actors/caf_links.hpp"
+
+#include "messages/local.hpp"
+#include "messages/register.hpp"
+
+#include <caf/io/basp_broker.hpp>
+#include <caf/io/middleman_actor_impl.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <random>
+
+namespace crema {
+
+namespace {
+
+constexpr unsigned tcp_user_timeout_ms =
+    5000; // Unsent data for a frozen peer is freed after this (notes: graceful close).
+constexpr std::chrono::milliseconds backoff_first{50};
+constexpr std::chrono::milliseconds backoff_max{1000};
+constexpr std::chrono::seconds hello_timeout{2};
+
+/// CAF's node id is a hash of the machine and the pid; two containers, or two lives of one, may share it.
+struct node_id_module final : caf::actor_system::module {
+  explicit node_id_module(caf::actor_system& s) : system(s) {}
+  void start() override {}
+  void stop() override {}
+  void init(caf::actor_system_config&) override {
+    caf::node_id::default_data::host_id_type host;
+    std::random_device random;
+    for (auto& byte : host)
+      byte = static_cast<uint8_t>(random());
+    const_cast<caf::node_id&>(system.node()) = caf::make_node_id(random() | 1U, host);
+  }
+  id_t id() const override { return network_manager; } // A slot that 0.17 does not use.
+  void* subtype_ptr() override { return this; }
+  static caf::actor_system::module* make(caf::actor_system& s, caf::detail::type_list<>) {
+    return new node_id_module(s); // NOLINT: the system owns it.
+  }
+  caf::actor_system& system;
+};
+
+/// A non-blocking connect with a deadline, to the first address that answers. @returns a socket or -1.
+int connect_within(const std::string& host, uint16_t port, std::chrono::milliseconds limit) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_family = AF_UNSPEC;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0)
+    return -1;
+  int result = -1;
+  for (auto* a = found; a != nullptr && result < 0; a = a->ai_next) {
+    int fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+      continue;
+    int error = ::connect(fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
+    if (error == EINPROGRESS) {
+      pollfd waiting{fd, POLLOUT, 0};
+      socklen_t size = sizeof error;
+      if (::poll(&waiting, 1, static_cast<int>(limit.count())) != 1 ||
+          ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = ETIMEDOUT;
+    }
+    if (error == 0)
+      result = fd;
+    else
+      ::close(fd);
+  }
+  ::freeaddrinfo(found);
+  return result;
+}
+
+void limit_unsent(int fd) {
+  unsigned timeout = tcp_user_timeout_ms;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+}
+
+/// Like CAF's own middleman actor, but a black-holed address blocks nothing else, and not for minutes.
+class bounded_connector final : public caf::io::middleman_actor_impl {
+public:
+  bounded_connector(caf::actor_config& cfg, caf::actor basp, std::chrono::milliseconds limit)
+      : caf::io::middleman_actor_impl(cfg, std::move(basp)), limit_(limit) {}
+  const char* name() const override { return "connector"; }
+
+protected:
+  caf::expected<caf::io::scribe_ptr> connect(const std::string& host, uint16_t port) override {
+    auto fd = connect_within(host, port, limit_);
+    if (fd < 0)
+      return caf::make_error(caf::sec::cannot_connect_to_node, host, port);
+    limit_unsent(fd);
+    return system().middleman().backend().new_scribe(fd);
+  }
+  caf::expected<caf::io::doorman_ptr> open(uint16_t port, const char* address, bool reuse) override {
+    auto fd = caf::io::network::new_tcp_acceptor_impl(port, address, reuse);
+    if (!fd)
+      return std::move(fd.error());
+    limit_unsent(*fd); // Accepted connections inherit it.
+    return system().middleman().backend().new_doorman(*fd);
+  }
+
+private:
+  std::chrono::milliseconds limit_;
+};
+
+caf::actor spawn_connector(caf::actor_system& system, const node_env& env) {
+  auto basp = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
+  return caf::actor_cast<caf::actor>(
+      system.spawn<bounded_connector, caf::detached + caf::hidden>(basp, env.config.peers.connect_timeout));
+}
+
+struct dial_now {};
+
+/// One peer: dial, say hello, watch, and dial again.
+struct dialer_state {
+  static inline constexpr const char* name = "dialer";
+  env_ptr env;
+  caf::actor root, connector;
+  node_id peer{};
+  std::string host;
+  uint16_t port = 0;
+  bool linked = false;
+  bool dialing = false;
+  caf::actor_addr remote;
+  std::chrono::milliseconds backoff = backoff_first;
+  uint64_t attempt = 0;   // Answers to older attempts are ignored.
+  std::string last_error; // Logged once, not at every attempt.
+};
+using dialer_self = caf::stateful_actor<dialer_state>*;
+
+void dial(dialer_self self);
+
+void retry(dialer_self self, const std::string& why) {
+  auto& st = self->state;
+  if (why != st.last_error)
+    st.env->log->warn("no link to {} at {}:{}: {}", st.env->name_of(st.peer), st.host, st.port, why);
+  st.last_error = why;
+  st.dialing = false;
+  self->delayed_send(self, st.backoff, tick{});
+  st.backoff = std::min(st.backoff * 2, backoff_max);
+}
+
+void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
+  auto& st = self->state;
+  if (w.self.node != st.env->name_of(st.peer))
+    return retry(self, fmt::format("{} answers there, not {}", w.self.node, st.env->name_of(st.peer)));
+  st.dialing = false;
+  st.linked = true;
+  st.backoff = backoff_first;
+  st.last_error.clear();
+  st.remote = remote.address();
+  self->monitor(remote);
+  st.env->log->info("linked to {} at {}:{}", w.self.node, st.host, st.port);
+  self->send(st.root, peer_linked{st.peer, w.handles});
+}
+
+void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
+  auto& st = self->state;
+  hello h{message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
+  self->request(remote, hello_timeout, h)
+      .then(
+          [=](const welcome& w) {
+            if (self->state.attempt == attempt)
+              on_welcome(self, remote, w);
+          },
+          [=](const caf::error& e) {
+            if (self->state.attempt == attempt)
+              retry(self,
+                    e == caf::sec::request_timeout ? std::string{"no answer to hello"} : self->system().render(e));
+          });
+}
+
+void dial(dialer_self self) {
+  auto& st = self->state;
+  if (st.linked || st.dialing)
+    return;
+  st.dialing = true;
+  auto attempt = ++st.attempt;
+  self->request(st.connector, caf::infinite, caf::connect_atom_v, st.host, st.port)
+      .then(
+          [=](const caf::node_id&, const caf::strong_actor_ptr& remote, const std::set<std::string>&) {
+            if (self->state.attempt != attempt)
+              return;
+            if (!remote)
+              return retry(self, "nothing is published there");
+            say_hello(self, caf::actor_cast<caf::actor>(remote), attempt);
+          },
+          [=](const caf::error& e) {
+            if (self->state.attempt == attempt)
+              retry(self, self->system().render(e));
+          });
+}
+
+caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector, node_id peer) {
+  auto& st = self->state;
+  st.env = std::move(env);
+  st.root = std::move(root);
+  st.connector = std::move(connector);
+  st.peer = peer;
+  const auto* config = st.env->config.find_node(st.env->name_of(peer));
+  st.host = config->host;
+  st.port = config->peer_port;
+  self->set_down_handler([self](const caf::down_msg& down) {
+    auto& s = self->state;
+    if (!s.linked || down.source != s.remote)
+      return;
+    s.linked = false;
+    auto why = "connection lost: " + self->system().render(down.reason);
+    self->send(s.root, peer_unlinked{s.peer, why});
+    self->delayed_send(self, backoff_first, tick{});
+  });
+  dial(self);
+  return {
+      [self](tick) { dial(self); },
+      [self](dial_now) {
+        self->state.backoff = backoff_first;
+        dial(self);
+      },
+  };
+}
+
+} // namespace
+} // namespace crema
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::dial_now)
+
+namespace crema {
+
+void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& config) {
+  register_messages(cfg);
+  cfg.load<caf::io::middleman>();
+  cfg.load<node_id_module>();
+  cfg.set("scheduler.policy", caf::atom("sharing"));
+  cfg.set("scheduler.max-threads", std::max<size_t>(2, std::thread::hardware_concurrency()));
+  cfg.set("scheduler.max-throughput", size_t{100});
+  cfg.set("middleman.heartbeat-interval", caf::timespan{std::chrono::milliseconds{500}});
+  // Our own detector decides who is down; this frees what belongs to a peer that stays silent.
+  cfg.set("middleman.connection-timeout", caf::timespan{config.peers.suspect_after + std::chrono::seconds{3}});
+  cfg.set("middleman.max-consecutive-reads", size_t{10});
+  cfg.set("middleman.workers", size_t{0});
+  cfg.set("middleman.app-identifiers", std::vector<std::string>{"crema"});
+}
+
+std::string caf_links::publish(const caf::actor& root) {
+  const auto* me = env_->config.find_node(env_->name);
+  publisher_ = spawn_connector(system_, *env_);
+  caf::scoped_actor self{system_};
+  std::string error;
+  self->request(publisher_, std::chrono::seconds{10}, caf::publish_atom_v, me->peer_port,
+                caf::actor_cast<caf::strong_actor_ptr>(root), std::set<std::string>{}, me->host, true)
+      .receive([](uint16_t) {}, [&](const caf::error& e) { error = system_.render(e); });
+  return error;
+}
+
+void caf_links::dial(const caf::actor& root) {
+  for (const auto& m : env_->first_ring->members)
+    if (m.id != env_->self)
+      dialers_[m.id] = system_.spawn(dialer, env_, root, spawn_connector(system_, *env_), m.id);
+}
+
+void caf_links::nudge(node_id peer) const {
+  auto found = dialers_.find(peer);
+  if (found != dialers_.end())
+    caf::anon_send(found->second, dial_now{});
+}
+
+void caf_links::stop() {
+  for (auto& [id, d] : dialers_)
+    caf::anon_send_exit(d, caf::exit_reason::user_shutdown);
+  dialers_.clear();
+  if (publisher_)
+    caf::anon_send_exit(publisher_, caf::exit_reason::kill);
+  publisher_ = nullptr;
+}
+
+} // namespace crema

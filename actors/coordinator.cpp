@@ -1,0 +1,227 @@
+#include "actors/interfaces.hpp"
+#include "actors/request_desk.hpp"
+
+#include <fmt/format.h>
+
+namespace crema {
+
+// A thin shell around request_desk: batches of client requests in; per flush one message per destination out.
+struct coordinator_state : desk_port {
+  static inline constexpr const char* name = "coordinator";
+  static constexpr size_t ops_per_message_max = 1024;
+  static constexpr size_t bytes_per_message_max = 512 * 1024; // A slow link must carry one within its timeout.
+  static constexpr std::chrono::milliseconds tick_interval{10};
+  static constexpr std::chrono::seconds count_timeout{30};
+
+  struct outgoing {
+    std::vector<replica_op> ops;
+    size_t bytes = 0;
+  };
+  struct peer {
+    bool linked = false;
+    bool up = false;
+    std::string why = "not linked yet";
+    std::vector<caf::actor> replicas; // By shard.
+    std::vector<outgoing> out;        // By shard.
+  };
+
+  void send(node_id to, replica_op op) override {
+    auto& p = peers[to_index(to)];
+    if (p.replicas.empty())
+      return; // Lost between two events; the desk hears of it next.
+    auto shard = op.partition % p.replicas.size();
+    auto& out = p.out[shard];
+    out.bytes += op.key.size() + op.data.size() + op.context.size() + 64;
+    out.ops.push_back(std::move(op));
+    if (out.ops.size() >= ops_per_message_max || out.bytes >= bytes_per_message_max)
+      send_out(p, shard);
+  }
+  void reply(const std::shared_ptr<reply_sink>& sink, client_reply r) override {
+    for (auto& x : replies) {
+      if (x.first == sink) {
+        x.second.push_back(std::move(r));
+        return;
+      }
+    }
+    replies.emplace_back(sink, std::vector<client_reply>{});
+    replies.back().second.push_back(std::move(r));
+  }
+  void repair(repair_wanted wanted) override { self->send(handoff, std::move(wanted)); }
+
+  void send_out(peer& p, size_t shard) {
+    auto& out = p.out[shard];
+    if (out.ops.empty())
+      return;
+    replica_batch batch;
+    batch.epoch = ring->epoch;
+    batch.from = env->self;
+    batch.ops = std::move(out.ops);
+    out = {};
+    self->send(p.replicas[shard], std::move(batch));
+  }
+  void flush_all() {
+    flush_pending = false;
+    for (auto& p : peers)
+      for (size_t shard = 0; shard < p.out.size(); ++shard)
+        send_out(p, shard);
+    for (auto& [sink, batch] : replies)
+      sink->deliver(std::move(batch));
+    replies.clear();
+    if (!tick_pending && !desk->idle()) {
+      tick_pending = true;
+      self->delayed_send(self, tick_interval, tick{});
+    }
+    if (stopping && desk->idle())
+      self->quit(caf::exit_reason::user_shutdown);
+  }
+  void want_flush() {
+    if (flush_pending)
+      return;
+    flush_pending = true;
+    self->send(self, flush{});
+  }
+  protocol::monotonic now() const { return self->clock().now().time_since_epoch(); }
+
+  caf::stateful_actor<coordinator_state>* self = nullptr;
+  env_ptr env;
+  protocol::ring_ptr ring;
+  std::unique_ptr<request_desk> desk;
+  caf::actor handoff;
+  std::vector<peer> peers; // By node index.
+  std::vector<std::pair<std::shared_ptr<reply_sink>, std::vector<client_reply>>> replies;
+  bool flush_pending = false;
+  bool tick_pending = false;
+  bool stopping = false;
+};
+using coordinator_self = caf::stateful_actor<coordinator_state>*;
+
+namespace {
+
+void set_link(coordinator_state& st, node_id node, bool linked, std::vector<caf::actor> replicas, std::string why) {
+  auto& p = st.peers[to_index(node)];
+  p.linked = linked;
+  p.replicas = std::move(replicas);
+  p.out.clear(); // What waits for dead handles is lost; the desk is told.
+  p.out.resize(p.replicas.size());
+  p.why = std::move(why);
+  if (!linked)
+    p.up = false;
+  st.desk->on_node(node, p.linked && p.up, p.why);
+}
+
+/// One counting of keys over all nodes: for each partition the first owner that is up is asked.
+struct counting {
+  std::function<void(std::optional<uint64_t>, std::string)> answer;
+  size_t waiting = 0;
+  uint64_t keys = 0;
+  std::string error;
+
+  void add(uint64_t n, std::string problem) {
+    keys += n;
+    if (!problem.empty())
+      error = std::move(problem);
+    if (--waiting == 0)
+      answer(error.empty() ? std::optional<uint64_t>{keys} : std::nullopt, error);
+  }
+};
+
+void count_keys(coordinator_self self, const count_query& query) {
+  auto& st = self->state;
+  const auto* bucket = st.env->bucket(query.bucket);
+  if (bucket == nullptr)
+    return query.answer(std::nullopt, "no such bucket");
+  std::map<std::pair<uint32_t, size_t>, count_request> requests; // By node and shard.
+  for (partition_id p = 0; p < st.ring->partitions(); ++p) {
+    const auto& owners = st.ring->owners[p];
+    auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket->n, owners.size()));
+    auto owner = std::find_if(owners.begin(), end, [&](node_id o) { return st.peers[to_index(o)].up; });
+    if (owner == end)
+      return query.answer(std::nullopt, fmt::format("NOQUORUM no owner of partition {} is reachable", p));
+    auto& r = requests[{to_index(*owner), p % st.peers[to_index(*owner)].replicas.size()}];
+    r.epoch = st.ring->epoch;
+    r.bucket = query.bucket;
+    r.partitions.push_back(p);
+  }
+  auto all = std::make_shared<counting>();
+  all->answer = query.answer;
+  all->waiting = requests.size();
+  for (auto& [where, request] : requests)
+    self->request(st.peers[where.first].replicas[where.second], coordinator_state::count_timeout, std::move(request))
+        .then([all](const count_reply& r) { all->add(r.keys, {}); },
+              [all, self](const caf::error& e) { all->add(0, self->system().render(e)); });
+}
+
+caf::behavior coordinator(coordinator_self self, env_ptr env, std::vector<caf::actor> local_replicas,
+                          caf::actor handoff) {
+  auto& st = self->state;
+  st.self = self;
+  st.env = env;
+  st.ring = env->first_ring;
+  st.handoff = std::move(handoff);
+  st.desk = std::make_unique<request_desk>(env, st);
+  size_t nodes = 0;
+  for (const auto& m : st.ring->members)
+    nodes = std::max<size_t>(nodes, to_index(m.id) + size_t{1});
+  st.peers.resize(nodes);
+  st.peers[to_index(env->self)].up = true;
+  set_link(st, env->self, true, std::move(local_replicas), {});
+  return {
+      [self](client_batch& batch) {
+        auto& s = self->state;
+        auto now = s.now();
+        for (auto& request : batch.requests)
+          s.desk->on_request(batch.sink, std::move(request), now);
+        s.want_flush();
+      },
+      [self](answer_batch& batch) {
+        auto& s = self->state;
+        if (batch.version != message_version || to_index(batch.from) >= s.peers.size())
+          return;
+        auto now = s.now();
+        for (auto& a : batch.answers)
+          s.desk->on_answer(batch.from, std::move(a), now);
+        s.want_flush();
+      },
+      [self](flush) { self->state.flush_all(); },
+      [self](tick) {
+        auto& s = self->state;
+        s.tick_pending = false;
+        s.desk->on_time(s.now());
+        s.want_flush();
+      },
+      [self](const peer_linked& x) {
+        set_link(self->state, x.node, true, x.handles.replicas, "no heartbeat yet");
+        self->state.want_flush();
+      },
+      [self](const peer_unlinked& x) {
+        set_link(self->state, x.node, false, {}, x.why);
+        self->state.want_flush();
+      },
+      [self](const peer_liveness& x) {
+        auto& p = self->state.peers[to_index(x.node)];
+        p.up = x.up && p.linked;
+        p.why = x.why;
+        self->state.desk->on_node(x.node, p.up, x.why);
+        self->state.want_flush();
+      },
+      [self](const ring_published& x) {
+        self->state.ring = x.ring;
+        self->state.desk->on_ring(x.ring);
+      },
+      [self](const count_query& x) { count_keys(self, x); },
+      [self](stats_request) { return stats{self->state.desk->counters()}; },
+      [self](stop_request) {
+        self->state.stopping = true;
+        self->state.want_flush();
+      },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
+                             caf::actor handoff) {
+  return system.spawn(coordinator, std::move(env), std::move(local_replicas), std::move(handoff));
+}
+
+} // namespace crema

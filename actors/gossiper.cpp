@@ -1,0 +1,83 @@
+#include "actors/interfaces.hpp"
+#include "protocol/failure_detector.hpp"
+
+namespace crema {
+
+// Heartbeats out, heartbeats in, and the failure detector's verdicts to those who care.
+struct gossiper_state {
+  static inline constexpr const char* name = "gossiper";
+  env_ptr env;
+  std::vector<caf::actor> listeners;
+  std::unique_ptr<protocol::failure_detector> detector;
+  std::map<node_id, caf::actor> peers; // Linked ones.
+  uint64_t epoch = 0;
+  bool stopping = false;
+};
+using gossiper_self = caf::stateful_actor<gossiper_state>*;
+
+namespace {
+
+protocol::monotonic now(gossiper_self self) { return self->clock().now().time_since_epoch(); }
+
+void publish(gossiper_self self, const std::vector<protocol::failure_detector::change>& changes) {
+  auto& st = self->state;
+  for (const auto& c : changes) {
+    st.env->log->info("{} is {}: {}", st.env->name_of(c.node), c.up ? "up" : "down", c.why);
+    for (const auto& listener : st.listeners)
+      self->send(listener, peer_liveness{c.node, c.up, c.why});
+  }
+}
+
+void beat(gossiper_self self, const caf::actor& peer) {
+  heartbeat h;
+  h.from = self->state.env->self;
+  h.epoch = self->state.epoch;
+  self->send<caf::message_priority::high>(peer, h);
+}
+
+caf::behavior gossiper(gossiper_self self, env_ptr env, std::vector<caf::actor> listeners) {
+  auto& st = self->state;
+  st.env = env;
+  st.listeners = std::move(listeners);
+  st.epoch = env->first_ring->epoch;
+  protocol::failure_detector::options options;
+  options.heartbeat_interval = env->config.peers.heartbeat;
+  options.silence_max = env->config.peers.suspect_after;
+  options.silence_min = env->config.peers.suspect_after / 2;
+  st.detector = std::make_unique<protocol::failure_detector>(options);
+  self->delayed_send(self, env->config.peers.heartbeat, tick{});
+  return {
+      [self](tick) {
+        auto& s = self->state;
+        publish(self, s.detector->tick(now(self)));
+        for (auto& [node, peer] : s.peers)
+          beat(self, peer);
+        self->delayed_send(self, s.env->config.peers.heartbeat, tick{});
+      },
+      [self](const heartbeat& h) {
+        auto& s = self->state;
+        if (h.version == message_version && s.peers.count(h.from) > 0)
+          publish(self, s.detector->heard(h.from, now(self)));
+      },
+      [self](const peer_linked& x) {
+        auto& s = self->state;
+        s.peers[x.node] = x.handles.gossiper;
+        publish(self, s.detector->linked(x.node, now(self)));
+        beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
+      },
+      [self](const peer_unlinked& x) {
+        self->state.peers.erase(x.node);
+        publish(self, self->state.detector->unlinked(x.node, x.why, now(self)));
+      },
+      [self](const ring_published& x) { self->state.epoch = x.ring->epoch; },
+      [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners) {
+  return system.spawn(gossiper, std::move(env), std::move(listeners));
+}
+
+} // namespace crema

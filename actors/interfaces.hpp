@@ -1,0 +1,85 @@
+// Every actor of a node on one page: what it accepts, what it answers, what it sends on its own. All handles are
+// dynamic, since nodes address each other's actors too; structs are in messages/. Each actor is spawned with an env_ptr
+// and keeps its state in a struct of its own (see the .cpp files). Handlers never block, except the replica's in the
+// store.
+#pragma once
+
+#include "actors/node_env.hpp"
+#include "messages/local.hpp"
+#include "messages/register.hpp"
+#include "storage/store.hpp"
+
+#include <caf/all.hpp>
+
+namespace crema {
+
+/// Client requests to their quorums. One or a few per node; each request lives in one of them.
+///   client_batch                     -> replies through its sink; sends replica_batch to replicas here and there
+///   answer_batch                     from replicas
+///   ring_published, peer_linked, peer_unlinked, peer_liveness
+///   count_query                      -> its callback, after count_request to replicas
+///   stats_request -> stats
+///   stop_request                     quits when nothing is in flight any more
+caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
+                             caf::actor handoff);
+
+/// The vnodes of one storage shard: gives dots, applies deltas, reads. Blocks in the store; has its own thread in
+/// production.
+///   replica_batch                    -> answer_batch to the sender, one or several
+///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied;
+///   count_request -> count_reply
+///   ring_published
+///   stats_request -> stats
+///   stop_request                     saves the clocks, syncs, quits
+struct replica_options {
+  std::shared_ptr<storage::store> store;
+  replica_id id = 0;
+  size_t index = 0; ///< Of `count` shards.
+  size_t count = 1;
+  std::shared_ptr<const std::vector<std::pair<vnode_id, protocol::dot_clock>>> clocks;
+};
+caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options options);
+
+/// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness).
+///   heartbeat                        from peers' gossipers
+///   peer_linked, peer_unlinked, ring_published
+///   stop_request
+caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
+
+/// The ring of the newest known epoch; publishes it (ring_published). Epoch 1 is what the configuration says.
+///   stop_request
+caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
+
+/// Sync sessions; for now catch-up of one key (read repair).
+///   repair_wanted                    from coordinators; sends clock_request, page_request, page_message
+///   peer_linked, peer_unlinked, ring_published
+///   stats_request -> stats
+///   stop_request
+caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas);
+
+/// The root: spawns and watches the others; the one actor that peers find by address.
+///   hello -> welcome, or an error that says why not
+///   peer_linked, peer_unlinked       from the transport; passed on
+///   peer_liveness                    from the gossiper; kept for status
+///   status_query                     -> its callback
+///   count_query                      -> passed on to a coordinator
+///   stop_request                     stops all others in order, then quits
+struct node_options {
+  std::shared_ptr<storage::store> store;
+  replica_id id = 0;
+  size_t shards = 1;
+  size_t coordinators = 1;
+  std::shared_ptr<const std::vector<std::pair<vnode_id, protocol::dot_clock>>> clocks;
+  /// A child died for a reason that is not an orderly stop. In production: log and exit, a storage node fails fast.
+  std::function<void(const std::string& why)> fatal;
+  /// A peer said hello: the transport may dial it at once. May be empty.
+  std::function<void(node_id)> peer_said_hello;
+  /// Receives the handles of the children once they are spawned: the backend's way in.
+  std::function<void(const std::vector<caf::actor>& coordinators)> ready;
+};
+caf::actor spawn_node(caf::actor_system& system, env_ptr env, node_options options);
+
+/// Quits an actor for a reason that is worth a log line.
+caf::error fatal_error(const std::string& why);
+
+} // namespace crema

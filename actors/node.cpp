@@ -1,0 +1,288 @@
+#include "actors/interfaces.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace crema {
+
+struct node_state {
+  static inline constexpr const char* name = "node";
+  static constexpr std::chrono::seconds status_timeout{2};
+
+  struct peer {
+    bool linked = false;
+    bool up = false;
+    std::string why = "not linked yet";
+  };
+  env_ptr env;
+  node_options options;
+  std::vector<caf::actor> coordinators, replicas;
+  caf::actor ring_manager, gossiper, handoff;
+  std::map<node_id, peer> peers; // All members but this node.
+  /// Orderly stop: the actors told to stop and not gone yet; then comes the next group.
+  std::vector<std::vector<caf::actor>> stop_groups;
+  std::set<caf::actor_addr> stopping;
+  bool stop_requested = false;
+  protocol::monotonic started{};
+
+  std::vector<caf::actor> listeners() const {
+    auto all = coordinators;
+    all.push_back(gossiper);
+    all.push_back(handoff);
+    return all;
+  }
+};
+using node_self = caf::stateful_actor<node_state>*;
+
+caf::error fatal_error(const std::string& why) { return caf::make_error(caf::sec::runtime_error, why); }
+
+namespace {
+
+void spawn_children(node_self self) {
+  auto& st = self->state;
+  auto& system = self->system();
+  const auto& o = st.options;
+  auto watched = [self](caf::actor child) {
+    self->monitor(child);
+    return child;
+  };
+  for (size_t i = 0; i < o.shards; ++i)
+    st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
+  st.handoff = watched(spawn_handoff(system, st.env, st.replicas));
+  for (size_t i = 0; i < o.coordinators; ++i)
+    st.coordinators.push_back(watched(spawn_coordinator(system, st.env, st.replicas, st.handoff)));
+  auto hear_liveness = st.coordinators;
+  hear_liveness.push_back(caf::actor_cast<caf::actor>(self));
+  st.gossiper = watched(spawn_gossiper(system, st.env, hear_liveness));
+  auto hear_ring = st.listeners();
+  hear_ring.insert(hear_ring.end(), st.replicas.begin(), st.replicas.end());
+  st.ring_manager = watched(spawn_ring_manager(system, st.env, hear_ring));
+}
+
+void stop_next_group(node_self self) {
+  auto& st = self->state;
+  while (st.stopping.empty() && !st.stop_groups.empty()) {
+    for (const auto& a : st.stop_groups.front()) {
+      st.stopping.insert(a.address());
+      self->send(a, stop_request{});
+    }
+    st.stop_groups.erase(st.stop_groups.begin());
+  }
+  if (st.stopping.empty()) {
+    st.env->log->info("stopped");
+    self->quit(caf::exit_reason::user_shutdown);
+  }
+}
+
+std::string role_of(const node_state& st, const caf::actor_addr& who) {
+  auto is = [&](const caf::actor& a) { return a && a.address() == who; };
+  if (is(st.ring_manager))
+    return "ring_manager";
+  if (is(st.gossiper))
+    return "gossiper";
+  if (is(st.handoff))
+    return "handoff";
+  for (const auto& a : st.replicas)
+    if (is(a))
+      return "replica";
+  return "coordinator";
+}
+
+void on_child_down(node_self self, const caf::down_msg& down) {
+  auto& st = self->state;
+  auto reason = self->system().render(down.reason);
+  if (st.stopping.erase(down.source) > 0 && (!down.reason || down.reason == caf::exit_reason::user_shutdown))
+    return stop_next_group(self);
+  // No supervision tree: what a replica or coordinator held in memory cannot be trusted after it died.
+  auto why = fmt::format("actor {} died: {}", role_of(st, down.source), reason);
+  st.env->log->critical("{}", why);
+  st.options.fatal(why);
+}
+
+/// Why this hello is not welcome; empty: it is. The same words end up in both logs.
+std::string refusal(const node_state& st, const hello& x) {
+  const auto& mine = st.env->config;
+  if (x.version != message_version)
+    return fmt::format("{} speaks message version {}, {} speaks {}", x.node, x.version, st.env->name, message_version);
+  if (x.cluster != mine.cluster)
+    return fmt::format("{} belongs to cluster \"{}\", {} to cluster \"{}\"", x.node, x.cluster, st.env->name,
+                       mine.cluster);
+  if (x.node == st.env->name && x.incarnation != st.env->incarnation)
+    return fmt::format("two nodes are called {}: every node needs a name of its own", x.node);
+  if (x.fingerprint != st.env->fingerprint)
+    return fmt::format(
+        "{} and {} were started with different configurations (nodes, zones, weights, partitions, buckets): "
+        "every host must have the same file",
+        x.node, st.env->name);
+  return {};
+}
+
+template <class Promise>
+void on_hello(node_self self, const hello& x, Promise promise) {
+  auto& st = self->state;
+  auto why = refusal(st, x);
+  const auto& members = st.env->first_ring->members;
+  auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.name == x.node; });
+  if (why.empty() && member == members.end())
+    why = fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
+  if (!why.empty()) {
+    st.env->log->error("refused a peer: {}", why);
+    promise.deliver(caf::make_error(caf::sec::runtime_error, why));
+    return;
+  }
+  if (st.options.peer_said_hello && member->id != st.env->self)
+    st.options.peer_said_hello(member->id);
+  welcome w;
+  w.self = {message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
+  w.handles.gossiper = st.gossiper;
+  w.handles.replicas = st.replicas;
+  promise.deliver(w);
+}
+
+nlohmann::json status_json(node_self self) {
+  const auto& st = self->state;
+  const auto& ring = *st.env->first_ring;
+  nlohmann::json members = nlohmann::json::array();
+  std::map<node_id, size_t> owned, first;
+  for (const auto& owners : ring.owners) {
+    for (auto o : owners)
+      ++owned[o];
+    ++first[owners.front()];
+  }
+  for (const auto& m : ring.members) {
+    auto* config = st.env->config.find_node(m.name);
+    auto found = st.peers.find(m.id);
+    auto here = m.id == st.env->self;
+    members.push_back({{"name", m.name},
+                       {"state", here || (found != st.peers.end() && found->second.up) ? "up" : "down"},
+                       {"why", here                      ? "this node"
+                               : found != st.peers.end() ? found->second.why
+                                                         : ""},
+                       {"host", m.host},
+                       {"peer_port", config != nullptr ? config->peer_port : 0},
+                       {"resp_port", config != nullptr ? config->resp_port : 0},
+                       {"zone", m.zone},
+                       {"weight", m.weight},
+                       {"partitions", owned[m.id]},
+                       {"primaries", first[m.id]}});
+  }
+  nlohmann::json buckets = nlohmann::json::array();
+  for (const auto& b : st.env->config.buckets)
+    buckets.push_back({{"name", b.name},
+                       {"db", b.db},
+                       {"mode", "eventual"},
+                       {"n", b.n},
+                       {"r", b.r},
+                       {"w", b.w},
+                       {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"},
+                       {"durability", b.durability == durability::fsync ? "fsync" : "interval"}});
+  auto up = self->clock().now().time_since_epoch() - st.started;
+  return {{"cluster", st.env->config.cluster},
+          {"node", st.env->name},
+          {"epoch", ring.epoch},
+          {"partitions", ring.partitions()},
+          {"incarnation", fmt::format("{:016x}", st.env->incarnation)},
+          {"uptime_ms", std::chrono::duration_cast<std::chrono::milliseconds>(up).count()},
+          {"members", std::move(members)},
+          {"buckets", std::move(buckets)}};
+}
+
+/// Asks every child for its counters, adds them up by name, and answers when all have answered.
+struct gathering {
+  nlohmann::json status;
+  std::map<std::string, uint64_t> sums;
+  size_t waiting = 0;
+  std::function<void(std::string)> answer;
+
+  void done() {
+    if (--waiting > 0)
+      return;
+    status["counters"] = sums;
+    answer(status.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+};
+
+void on_status(node_self self, const status_query& query) {
+  auto& st = self->state;
+  auto all = std::make_shared<gathering>();
+  all->status = status_json(self);
+  all->answer = query.answer;
+  auto children = st.coordinators;
+  children.insert(children.end(), st.replicas.begin(), st.replicas.end());
+  children.push_back(st.handoff);
+  all->waiting = children.size();
+  for (const auto& child : children)
+    self->request(child, node_state::status_timeout, stats_request{})
+        .then(
+            [all](const stats& s) {
+              for (const auto& [name, value] : s.counters)
+                all->sums[name] += value;
+              all->done();
+            },
+            [all](const caf::error&) {
+              ++all->sums["status_unanswered"]; // Said rather than hidden: an actor is stuck or stopping.
+              all->done();
+            });
+}
+
+template <class Message>
+void tell(node_self self, const std::vector<caf::actor>& listeners, const Message& message) {
+  for (const auto& a : listeners)
+    self->send(a, message);
+}
+
+caf::behavior node(node_self self, env_ptr env, node_options options) {
+  auto& st = self->state;
+  st.env = std::move(env);
+  st.options = std::move(options);
+  st.started = self->clock().now().time_since_epoch();
+  for (const auto& m : st.env->first_ring->members)
+    if (m.id != st.env->self)
+      st.peers[m.id] = {};
+  self->set_down_handler([self](caf::down_msg& down) { on_child_down(self, down); });
+  spawn_children(self);
+  if (st.options.ready)
+    st.options.ready(st.coordinators);
+  return {
+      [self](const hello& x) -> caf::result<welcome> {
+        auto promise = self->make_response_promise<welcome>();
+        on_hello(self, x, promise);
+        return promise;
+      },
+      [self](const peer_linked& x) {
+        auto& p = self->state.peers[x.node];
+        p.linked = true;
+        p.why = "no heartbeat yet";
+        tell(self, self->state.listeners(), x);
+      },
+      [self](const peer_unlinked& x) {
+        auto& p = self->state.peers[x.node];
+        p = {false, false, x.why};
+        tell(self, self->state.listeners(), x);
+      },
+      [self](const peer_liveness& x) {
+        auto& p = self->state.peers[x.node];
+        p.up = x.up && p.linked;
+        p.why = x.why;
+      },
+      [self](const status_query& x) { on_status(self, x); },
+      [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
+      [self](stop_request) {
+        auto& s = self->state;
+        if (s.stop_requested)
+          return;
+        s.stop_requested = true;
+        // Requests in flight first; then what they need; the stores last.
+        s.stop_groups = {s.coordinators, {s.handoff, s.gossiper, s.ring_manager}, s.replicas};
+        stop_next_group(self);
+      },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_node(caf::actor_system& system, env_ptr env, node_options options) {
+  return system.spawn(node, std::move(env), std::move(options));
+}
+
+} // namespace crema

@@ -1,0 +1,53 @@
+// What every actor of one node is given: who it is, the configuration, and the only sources of time, randomness and log
+// output. Immutable and shared; production and simulation differ in how they fill it.
+#pragma once
+
+#include "config/cluster_config.hpp"
+#include "protocol/failure_detector.hpp"
+#include "protocol/ring.hpp"
+#include "protocol/types.hpp"
+
+#include <spdlog/logger.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace crema {
+
+struct node_env {
+  node_id self{};
+  std::string name;
+  config::cluster_config config;
+  protocol::ring_ptr first_ring;         ///< The ring known at start: persisted, or claimed from the configuration.
+  uint64_t incarnation = 0;              ///< Random per process.
+  uint64_t fingerprint = 0;              ///< What peers must agree with us on.
+  bool own_threads = true;               ///< Replicas block in the store on threads of their own; off in simulation.
+  std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.
+  std::shared_ptr<spdlog::logger> log;
+
+  /// The bucket with this id, or null. O(1).
+  const config::bucket_config* bucket(bucket_id id) const {
+    return id < buckets_by_id.size() ? buckets_by_id[id] : nullptr;
+  }
+  const std::string& name_of(node_id id) const {
+    static const std::string unknown = "?";
+    auto* found = first_ring ? first_ring->find(id) : nullptr;
+    return found != nullptr ? found->name : unknown;
+  }
+  uint64_t wall_ms() const { return wall_micros() / 1000; }
+
+  /// To be called once `config` has its final address.
+  void index_buckets() {
+    for (const auto& b : config.buckets) {
+      if (b.db >= buckets_by_id.size())
+        buckets_by_id.resize(b.db + size_t{1}, nullptr);
+      buckets_by_id[b.db] = &b;
+    }
+  }
+  std::vector<const config::bucket_config*> buckets_by_id;
+};
+using env_ptr = std::shared_ptr<const node_env>;
+
+} // namespace crema

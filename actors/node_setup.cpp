@@ -1,0 +1,79 @@
+#include "actors/node_setup.hpp"
+
+#include "protocol/ring_encoding.hpp"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace crema {
+
+std::vector<protocol::member> members_of(const config::cluster_config& config) {
+  std::vector<protocol::member> members;
+  for (const auto& n : config.nodes)
+    members.push_back({node_id{}, n.name, n.host, n.zone, n.weight});
+  std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  for (size_t i = 0; i < members.size(); ++i)
+    members[i].id = static_cast<node_id>(i);
+  return members;
+}
+
+protocol::ring claim_ring(const config::cluster_config& config) {
+  protocol::ring ring;
+  ring.epoch = 1;
+  ring.members = members_of(config);
+  uint32_t n = 1;
+  for (const auto& b : config.buckets)
+    n = std::max(n, b.n);
+  ring.owners = protocol::claim({}, ring.members, config.partitions, n);
+  return ring;
+}
+
+ring_result load_or_claim_ring(storage::store& store, const config::cluster_config& config) {
+  auto stored = store.get_meta("ring");
+  if (!stored.what.ok())
+    return {nullptr, stored.what.error};
+  if (!stored.object) {
+    auto ring = std::make_shared<protocol::ring>(claim_ring(config));
+    auto batch = store.make_batch();
+    batch->put_meta("ring", protocol::encode_ring(*ring));
+    auto written = store.write(*batch);
+    if (written.ok())
+      written = store.sync();
+    if (!written.ok())
+      return {nullptr, written.error};
+    return {ring, {}};
+  }
+  auto ring = protocol::decode_ring(*stored.object);
+  if (!ring)
+    return {nullptr, "the stored ring does not decode"};
+  // Host names may change (a node moves); names, zones, weights and partitions were checked with the directory.
+  auto now = members_of(config);
+  for (auto& m : ring->members)
+    for (const auto& c : now)
+      if (c.name == m.name)
+        m.host = c.host;
+  return {std::make_shared<protocol::ring>(std::move(*ring)), {}};
+}
+
+std::shared_ptr<node_env> make_env(config::cluster_config config, const std::string& name, protocol::ring_ptr ring) {
+  auto env = std::make_shared<node_env>();
+  env->name = name;
+  env->config = std::move(config);
+  env->index_buckets();
+  for (const auto& m : ring->members)
+    if (m.name == name)
+      env->self = m.id;
+  auto agreed = fmt::format("{} ", config::fingerprint(env->config));
+  auto hosts_apart = *ring; // A host may be written in several ways; it takes no part in the agreement.
+  for (auto& m : hosts_apart.members)
+    m.host.clear();
+  agreed += protocol::encode_ring(hosts_apart);
+  env->fingerprint = XXH3_64bits(agreed.data(), agreed.size());
+  env->first_ring = std::move(ring);
+  return env;
+}
+
+} // namespace crema

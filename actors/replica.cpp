@@ -1,0 +1,202 @@
+#include "actors/interfaces.hpp"
+#include "actors/shard.hpp"
+
+#include <fmt/format.h>
+
+namespace crema {
+
+// A thin shell: messages into shard events, answers into one batch per sender and flush.
+struct replica_state {
+  static inline constexpr const char* name = "replica";
+  static constexpr size_t answers_per_message_max = 1024;
+  static constexpr size_t answer_bytes_per_message_max = 512 * 1024; // A slow link must carry one within its timeout.
+
+  struct sender {
+    caf::strong_actor_ptr to;
+    answer_batch out;
+    size_t bytes = 0;
+  };
+  env_ptr env;
+  std::unique_ptr<shard> work;
+  std::vector<sender> senders; // Of the operations collected since the last flush.
+  bool flush_pending = false;
+  bool tick_pending = false;   // Interval durability: a sync is due.
+  uint64_t synced_batches = 0; // How many batches the last one covered.
+};
+using replica_self = caf::stateful_actor<replica_state>*;
+
+namespace {
+
+void send_answers(replica_self self, replica_state::sender& s) {
+  if (s.out.answers.empty())
+    return;
+  s.out.epoch = self->state.work->epoch();
+  s.out.from = self->state.env->self;
+  self->send(caf::actor_cast<caf::actor>(s.to), std::move(s.out));
+  s.out = {};
+  s.bytes = 0;
+}
+
+void answer(replica_self self, size_t source, replica_answer a) {
+  auto& s = self->state.senders[source];
+  s.bytes += a.data.size() + 64;
+  s.out.answers.push_back(std::move(a));
+  if (s.out.answers.size() >= replica_state::answers_per_message_max ||
+      s.bytes >= replica_state::answer_bytes_per_message_max)
+    send_answers(self, s);
+}
+
+shard::answer_fn answers(replica_self self) {
+  return [self](size_t source, replica_answer a) { answer(self, source, std::move(a)); };
+}
+
+size_t source_of(replica_self self, const caf::strong_actor_ptr& sender) {
+  auto& all = self->state.senders;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (all[i].to == sender)
+      return i;
+  all.push_back({sender, {}, 0});
+  return all.size() - 1;
+}
+
+void send_all(replica_self self) {
+  for (auto& s : self->state.senders)
+    send_answers(self, s);
+}
+
+/// The store cannot be trusted any more: the node goes down and says why.
+void fail(replica_self self, const storage::status& what) {
+  self->state.env->log->critical("the store failed: {}", what.error);
+  self->quit(fatal_error(what.error));
+}
+
+void do_flush(replica_self self) {
+  auto& st = self->state;
+  st.flush_pending = false;
+  auto done = st.work->flush(answers(self));
+  send_all(self); // Before the fsync: the other owners can work meanwhile.
+  if (done.ok() && st.work->needs_sync()) {
+    done = st.work->sync(answers(self));
+    send_all(self);
+  }
+  st.senders.clear();
+  if (!done.ok())
+    return fail(self, done);
+  if (st.synced_batches != st.work->batches() && !st.tick_pending) {
+    st.tick_pending = true;
+    self->delayed_send(self, st.env->config.durability_interval, tick{});
+  }
+}
+
+void want_flush(replica_self self) {
+  if (self->state.flush_pending)
+    return;
+  self->state.flush_pending = true;
+  self->send(self, flush{});
+}
+
+caf::error to_error(const shard::failure& f) {
+  return caf::make_error(caf::sec::runtime_error, std::string{to_string(f.why)} + ": " + f.text);
+}
+
+/// Control requests start with a version and an epoch as well.
+template <class Request>
+std::optional<shard::failure> check(replica_self self, const Request& x) {
+  if (x.version != message_version)
+    return shard::failure{errc::unknown_version,
+                          fmt::format("{} speaks version {}", self->state.env->name, message_version)};
+  if (self->state.work->stale(x.epoch))
+    return shard::failure{errc::stale_epoch,
+                          fmt::format("epoch {} is older than {}", x.epoch, self->state.work->epoch())};
+  return {};
+}
+
+void on_batch(replica_self self, replica_batch& batch) {
+  auto& st = self->state;
+  auto source = source_of(self, self->current_sender());
+  auto refusal = batch.version != message_version ? errc::unknown_version
+                 : st.work->stale(batch.epoch)    ? errc::stale_epoch
+                                                  : errc::ok;
+  for (auto& op : batch.ops) {
+    if (refusal == errc::ok && !op.key.empty() && op.key.size() <= key_bytes_max) {
+      st.work->handle(source, std::move(op), answers(self));
+      continue;
+    }
+    replica_answer a;
+    a.request = op.request;
+    a.status = refusal == errc::ok ? errc::too_big : refusal;
+    a.data = fmt::format("{} refuses: {}", st.env->name, to_string(a.status));
+    answer(self, source, std::move(a));
+  }
+  want_flush(self);
+}
+
+caf::behavior replica(caf::stateful_actor<replica_state>* self, env_ptr env, replica_options options) {
+  auto& st = self->state;
+  st.env = env;
+  st.work = std::make_unique<shard>(env, options.store, options.id, options.index, options.count, *options.clocks);
+  return {
+      [self](replica_batch& batch) { on_batch(self, batch); },
+      [self](flush) { do_flush(self); },
+      [self, store = options.store](tick) {
+        self->state.tick_pending = false;
+        self->state.synced_batches = self->state.work->batches();
+        store->request_sync(); // In the background; its failure fails the next write.
+      },
+      [self](const clock_request& x) -> caf::result<clock_reply> {
+        clock_reply reply;
+        auto failed = check(self, x);
+        if (!failed)
+          failed = self->state.work->clock_of({x.bucket, x.partition}, reply.clock);
+        if (failed)
+          return to_error(*failed);
+        return reply;
+      },
+      [self](const page_request& x) -> caf::result<page_message> {
+        page_message page;
+        auto failed = check(self, x);
+        if (!failed)
+          failed = self->state.work->make_page(x, page, answers(self));
+        want_flush(self);
+        if (failed)
+          return to_error(*failed);
+        return page;
+      },
+      [self](const page_message& page) -> caf::result<page_applied> {
+        page_applied reply;
+        auto failed = check(self, page);
+        if (!failed)
+          failed = self->state.work->apply_page(page, reply.dots_new, answers(self));
+        want_flush(self);
+        if (failed)
+          return to_error(*failed);
+        return reply;
+      },
+      [self](const count_request& x) -> caf::result<count_reply> {
+        count_reply reply;
+        auto failed = check(self, x);
+        for (size_t i = 0; !failed && i < x.partitions.size(); ++i)
+          failed = self->state.work->count_keys({x.bucket, x.partitions[i]}, reply.keys);
+        if (failed)
+          return to_error(*failed);
+        return reply;
+      },
+      [self](const ring_published& x) { self->state.work->on_ring(x.ring); },
+      [self](stats_request) { return stats{self->state.work->counters()}; },
+      [self](stop_request) {
+        do_flush(self);
+        auto closed = self->state.work->close();
+        if (!closed.ok())
+          return fail(self, closed);
+        self->quit(caf::exit_reason::user_shutdown);
+      },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options options) {
+  return env->own_threads ? system.spawn<caf::detached>(replica, env, options) : system.spawn(replica, env, options);
+}
+
+} // namespace crema

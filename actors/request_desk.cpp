@@ -1,0 +1,468 @@
+#include "actors/request_desk.hpp"
+
+#include "protocol/slot.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crema {
+
+using protocol::get_quorum;
+using protocol::monotonic;
+using protocol::put_quorum;
+
+namespace {
+
+constexpr size_t op_overhead = 64; // Bytes an operation costs beside its key and value, roughly.
+
+size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
+
+} // namespace
+
+struct request_desk::pending {
+  std::shared_ptr<reply_sink> sink;
+  client_request request;
+  const config::bucket_config* bucket = nullptr;
+  partition_id partition = 0;
+  std::vector<node_id> owners; // Nearest first.
+  std::optional<get_quorum> get;
+  std::optional<put_quorum> put;
+  bool writing = false;        // put is the machine that runs.
+  bool write_next = false;     // The read of read_first is done.
+  bool answered = false;       // The client has its reply.
+  uint32_t outstanding = 0;    // Bit i: owners[i] owes an answer.
+  std::vector<size_t> costs;   // What is charged to owners[i] for that.
+  protocol::dot_clock context; // What the write replaces; later, what the client is told it has seen.
+  bool has_context = false;
+  bool existed = false;
+  dot given;
+  timestamp time = 0;
+  std::string delta;
+  std::string refusal; // What an owner said when it refused.
+};
+
+struct request_desk::put_effects final : protocol::put_outbox {
+  put_effects(request_desk& d, uint64_t i, pending& x) : desk(d), id(i), p(x) {}
+
+  void send_put(node_id to) override {
+    replica_op op;
+    op.what = replica_op::kind::put;
+    op.remove = p.request.what == client_request::kind::remove;
+    op.has_context = p.has_context;
+    if (p.has_context)
+      op.context = p.context.encode();
+    op.key = p.request.key;
+    op.data = std::move(p.request.value); // From here on the delta carries it.
+    op.ttl_ms = p.request.ttl_ms;
+    desk.send(id, p, to, std::move(op));
+  }
+  void send_delta(node_id to) override {
+    replica_op op;
+    op.what = replica_op::kind::apply;
+    op.key = p.request.key;
+    op.data = p.delta;
+    op.dot_replica = p.given.replica;
+    op.dot_counter = p.given.counter;
+    op.time = p.time;
+    desk.send(id, p, to, std::move(op));
+  }
+  void reply_written() override { desk.finish_put(p); }
+  void reply_failed(errc why, uint32_t required, uint32_t acked) override { desk.fail(p, why, required, acked, true); }
+
+  request_desk& desk;
+  uint64_t id;
+  pending& p;
+};
+
+struct request_desk::get_effects final : protocol::get_outbox {
+  get_effects(request_desk& d, uint64_t i, pending& x) : desk(d), id(i), p(x) {}
+
+  void ask(node_id to, replica_op::kind what) {
+    replica_op op;
+    op.what = what;
+    op.key = p.request.key;
+    desk.send(id, p, to, std::move(op));
+  }
+  void send_get(node_id to) override { ask(to, replica_op::kind::get); }
+  void send_digest(node_id to) override { ask(to, replica_op::kind::digest); }
+  void reply_object(const std::string& object) override { desk.finish_get(p, object); }
+  void reply_failed(errc why, uint32_t required, uint32_t got) override { desk.fail(p, why, required, got, false); }
+  void repair(node_id stale, node_id source) override {
+    ++desk.repairs_;
+    desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source});
+  }
+
+  request_desk& desk;
+  uint64_t id;
+  pending& p;
+};
+
+request_desk::request_desk(env_ptr env, desk_port& port) : env_(std::move(env)), port_(port) {
+  on_ring(env_->first_ring);
+  peer_of(env_->self) = {true, {}, 0, 0};
+}
+
+request_desk::~request_desk() = default;
+
+request_desk::peer& request_desk::peer_of(node_id id) {
+  if (to_index(id) >= peers_.size())
+    peers_.resize(to_index(id) + size_t{1});
+  return peers_[to_index(id)];
+}
+
+void request_desk::on_ring(protocol::ring_ptr ring) {
+  ring_ = std::move(ring);
+  for (const auto& m : ring_->members)
+    peer_of(m.id);
+}
+
+void request_desk::on_node(node_id node, bool usable, std::string why) {
+  auto& x = peer_of(node);
+  auto was = x.usable;
+  x.usable = usable;
+  x.why = std::move(why);
+  if (usable || !was)
+    return;
+  std::vector<uint64_t> waiting;
+  for (auto& [id, p] : pending_)
+    for (size_t i = 0; i < p->owners.size(); ++i)
+      if (p->owners[i] == node && (p->outstanding >> i & 1) != 0)
+        waiting.push_back(id);
+  std::sort(waiting.begin(), waiting.end()); // The same order whatever the hash table's.
+  for (auto id : waiting) {
+    auto& p = *pending_.at(id);
+    answered(p, node);
+    if (p.writing) {
+      put_effects out{*this, id, p};
+      p.put->lost(node, out);
+    } else {
+      get_effects out{*this, id, p};
+      p.get->failed(node, errc::no_quorum, out);
+    }
+    settle(id);
+  }
+}
+
+void request_desk::refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why,
+                          std::string text) {
+  ++failures_;
+  client_reply r;
+  r.id = request.id;
+  r.status = why;
+  r.error = std::move(text);
+  port_.reply(sink, std::move(r));
+}
+
+void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_request request, monotonic now) {
+  now_ = now;
+  const auto* bucket = env_->bucket(request.bucket);
+  if (bucket == nullptr)
+    return refuse(sink, request, errc::not_owner, fmt::format("there is no bucket with db {}", request.bucket));
+  if (pending_.size() >= requests_max)
+    return refuse(sink, request, errc::busy,
+                  fmt::format("{} requests are in flight on {}", pending_.size(), env_->name));
+  auto p = std::make_unique<pending>();
+  p->sink = sink;
+  p->request = std::move(request);
+  p->bucket = bucket;
+  p->partition = protocol::partition_of(p->request.key, ring_->partitions());
+  const auto& owners = ring_->owners[p->partition];
+  auto n = std::min<size_t>(bucket->n, owners.size());
+  p->owners.assign(owners.begin(), owners.begin() + static_cast<ptrdiff_t>(n));
+  auto mine = std::find(p->owners.begin(), p->owners.end(), env_->self);
+  if (mine != p->owners.end())
+    std::rotate(p->owners.begin(), mine, mine + 1);
+  p->costs.assign(n, 0);
+  if (p->request.context) {
+    p->context = std::move(*p->request.context);
+    p->has_context = true;
+  }
+  auto id = next_id_++;
+  auto& ref = *p;
+  pending_.emplace(id, std::move(p));
+  auto what = ref.request.what;
+  ++(what == client_request::kind::get ? gets_ : what == client_request::kind::put ? puts_ : removes_);
+  if (what == client_request::kind::get || ref.request.read_first)
+    start_get(id, ref, now);
+  else
+    start_put(id, ref, now);
+  settle(id);
+}
+
+std::vector<bool> request_desk::reachable(const pending& p) const {
+  std::vector<bool> result(p.owners.size());
+  for (size_t i = 0; i < p.owners.size(); ++i) {
+    const auto& x = peers_[to_index(p.owners[i])];
+    result[i] = x.usable && !x.overloaded();
+  }
+  return result;
+}
+
+void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
+  auto n = static_cast<uint32_t>(p.owners.size());
+  auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
+  if (!required) {
+    p.answered = true;
+    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R {} is more than N {}", p.request.read.count, n));
+  }
+  p.get.emplace(p.bucket->conflict, p.owners, reachable(p), *required, gets_ % ask_all_every == 0);
+  read_deadlines_.push_back({now + env_->config.read_timeout, id});
+  if (n > *required)
+    hedges_.push_back({now + env_->config.read_timeout / 4, id});
+  get_effects out{*this, id, p};
+  p.get->start(out);
+}
+
+void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
+  auto n = static_cast<uint32_t>(p.owners.size());
+  auto required = p.request.write.resolve(n, std::min(p.bucket->w, n));
+  if (!required) {
+    p.answered = true;
+    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("W {} is more than N {}", p.request.write.count, n));
+  }
+  release(p); // Late answers of the read that went before are not waited for.
+  p.get.reset();
+  p.writing = true;
+  p.put.emplace(p.owners, reachable(p), *required);
+  write_deadlines_.push_back({now + env_->config.write_timeout, id});
+  put_effects out{*this, id, p};
+  p.put->start(out);
+}
+
+void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
+  op.request = id;
+  op.bucket = p.bucket->db;
+  op.partition = p.partition;
+  auto at = static_cast<size_t>(std::find(p.owners.begin(), p.owners.end(), to) - p.owners.begin());
+  auto& x = peer_of(to);
+  auto cost = cost_of(op);
+  p.outstanding |= 1U << at;
+  p.costs[at] += cost;
+  x.bytes += cost;
+  ++x.requests;
+  port_.send(to, std::move(op));
+}
+
+void request_desk::answered(pending& p, node_id from) {
+  for (size_t i = 0; i < p.owners.size(); ++i) {
+    if (p.owners[i] != from || (p.outstanding >> i & 1) == 0)
+      continue;
+    auto& x = peer_of(from);
+    x.bytes -= p.costs[i];
+    --x.requests;
+    p.costs[i] = 0;
+    p.outstanding &= ~(1U << i);
+  }
+}
+
+void request_desk::release(pending& p) {
+  for (auto owner : p.owners)
+    answered(p, owner);
+}
+
+void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
+  now_ = now;
+  auto found = pending_.find(a.request);
+  if (found == pending_.end()) {
+    ++stray_answers_; // It came after the deadline, or twice.
+    return;
+  }
+  auto& p = *found->second;
+  using kind = replica_answer::kind;
+  // A giver that is not durable yet owes another answer.
+  if (!(a.what == kind::given && !a.durable))
+    answered(p, from);
+  if (p.writing) {
+    put_effects out{*this, a.request, p};
+    if (a.what == kind::given) {
+      p.given = {a.dot_replica, a.dot_counter};
+      p.time = a.time;
+      p.delta = std::move(a.data);
+      p.put->dot_given(from, a.durable, out);
+    } else if (a.what == kind::written) {
+      p.put->acked(from, out);
+    } else if (a.what == kind::refused) {
+      p.refusal = std::move(a.data);
+      p.put->refused(from, a.status, out);
+    } else {
+      ++stray_answers_; // Of the read that went before this write.
+    }
+  } else {
+    get_effects out{*this, a.request, p};
+    if (a.what == kind::object) {
+      p.get->object_received(from, std::move(a.data), a.digest, out);
+    } else if (a.what == kind::digest) {
+      p.get->digest_received(from, a.digest, out);
+    } else if (a.what == kind::refused) {
+      p.refusal = std::move(a.data);
+      p.get->failed(from, a.status, out);
+    }
+  }
+  settle(a.request);
+}
+
+void request_desk::on_time(monotonic now) {
+  now_ = now;
+  while (!hedges_.empty() && hedges_.front().at <= now) {
+    auto id = hedges_.front().id;
+    hedges_.pop_front();
+    auto found = pending_.find(id);
+    if (found == pending_.end() || found->second->writing || found->second->answered)
+      continue;
+    ++hedged_;
+    get_effects out{*this, id, *found->second};
+    found->second->get->hedge(out);
+  }
+  for (auto* queue : {&read_deadlines_, &write_deadlines_}) {
+    while (!queue->empty() && queue->front().at <= now) {
+      auto id = queue->front().id;
+      queue->pop_front();
+      auto found = pending_.find(id);
+      if (found == pending_.end() || found->second->writing != (queue == &write_deadlines_))
+        continue;
+      auto& p = *found->second;
+      if (p.writing) {
+        put_effects out{*this, id, p};
+        p.put->deadline_passed(out);
+      } else {
+        get_effects out{*this, id, p};
+        p.get->deadline_passed(out);
+      }
+      release(p);
+      pending_.erase(id);
+    }
+  }
+}
+
+void request_desk::settle(uint64_t id) {
+  auto found = pending_.find(id);
+  if (found == pending_.end())
+    return;
+  auto& p = *found->second;
+  if (p.write_next) {
+    p.write_next = false;
+    start_put(id, p, now_);
+  }
+  auto done = p.writing ? p.put && p.put->done() : !p.get || p.get->done();
+  if (!p.answered || !done)
+    return;
+  release(p);
+  pending_.erase(found);
+}
+
+void request_desk::finish_get(pending& p, const std::string& object) {
+  client_reply r;
+  r.id = p.request.id;
+  auto now_ms = env_->wall_ms();
+  auto malformed = false;
+  if (p.bucket->conflict == conflict_rule::lww) {
+    if (!object.empty()) {
+      auto x = protocol::decode_lww(object);
+      malformed = !x;
+      if (x && !x->tombstone && !protocol::expired(x->expires_at, now_ms))
+        r.values.push_back({std::string{x->value}, x->expires_at, x->time});
+    }
+  } else if (!object.empty()) {
+    auto x = protocol::decode_siblings(object);
+    malformed = !x;
+    if (x) {
+      for (auto& s : x->siblings)
+        if (!protocol::expired(s.expires_at, now_ms))
+          r.values.push_back({std::move(s.value), s.expires_at, s.time});
+      r.context = std::move(x->seen);
+      std::sort(r.values.begin(), r.values.end(),
+                [](const client_value& a, const client_value& b) { return a.time > b.time; });
+      if (r.values.size() >= siblings_warn)
+        env_->log->warn("bucket {}: a key has {} siblings; clients should write with the context they read",
+                        p.bucket->name, r.values.size());
+    }
+  }
+  if (malformed) {
+    p.refusal = "a replica returned a malformed object";
+    return fail(p, errc::storage_failure, p.get->required(), p.get->answered(), false);
+  }
+  if (p.request.what == client_request::kind::get) {
+    p.answered = true;
+    return port_.reply(p.sink, std::move(r));
+  }
+  // read_first: now the write, which replaces what was read.
+  p.existed = !r.values.empty();
+  if (p.bucket->conflict == conflict_rule::siblings && !p.has_context) {
+    p.context = std::move(r.context);
+    p.has_context = true;
+  }
+  // The get machine is on the stack above us: settle() starts the write when it has returned.
+  p.write_next = true;
+}
+
+void request_desk::finish_put(pending& p) {
+  client_reply r;
+  r.id = p.request.id;
+  r.existed = p.existed;
+  if (p.bucket->conflict == conflict_rule::siblings) {
+    r.context = std::move(p.context);
+    r.context.add(p.given);
+  }
+  p.answered = true;
+  port_.reply(p.sink, std::move(r));
+}
+
+std::string request_desk::owners_missing(const pending& p) const {
+  std::string text;
+  for (size_t i = 0; i < p.owners.size(); ++i) {
+    const auto& x = peers_[to_index(p.owners[i])];
+    auto waiting = (p.outstanding >> i & 1) != 0;
+    if (x.usable && !waiting && !x.overloaded())
+      continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", env_->name_of(p.owners[i]),
+                        !x.usable        ? "down"
+                        : x.overloaded() ? "overloaded"
+                                         : "silent");
+  }
+  return text;
+}
+
+void request_desk::fail(pending& p, errc why, uint32_t required, uint32_t got, bool write) {
+  p.answered = true;
+  auto missing = owners_missing(p);
+  auto detail = (missing.empty() ? "" : ": " + missing) + (p.refusal.empty() ? "" : "; " + p.refusal);
+  auto overloaded = std::any_of(p.owners.begin(), p.owners.end(), [this](node_id o) {
+    return peers_[to_index(o)].usable && peers_[to_index(o)].overloaded();
+  });
+  std::string text;
+  switch (why) {
+  case errc::no_quorum: {
+    auto able = reachable(p);
+    auto up = std::count(able.begin(), able.end(), true);
+    if (overloaded)
+      why = errc::busy;
+    text = fmt::format("needed {}, reachable {}{}", required, up, detail);
+    break;
+  }
+  case errc::timeout:
+    text = fmt::format("needed {}, {} {} within {} ms{}{}", required, write ? "acknowledged" : "answered", got,
+                       (write ? env_->config.write_timeout : env_->config.read_timeout).count(), detail,
+                       write ? "; outcome unknown" : "");
+    break;
+  case errc::unknown_outcome:
+    text = fmt::format("needed {}, acknowledged {}{}; outcome unknown", required, got, detail);
+    break;
+  default:
+    text = p.refusal.empty() ? std::string{to_string(why)} : p.refusal;
+  }
+  refuse(p.sink, p.request, why, std::move(text));
+}
+
+std::map<std::string, uint64_t> request_desk::counters() const {
+  return {{"gets", gets_},
+          {"puts", puts_},
+          {"removes", removes_},
+          {"failures", failures_},
+          {"repairs", repairs_},
+          {"hedged_reads", hedged_},
+          {"in_flight", pending_.size()},
+          {"stray_answers", stray_answers_}};
+}
+
+} // namespace crema

@@ -1,0 +1,102 @@
+// The coordinator's work without the actor: requests in flight, each with its quorum machine, its deadline and what it
+// still waits for. Events come in through the on_... functions, effects go out through desk_port; the actor around it
+// (coordinator.cpp) turns them into batched messages. Takes time only as an argument.
+//
+//   get             reading ──▶ reply
+//   put, remove     [reading, if read_first ──▶] writing ──▶ reply
+#pragma once
+
+#include "actors/node_env.hpp"
+#include "messages/client.hpp"
+#include "messages/local.hpp"
+#include "messages/replica.hpp"
+#include "protocol/failure_detector.hpp"
+#include "protocol/get_quorum.hpp"
+#include "protocol/put_quorum.hpp"
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace crema {
+
+/// What a request_desk makes its shell do.
+class desk_port {
+public:
+  virtual ~desk_port() = default;
+  /// Puts `op` into the next batch for the replica of its partition on `to`.
+  virtual void send(node_id to, replica_op op) = 0;
+  virtual void reply(const std::shared_ptr<reply_sink>& sink, client_reply reply) = 0;
+  virtual void repair(repair_wanted wanted) = 0;
+};
+
+class request_desk {
+public:
+  static constexpr size_t requests_max = 100'000;            ///< In flight at once; more are refused as busy.
+  static constexpr size_t peer_bytes_max = size_t{64} << 20; ///< Sent to one node and not answered yet.
+  static constexpr size_t peer_requests_max = 50'000;
+  static constexpr uint64_t ask_all_every = 16; ///< Every 16th read asks all owners, for read repair.
+
+  request_desk(env_ptr env, desk_port& port);
+  ~request_desk();
+
+  void on_ring(protocol::ring_ptr ring);
+  /// `usable`: linked and believed up. Not usable: what was asked of it is lost.
+  void on_node(node_id node, bool usable, std::string why);
+  void on_request(const std::shared_ptr<reply_sink>& sink, client_request request, protocol::monotonic now);
+  void on_answer(node_id from, replica_answer answer, protocol::monotonic now);
+  /// Deadlines and hedges that are due.
+  void on_time(protocol::monotonic now);
+
+  bool idle() const { return pending_.empty(); }
+  std::map<std::string, uint64_t> counters() const;
+
+private:
+  struct pending;
+  struct put_effects;
+  struct get_effects;
+  struct peer {
+    bool usable = false;
+    std::string why = "not linked yet";
+    size_t bytes = 0;
+    size_t requests = 0;
+    bool overloaded() const { return bytes > peer_bytes_max || requests > peer_requests_max; }
+  };
+
+  void start_get(uint64_t id, pending& p, protocol::monotonic now);
+  void start_put(uint64_t id, pending& p, protocol::monotonic now);
+  /// Starts the write that a finished read was for; forgets the request if nothing more is to come.
+  void settle(uint64_t id);
+  void send(uint64_t id, pending& p, node_id to, replica_op op);
+  void answered(pending& p, node_id from);
+  void release(pending& p);
+  void finish_get(pending& p, const std::string& object);
+  void finish_put(pending& p);
+  void fail(pending& p, errc why, uint32_t required, uint32_t got, bool write);
+  void refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why, std::string text);
+  std::string owners_missing(const pending& p) const;
+  std::vector<bool> reachable(const pending& p) const;
+  peer& peer_of(node_id id);
+
+  env_ptr env_;
+  desk_port& port_;
+  protocol::ring_ptr ring_;
+  std::vector<peer> peers_; // By node index.
+  boost::unordered_flat_map<uint64_t, std::unique_ptr<pending>> pending_;
+  uint64_t next_id_ = 1;
+  protocol::monotonic now_{};
+  // Ids in the order of their deadlines: each kind has one timeout, so its queue is sorted as it grows.
+  struct due {
+    protocol::monotonic at;
+    uint64_t id;
+  };
+  std::deque<due> read_deadlines_, write_deadlines_, hedges_;
+  // Counters since start.
+  uint64_t gets_ = 0, puts_ = 0, removes_ = 0, failures_ = 0, repairs_ = 0, hedged_ = 0, stray_answers_ = 0;
+};
+
+} // namespace crema

@@ -1,0 +1,362 @@
+#include "actors/shard.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crema {
+
+using protocol::dot_clock;
+
+shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
+             const std::vector<std::pair<vnode_id, dot_clock>>& clocks)
+    : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count),
+      ring_(env_->first_ring), batch_(store_->make_batch()) {
+  for (size_t i = 0; i < shards_max; ++i) {
+    protocol::byte_reader in{store_->get_meta(fmt::format("time/{}", i)).object.value_or("")};
+    auto bound = in.u64();
+    // A wall clock that was set back while we were down must not give an older time than before.
+    if (in.finished() && clock_.observe(bound, to_micros(bound)))
+      time_bound_ = bound;
+  }
+  for (const auto& [id, clock] : clocks) {
+    const auto* bucket = env_->bucket(id.bucket);
+    if (bucket != nullptr && id.partition % count_ == index_)
+      vnodes_.emplace(id, held{protocol::vnode{id, bucket->conflict, self_, clock}, 0});
+  }
+}
+
+shard::held* shard::find(vnode_id id, std::string& why) {
+  auto found = vnodes_.find(id);
+  if (found != vnodes_.end())
+    return &found->second;
+  const auto* bucket = env_->bucket(id.bucket);
+  if (bucket == nullptr || id.partition >= ring_->partitions() || id.partition % count_ != index_) {
+    why = fmt::format("{} has no bucket {} partition {} in this shard", env_->name, id.bucket, id.partition);
+    return nullptr;
+  }
+  const auto& owners = ring_->owners[id.partition];
+  auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket->n, owners.size()));
+  if (std::find(owners.begin(), end, env_->self) == end) {
+    why = fmt::format("{} does not own bucket {} partition {}", env_->name, bucket->name, id.partition);
+    return nullptr;
+  }
+  return &vnodes_.emplace(id, held{protocol::vnode{id, bucket->conflict, self_, {}}, 0}).first->second;
+}
+
+void shard::refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer) {
+  ++refused_;
+  replica_answer a;
+  a.request = op.request;
+  a.status = why;
+  a.data = std::move(text);
+  answer(source, std::move(a));
+}
+
+void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
+  std::string why;
+  auto* at = find(op.vnode(), why);
+  if (at == nullptr)
+    return refuse(source, op, errc::not_owner, std::move(why), answer);
+  switch (op.what) {
+  case replica_op::kind::put:
+    put(source, op, *at, answer);
+    break;
+  case replica_op::kind::apply:
+    apply(source, op, *at, answer);
+    break;
+  case replica_op::kind::get:
+  case replica_op::kind::digest:
+    reads_.push_back({source, op.request, at, std::move(op.key), op.what == replica_op::kind::digest});
+    break;
+  default:
+    return refuse(source, op, errc::unknown_version, "unknown operation", answer);
+  }
+  if (batch_->bytes() > batch_bytes_max) {
+    auto written = write_batch(answer);
+    if (!written.ok())
+      failed_early_ = written.error;
+  }
+}
+
+void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer) {
+  const auto* bucket = env_->bucket(op.bucket);
+  auto siblings = bucket->conflict == conflict_rule::siblings;
+  dot_clock context;
+  if (op.has_context) {
+    auto decoded = dot_clock::decode(op.context);
+    if (!decoded)
+      return refuse(source, op, errc::invalid_context, "the context does not decode", answer);
+    context = std::move(*decoded);
+  } else if (siblings && !op.remove) {
+    // A put that replaces nothing adds a sibling: the one case in which a write looks before it leaps.
+    auto written = write_batch(answer);
+    if (!written.ok())
+      failed_early_ = written.error;
+    auto stored = store_->get(op.vnode(), op.key);
+    auto count = stored.object ? at.node.sibling_count(*stored.object) : 0;
+    if (count >= siblings_max)
+      return refuse(source, op, errc::too_many_siblings,
+                    fmt::format("the key has {} siblings; read it (KV.GET) and write with the CONTEXT you get", count),
+                    answer);
+    if (count >= siblings_warn)
+      env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
+  }
+  auto time = clock_.now(env_->wall_micros());
+  if (time > time_bound_) {
+    time_bound_ = time + from_micros(time_reserve_micros);
+    std::string bytes;
+    protocol::byte_writer{bytes}.u64(time_bound_);
+    batch_->put_meta(fmt::format("time/{}", index_), bytes);
+  }
+  auto given = at.node.give({op.key, op.remove, op.data, op.ttl_ms, siblings && op.has_context ? &context : nullptr},
+                            time, *batch_);
+  ++given_;
+  note_dots(at, 1);
+  replica_answer a;
+  a.request = op.request;
+  a.what = replica_answer::kind::given;
+  a.dot_replica = given.id.replica;
+  a.dot_counter = given.id.counter;
+  a.time = time;
+  a.data = std::move(given.delta);
+  writes_.push_back({source, std::move(a), bucket->durability == durability::fsync});
+}
+
+void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answer) {
+  if (op.dot_replica == 0 || op.dot_counter == 0 || op.dot_replica == self_)
+    return refuse(source, op, errc::storage_failure, "a delta with an impossible dot", answer);
+  auto wall = env_->wall_micros();
+  if (!clock_.observe(op.time, wall))
+    return refuse(source, op, errc::clock_skew,
+                  fmt::format("the write's time is {} s ahead of {}'s clock: set the clocks of all hosts (NTP)",
+                              (to_micros(op.time) - wall) / 1'000'000, env_->name),
+                  answer);
+  if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, *batch_)) {
+    ++applied_;
+    note_dots(at, 1);
+  } else {
+    ++known_;
+  }
+  replica_answer a;
+  a.request = op.request;
+  a.what = replica_answer::kind::written;
+  writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
+}
+
+void shard::note_dots(held& at, uint64_t count) {
+  at.unsaved += count;
+  if (at.unsaved < clock_save_every)
+    return;
+  batch_->save_clock(at.node.id(), at.node.clock());
+  at.unsaved = 0;
+}
+
+storage::status shard::write_batch(const answer_fn& answer) {
+  if (!failed_early_.empty())
+    return {failed_early_};
+  if (batch_->operations() > 0) {
+    auto written = store_->write(*batch_);
+    if (!written.ok())
+      return written;
+    batch_->clear();
+    ++batches_;
+  }
+  for (auto& w : writes_) {
+    auto given = w.answer.what == replica_answer::kind::given;
+    if (w.fsync) {
+      replica_answer later;
+      later.request = w.answer.request;
+      later.what = replica_answer::kind::written;
+      synced_.push_back({w.source, std::move(later), true});
+    }
+    if (given || !w.fsync) {
+      w.answer.durable = !w.fsync;
+      answer(w.source, std::move(w.answer));
+    }
+  }
+  writes_.clear();
+  return {};
+}
+
+storage::status shard::flush(const answer_fn& answer) {
+  auto written = write_batch(answer);
+  if (!written.ok())
+    return written;
+  answer_reads(answer);
+  return {};
+}
+
+storage::status shard::sync(const answer_fn& answer) {
+  auto done = store_->sync();
+  if (!done.ok())
+    return done;
+  ++syncs_;
+  for (auto& w : synced_)
+    answer(w.source, std::move(w.answer));
+  synced_.clear();
+  return {};
+}
+
+void shard::answer_reads(const answer_fn& answer) {
+  if (reads_.empty())
+    return;
+  std::vector<storage::store::key_ref> keys;
+  keys.reserve(reads_.size());
+  for (const auto& r : reads_)
+    keys.push_back({r.at->node.id(), r.key});
+  auto results = store_->get_many(keys);
+  for (size_t i = 0; i < reads_.size(); ++i) {
+    const auto& r = reads_[i];
+    auto& found = results[i];
+    replica_answer a;
+    a.request = r.request;
+    std::string_view stored;
+    if (found.object)
+      stored = *found.object;
+    auto digest = found.what.ok() ? r.at->node.digest(stored) : std::nullopt;
+    if (!digest) {
+      a.status = errc::storage_failure;
+      a.data =
+          fmt::format("{}: {}", env_->name, found.what.ok() ? "a stored object does not decode" : found.what.error);
+      env_->log->error("read failed in bucket {} partition {}: {}; the other owners still answer, restore or wipe this "
+                       "node's data directory",
+                       r.at->node.id().bucket, r.at->node.id().partition, a.data);
+    } else {
+      a.what = r.digest_only ? replica_answer::kind::digest : replica_answer::kind::object;
+      a.digest = *digest;
+      if (!r.digest_only && r.at->node.rule() == conflict_rule::lww && found.object)
+        a.data = std::move(*found.object); // A register is sent as it is stored.
+      else if (!r.digest_only)
+        a.data = r.at->node.expanded(stored).value_or("");
+    }
+    answer(r.source, std::move(a));
+  }
+  reads_done_ += reads_.size();
+  reads_.clear();
+}
+
+std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
+  std::string why;
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  clock = at->node.clock().encode();
+  return {};
+}
+
+std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page,
+                                               const answer_fn& answer) {
+  vnode_id id{request.bucket, request.partition};
+  std::string why;
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  auto theirs = dot_clock::decode(request.clock);
+  if (!theirs)
+    return failure{errc::invalid_context, "the clock does not decode"};
+  auto written = write_batch(answer);
+  if (!written.ok())
+    return failure{errc::storage_failure, failed_early_ = written.error};
+  auto ranges = at->node.clock().missing_from(*theirs);
+  uint64_t total = 0;
+  for (const auto& r : ranges)
+    total += r.last - r.first + 1;
+  if (total > page_dots_max)
+    return failure{errc::busy, fmt::format("{} dots behind: too many for the repair of one key", total)};
+  page.epoch = epoch();
+  page.bucket = request.bucket;
+  page.partition = request.partition;
+  page.key = request.key;
+  for (const auto& r : ranges) {
+    auto scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
+      if (key == request.key) {
+        page.dots.push_back(d.replica);
+        page.dots.push_back(d.counter);
+      }
+      return true;
+    });
+    if (!scanned.ok())
+      return failure{errc::storage_failure, scanned.error};
+  }
+  auto stored = store_->get(id, request.key);
+  if (!stored.what.ok())
+    return failure{errc::storage_failure, stored.what.error};
+  auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
+  if (!object)
+    return failure{errc::storage_failure, "a stored object does not decode"};
+  page.object = std::move(*object);
+  page.newest = clock_.latest();
+  ++pages_;
+  return {};
+}
+
+std::optional<shard::failure> shard::apply_page(const page_message& page, uint64_t& dots_new, const answer_fn& answer) {
+  std::string why;
+  auto* at = find({page.bucket, page.partition}, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (page.key.empty() || page.key.size() > key_bytes_max || page.dots.size() % 2 != 0)
+    return failure{errc::too_big, "a malformed page"};
+  if (!clock_.observe(page.newest, env_->wall_micros()))
+    return failure{errc::clock_skew, "the page holds a time too far in the future"};
+  protocol::key_page decoded{page.key, page.object, {}};
+  for (size_t i = 0; i < page.dots.size(); i += 2) {
+    dot d{page.dots[i], page.dots[i + 1]};
+    if (d.replica == 0 || d.counter == 0)
+      return failure{errc::storage_failure, "a page with an impossible dot"};
+    decoded.dots.push_back(d);
+  }
+  dots_new = at->node.apply_page(decoded, *batch_);
+  note_dots(*at, dots_new);
+  auto written = write_batch(answer);
+  if (!written.ok())
+    return failure{errc::storage_failure, failed_early_ = written.error};
+  return {};
+}
+
+std::optional<shard::failure> shard::count_keys(vnode_id id, uint64_t& keys) {
+  std::string why;
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  auto now_ms = env_->wall_ms();
+  auto lww = at->node.rule() == conflict_rule::lww;
+  auto scanned = store_->scan(id, {}, [&](std::string_view, std::string_view object) {
+    if (lww) {
+      auto x = protocol::decode_lww(object);
+      keys += x && !x->tombstone && !protocol::expired(x->expires_at, now_ms) ? 1 : 0;
+    } else {
+      auto x = protocol::decode_siblings(object);
+      keys += x && std::any_of(x->siblings.begin(), x->siblings.end(),
+                               [&](const auto& s) { return !protocol::expired(s.expires_at, now_ms); })
+                  ? 1
+                  : 0;
+    }
+    return true;
+  });
+  if (!scanned.ok())
+    return failure{errc::storage_failure, scanned.error};
+  return {};
+}
+
+storage::status shard::close() {
+  for (auto& [id, at] : vnodes_)
+    if (at.unsaved > 0)
+      batch_->save_clock(id, at.node.clock());
+  if (batch_->operations() > 0) {
+    auto written = store_->write(*batch_);
+    if (!written.ok())
+      return written;
+    batch_->clear();
+  }
+  return store_->sync();
+}
+
+std::map<std::string, uint64_t> shard::counters() const {
+  return {{"dots_given", given_}, {"deltas_applied", applied_}, {"deltas_known", known_},
+          {"reads", reads_done_}, {"refused", refused_},        {"batches", batches_},
+          {"fsyncs", syncs_},     {"pages_given", pages_},      {"vnodes", vnodes_.size()}};
+}
+
+} // namespace crema

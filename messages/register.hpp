@@ -1,0 +1,34 @@
+// The one list of everything that may travel between nodes. A type that is missing here arrives as an empty message, so
+// tests/actors/messages_test.cpp sends each of them through a serializer and back.
+#pragma once
+
+#include "messages/peer.hpp"
+#include "messages/replica.hpp"
+#include "messages/sync.hpp"
+
+#include <caf/all.hpp>
+
+CAF_BEGIN_TYPE_ID_BLOCK(crema, caf::first_custom_type_id)
+CAF_ADD_TYPE_ID(crema, (crema::replica_op))
+CAF_ADD_TYPE_ID(crema, (crema::replica_batch))
+CAF_ADD_TYPE_ID(crema, (crema::replica_answer))
+CAF_ADD_TYPE_ID(crema, (crema::answer_batch))
+CAF_ADD_TYPE_ID(crema, (crema::clock_request))
+CAF_ADD_TYPE_ID(crema, (crema::clock_reply))
+CAF_ADD_TYPE_ID(crema, (crema::page_request))
+CAF_ADD_TYPE_ID(crema, (crema::page_message))
+CAF_ADD_TYPE_ID(crema, (crema::page_applied))
+CAF_ADD_TYPE_ID(crema, (crema::count_request))
+CAF_ADD_TYPE_ID(crema, (crema::count_reply))
+CAF_ADD_TYPE_ID(crema, (crema::hello))
+CAF_ADD_TYPE_ID(crema, (crema::peer_handles))
+CAF_ADD_TYPE_ID(crema, (crema::welcome))
+CAF_ADD_TYPE_ID(crema, (crema::heartbeat))
+CAF_END_TYPE_ID_BLOCK(crema)
+
+namespace crema {
+
+/// Adds every message type to an actor system's configuration.
+void register_messages(caf::actor_system_config& config);
+
+} // namespace crema
