@@ -1,0 +1,81 @@
+#include "config/host_check.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace crema::config {
+
+namespace {
+
+/// @returns 0, or the errno of the failure.
+int try_bind(const addrinfo& address) {
+  int fd = ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return errno;
+  // As the servers do: connections of a node that stopped a moment ago are no obstacle.
+  int on = 1;
+  int result = 0;
+  if (::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      (address.ai_family == AF_INET6 && ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) ||
+      ::bind(fd, address.ai_addr, address.ai_addrlen) != 0)
+    result = errno;
+  ::close(fd);
+  return result;
+}
+
+void check_port(const std::string& host, uint16_t port, const std::string& path, std::vector<problem>& problems) {
+  const auto shown = (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); error != 0) {
+    problems.push_back({path, shown + " cannot be bound: " + ::gai_strerror(error),
+                        "an address of this machine, or a name that resolves to one"});
+    return;
+  }
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
+  // A name may have addresses of a family that this machine lacks: one that can be bound is enough.
+  int failure = 0;
+  bool bound = false;
+  for (const auto* address = found; address != nullptr; address = address->ai_next) {
+    int error = try_bind(*address);
+    if (error == EADDRINUSE) {
+      problems.push_back({path, shown + " is in use", "a port that no other process listens on"});
+      return;
+    }
+    bound = bound || error == 0;
+    failure = error != 0 ? error : failure;
+  }
+  if (!bound)
+    problems.push_back(
+        {path, shown + " cannot be bound: " + std::strerror(failure),
+         failure == EACCES ? "a port that this user may bind, usually 1024 or above" : "an address of this machine"});
+}
+
+} // namespace
+
+std::string node_path(const cluster_config& config, const std::string& name) {
+  for (size_t i = 0; i < config.nodes.size(); ++i)
+    if (config.nodes[i].name == name)
+      return "nodes[" + std::to_string(i) + "]";
+  return "nodes[\"" + name + "\"]";
+}
+
+std::vector<problem> check_ports(const node_config& node, std::string path) {
+  if (path.empty())
+    path = "nodes[\"" + node.name + "\"]";
+  std::vector<problem> problems;
+  check_port(node.host, node.peer_port, path + ".peer_port", problems);
+  check_port(node.host, node.resp_port, path + ".resp_port", problems);
+  check_port(node.http_host, node.http_port, path + ".http_port", problems);
+  return problems;
+}
+
+} // namespace crema::config
