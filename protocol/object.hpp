@@ -63,7 +63,6 @@ using siblings_view = basic_siblings<std::string_view>;
 // -- Encoding --
 //
 // On disk (a RocksDB value or merge operand) and on the wire; the first byte names kind and format.
-
 //
 //   lww       tag | be64 time | be64 replica | be64 counter | (be64 expiry, if the tag says so) | value
 //   siblings  tag | varint count | per sibling: u64 replica, varint counter, u64 time, varint expiry, bytes value
