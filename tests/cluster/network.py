@@ -1,0 +1,147 @@
+"""Nodes on hosts of their own: network namespaces joined by a bridge.
+
+The test process moves into a fresh network namespace of its own, which holds the bridge; every node gets another one,
+with one address on a veth pair. Namespaces have no names, only open file descriptors, so they and all that is in them
+vanish with the test, however it ends; nothing outside is ever touched.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import unittest
+
+import ports
+
+CLONE_NEWNET = 0x40000000
+PREFIX = "10.77.0."
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result, what):
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+class Namespace:
+    """A network namespace, held open."""
+
+    def __init__(self, new=True):
+        if new:
+            with Namespace(new=False) as here:
+                _check(_libc.unshare(CLONE_NEWNET), "unshare")
+                self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                here.enter()
+        else:
+            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def enter(self):
+        """Moves the calling thread (and the threads and processes it starts) into this namespace."""
+        _check(_libc.setns(self.fd, CLONE_NEWNET), "setns")
+
+    @property
+    def path(self):
+        return f"/proc/{os.getpid()}/fd/{self.fd}"
+
+    def run(self, *command, stdin=""):
+        done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              preexec_fn=self.enter)
+        if done.returncode != 0:
+            raise OSError(f"{' '.join(command)}: {done.stdout.strip()}")
+        return done.stdout
+
+
+def require(case, *tools):
+    for tool in tools:
+        if shutil.which(tool, path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin") is None:
+            case.skipTest(f"no {tool} on this machine")
+
+
+@contextlib.contextmanager
+def own_namespace(case):
+    """The test's thread in an empty network with only a loopback; without the right to make one, the real loopback if
+    crema's default ports are free there."""
+    try:
+        here, there = Namespace(new=False), Namespace()
+    except OSError as error:
+        if not all(map(ports.is_free, (7101, 6401, 8101))):
+            case.skipTest(f"the default ports are in use, and no network namespace can be made ({error})")
+        yield
+        return
+    require(case, "ip")
+    there.enter()
+    try:
+        there.run("ip", "link", "set", "lo", "up")
+        yield
+    finally:
+        here.enter()
+        here.close()
+        there.close()
+
+
+class Network:
+    """`count` hosts on a bridge. The test itself sits on the bridge as 10.77.0.254."""
+
+    def __init__(self, case, count):
+        require(case, "ip", "nft")
+        self.here = Namespace(new=False)
+        self.namespaces = []
+        self.switch = None
+        case.addCleanup(self.close)
+        try:
+            self.switch = Namespace()
+            self.switch.enter()
+            self.switch.run("ip", "link", "set", "lo", "up")
+            self.switch.run("ip", "link", "add", "br0", "type", "bridge")
+            self.switch.run("ip", "addr", "add", f"{PREFIX}254/24", "dev", "br0")
+            self.switch.run("ip", "link", "set", "br0", "up")
+            for index in range(count):
+                self.add_host(index)
+        except OSError as error:
+            raise unittest.SkipTest(f"network namespaces are not allowed here: {error}") from None
+
+    @staticmethod
+    def address(index):
+        return f"{PREFIX}{index + 1}"
+
+    def add_host(self, index):
+        host = Namespace()
+        self.namespaces.append(host)
+        self.switch.run("ip", "link", "add", f"port{index}", "type", "veth", "peer", "name", "eth0", "netns", host.path)
+        self.switch.run("ip", "link", "set", f"port{index}", "master", "br0", "up")
+        host.run("ip", "link", "set", "lo", "up")
+        host.run("ip", "addr", "add", f"{self.address(index)}/24", "dev", "eth0")
+        host.run("ip", "link", "set", "eth0", "up")
+        # A cut that cannot be made later must skip the test, not fail it.
+        host.run("nft", "add", "table", "inet", "cut")
+
+    def cut(self, index):
+        """Packets between this host and the other hosts are silently dropped; the test still reaches all."""
+        others = ", ".join(self.address(other) for other in range(len(self.namespaces)) if other != index)
+        self.namespaces[index].run("nft", "-f", "-", stdin=f"""
+            add chain inet cut in {{ type filter hook input priority 0; }}
+            add chain inet cut out {{ type filter hook output priority 0; }}
+            add rule inet cut in ip saddr {{ {others} }} drop
+            add rule inet cut out ip daddr {{ {others} }} drop
+            """)
+
+    def heal(self, index):
+        self.namespaces[index].run("nft", "flush", "table", "inet", "cut")
+
+    def close(self):
+        self.here.enter()
+        for namespace in [*self.namespaces, *([self.switch] if self.switch else []), self.here]:
+            namespace.close()

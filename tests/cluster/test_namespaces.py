@@ -1,0 +1,86 @@
+"""The multi-host form: three nodes with addresses of their own, and a network that can be cut."""
+
+import time
+import unittest
+
+import resp
+from harness import SLOWNESS, ClusterCase, wait_until
+from network import Network
+from test_kill import run_kill_under_load
+
+
+class Hosts(ClusterCase):
+    SERIAL = True
+    TIMEOUT = 300
+
+    def hosts(self):
+        """A running cluster of three hosts, and its network."""
+        network = Network(self, 3)
+        return self.cluster(network=network), network
+
+    def test_no_acknowledged_write_is_missing_after_a_host_s_node_was_killed_under_load(self):
+        cluster, _ = self.hosts()
+        run_kill_under_load(self, cluster)
+
+    def test_a_host_that_is_cut_off_is_down_within_three_seconds_and_writes_go_on(self):
+        cluster, network = self.hosts()
+        majority, lonely = [cluster["n1"], cluster["n2"]], cluster["n3"]
+        self.assertEqual(lonely.ask("SET", "key", "before"), "OK")
+        network.cut(2)
+        start = time.monotonic()
+        slowest = 0.0
+        clients = [node.client(timeout=10) for node in majority]
+        number = 0
+        while time.monotonic() < start + 3 * SLOWNESS:  # While the cut is being noticed.
+            number += 1
+            for client in clients:
+                asked = time.monotonic()
+                reply = client.call("SET", "key", number)
+                slowest = max(slowest, time.monotonic() - asked)
+                if isinstance(reply, resp.Error):
+                    self.assertIn(reply.code, ("TIMEOUT", "NOQUORUM", "BUSY"), reply)
+        self.assertLess(slowest, 2.0 * SLOWNESS + 0.3, "no request takes longer than its deadline")
+        for node in majority:
+            self.assertFalse(node.sees("n3", "up"), f"{node.name} still sees n3 up 3 s after the cut")
+        wait_until(lambda: not lonely.sees("n1", "up") and not lonely.sees("n2", "up"), 1 * SLOWNESS, "n3 sees that it is alone")
+        self.assert_error(lonely.ask("SET", "key", "alone"), "NOQUORUM", "needed 2, reachable 1")
+        self.assert_error(lonely.ask("GET", "key"), "NOQUORUM", "needed 2, reachable 1")
+        for client in clients:
+            self.assertEqual(client.call("SET", "key", "during"), "OK")
+            self.assertEqual(client.call("GET", "key"), b"during")
+
+        network.heal(2)
+        start = time.monotonic()
+        for node in majority:
+            wait_until(lambda: node.sees("n3", "up") and lonely.sees(node.name, "up"), 5 * SLOWNESS, "n3 is back")
+        self.say(f"back {time.monotonic() - start:.2f} s after the cut was healed; slowest request {slowest:.3f} s")
+        wait_until(lambda: lonely.ask("SET", "other", "x") == "OK", 1 * SLOWNESS, "n3 takes writes again")
+        for node in cluster:
+            self.assertEqual(node.ask("GET", "key"), b"during", "the refused write left nothing behind")
+        for client in clients:
+            client.close()
+
+    def test_a_cut_under_load_loses_nothing(self):
+        from workload import Load
+
+        cluster, network = self.hosts()
+        load = Load([cluster["n1"], cluster["n2"]], 2_000, self.seed)
+        load.start()
+        try:
+            load.wait_writes(1_000, 60 * SLOWNESS)
+            for _ in range(2):
+                network.cut(2)
+                cluster.wait_down("n3", 3.5 * SLOWNESS, by=[cluster["n1"], cluster["n2"]])
+                load.wait_writes(load.ledger.writes + 1_000, 60 * SLOWNESS)
+                network.heal(2)
+                cluster.wait_ready(10 * SLOWNESS)
+                load.wait_writes(load.ledger.writes + 1_000, 60 * SLOWNESS)
+        finally:
+            load.stopping.set()
+        load.stop()
+        for node in cluster:
+            self.assertEqual(load.verify(node)[0][:10], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
