@@ -75,7 +75,10 @@ struct node_options {
   /// A peer said hello: the transport may dial it at once. May be empty.
   std::function<void(node_id)> peer_said_hello;
   /// Receives the handles of the children once they are spawned: the backend's way in.
-  std::function<void(const std::vector<caf::actor>& coordinators)> ready;
+  std::function<void(const std::vector<caf::actor>& coordinators)> spawned;
+  /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it has.
+  std::function<void()> ready;
+  std::chrono::milliseconds ready_wait{2000};
 };
 caf::actor spawn_node(caf::actor_system& system, env_ptr env, node_options options);
 

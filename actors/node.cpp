@@ -225,6 +225,11 @@ void on_status(node_self self, const status_query& query) {
             });
 }
 
+void become_ready(node_self self) {
+  if (auto ready = std::exchange(self->state.options.ready, nullptr))
+    ready();
+}
+
 template <class Message>
 void tell(node_self self, const std::vector<caf::actor>& listeners, const Message& message) {
   for (const auto& a : listeners)
@@ -241,8 +246,9 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       st.peers[m.id] = {};
   self->set_down_handler([self](caf::down_msg& down) { on_child_down(self, down); });
   spawn_children(self);
-  if (st.options.ready)
-    st.options.ready(st.coordinators);
+  if (st.options.spawned)
+    st.options.spawned(st.coordinators);
+  self->delayed_send(self, st.peers.empty() ? std::chrono::milliseconds{0} : st.options.ready_wait, tick{});
   return {
       [self](const hello& x) -> caf::result<welcome> {
         auto promise = self->make_response_promise<welcome>();
@@ -264,7 +270,11 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
         auto& p = self->state.peers[x.node];
         p.up = x.up && p.linked;
         p.why = x.why;
+        const auto& all = self->state.peers;
+        if (std::all_of(all.begin(), all.end(), [](const auto& each) { return each.second.up; }))
+          become_ready(self);
       },
+      [self](tick) { become_ready(self); },
       [self](const status_query& x) { on_status(self, x); },
       [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
       [self](stop_request) {

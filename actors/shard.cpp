@@ -135,8 +135,10 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, *batch_)) {
     ++applied_;
     note_dots(at, 1);
-  } else {
+  } else if (at.node.clock().contains({op.dot_replica, op.dot_counter})) {
     ++known_;
+  } else {
+    return refuse(source, op, errc::storage_failure, "a malformed delta", answer);
   }
   replica_answer a;
   a.request = op.request;

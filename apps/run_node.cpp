@@ -1,0 +1,234 @@
+// Wires one node together and runs it until it is told to stop: checks, data directory, store, actors, links, gateway.
+#include "apps/run_node.hpp"
+
+#include "actors/backend.hpp"
+#include "actors/caf_links.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/node_setup.hpp"
+#include "apps/logging.hpp"
+#include "config/host_check.hpp"
+#include "gateway/gateway.hpp"
+#include "storage/data_directory.hpp"
+#include "storage/rocksdb_store.hpp"
+
+#include <fmt/format.h>
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <future>
+#include <random>
+#include <thread>
+
+namespace crema {
+
+namespace {
+
+constexpr int exit_ok = 0, exit_failure = 1, exit_configuration = 2;
+constexpr std::chrono::milliseconds stop_limit{4500}; // An orderly stop that takes longer has failed.
+
+uint32_t share_of_cores(uint32_t configured, uint32_t cores_each) {
+  return configured != 0 ? configured : std::max(1U, std::thread::hardware_concurrency() / cores_each);
+}
+
+storage::identity identity_of(const config::cluster_config& config, const std::string& node) {
+  storage::identity id;
+  id.cluster = config.cluster;
+  id.node = node;
+  id.partitions = config.partitions;
+  for (const auto& n : config.nodes)
+    id.members.push_back(fmt::format("{} {} {}", n.name, n.zone.empty() ? "-" : n.zone, n.weight));
+  std::sort(id.members.begin(), id.members.end());
+  for (const auto& b : config.buckets)
+    id.buckets.push_back({b.name, b.db, b.conflict == conflict_rule::lww ? "lww" : "siblings", b.n});
+  std::sort(id.buckets.begin(), id.buckets.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return id;
+}
+
+int refuse(const config::cluster_config& config, const std::vector<config::problem>& problems) {
+  for (const auto& p : problems)
+    fmt::print(stderr, "{}\n", config::to_string(config.file, p));
+  return exit_configuration;
+}
+
+/// Sockets for all clients, peers and files; where the hard limit is lower, that.
+void raise_file_limit(const config::cluster_config& config, spdlog::logger& log) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  auto wanted = std::min<rlim_t>(limit.rlim_max, config.limits.max_clients + 1024);
+  if (limit.rlim_cur < wanted) {
+    limit.rlim_cur = wanted;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (wanted < config.limits.max_clients + 256)
+    log.warn("only {} open files are allowed: fewer than limits.max_clients = {} clients can connect; raise ulimit -n",
+             wanted, config.limits.max_clients);
+}
+
+class caf_config : public caf::actor_system_config {
+public:
+  explicit caf_config(const config::cluster_config& config) { configure_caf(*this, config); }
+};
+
+uint64_t random_u64() {
+  std::random_device random;
+  return uint64_t{random()} << 32 | random();
+}
+
+/// All threads are started with these blocked; main takes them with sigwait.
+sigset_t block_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+/// Ends the process if an orderly stop hangs, or at the second signal.
+void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
+  std::thread([signals, log = std::move(log)] {
+    timespec limit{};
+    limit.tv_sec = stop_limit.count() / 1000;
+    limit.tv_nsec = stop_limit.count() % 1000 * 1'000'000;
+    auto got = sigtimedwait(&signals, nullptr, &limit);
+    log->critical("{}", got > 0 ? "second signal: exit at once" : "the orderly stop hangs: exit at once");
+    log->flush();
+    std::_Exit(exit_failure);
+  }).detach();
+}
+
+/// Everything between an open store and its end. @returns the exit code.
+int serve(const config::cluster_config& config, const config::node_config& me, std::shared_ptr<storage::store> store,
+          replica_id replica, const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals) {
+  auto ring = load_or_claim_ring(*store, config);
+  if (!ring.ring) {
+    log->critical("{}", ring.error);
+    return exit_failure;
+  }
+  auto clocks = store->load_clocks();
+  if (!clocks.what.ok()) {
+    log->critical("{}", clocks.what.error);
+    return exit_failure;
+  }
+  auto env = make_env(config, me.name, ring.ring);
+  env->incarnation = random_u64();
+  env->log = log;
+  env->wall_micros = [] {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+  };
+
+  caf_config caf_settings{config};
+  caf::actor_system system{caf_settings};
+  caf_links links{system, env};
+  auto ready = std::make_shared<std::atomic<bool>>(false);
+  node_options options;
+  options.store = store;
+  options.id = replica;
+  options.shards = share_of_cores(config.storage.shards, 4);
+  options.coordinators = share_of_cores(config.limits.coordinators, 2);
+  options.clocks =
+      std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(std::move(clocks.clocks));
+  options.fatal = [log](const std::string&) {
+    log->flush();
+    std::_Exit(exit_failure);
+  };
+  options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
+  auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
+  options.spawned = [coordinators](const std::vector<caf::actor>& all) { coordinators->set_value(all); };
+  options.ready = [ready, log] {
+    *ready = true;
+    log->info("ready");
+  };
+  auto root = spawn_node(system, env, std::move(options));
+  auto backend = std::make_unique<actor_backend>(root, coordinators->get_future().get());
+
+  auto gateway_options = gateway::make_options(config, me);
+  gateway_options.version = CREMA_VERSION;
+  gateway_options.set_log_level = [log](const std::string& level) { return set_log_level(*log, level); };
+  gateway_options.get_log_level = [log] { return log_level(*log); };
+  gateway_options.ready = [ready] { return ready->load(); };
+  gateway::gateway clients{gateway_options, *backend};
+
+  auto code = exit_ok;
+  auto error = clients.start();
+  if (error.empty()) {
+    links.dial(root); // Before publish: a peer that says hello at once finds the dialers complete.
+    error = links.publish(root);
+    if (!error.empty())
+      error = fmt::format("cannot listen for peers on {}:{}: {}", me.host, me.peer_port, error);
+  }
+  if (error.empty()) {
+    log->info("node {} of cluster {}: clients on {}:{} (RESP) and {}:{} (HTTP), peers on {}:{}, data in {}", me.name,
+              config.cluster, me.host, me.resp_port, me.http_host, me.http_port, me.host, me.peer_port, me.data_dir);
+    int signal = 0;
+    sigwait(&signals, &signal);
+    log->info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  } else {
+    log->critical("{}", error);
+    code = exit_failure;
+  }
+  watch_stop(signals, log);
+  clients.stop();
+  {
+    caf::scoped_actor self{system};
+    self->send(root, stop_request{});
+    self->wait_for(root);
+  }
+  links.stop();
+  backend.reset();
+  root = nullptr;
+  return code;
+}
+
+} // namespace
+
+int run_node(const config::cluster_config& config, const std::string& node_name) {
+  const auto* me = config.find_node(node_name);
+  auto path = config::node_path(config, node_name);
+  auto identity = identity_of(config, node_name);
+  auto problems = config::check_ports(*me, path);
+  auto directory_ok = storage::check_data_directory(me->data_dir, identity);
+  if (!directory_ok.ok())
+    problems.push_back(
+        {path + ".data_dir", directory_ok.error, "a directory of this node of this cluster, or a new one"});
+  if (!problems.empty())
+    return refuse(config, problems);
+
+  auto signals = block_signals();
+  std::string error;
+  auto log = make_log(config, node_name, error);
+  if (!log)
+    return refuse(config, {{"logging.file", error, "a file that can be written, or null"}});
+  raise_file_limit(config, *log);
+  auto directory = storage::open_data_directory(me->data_dir, identity, storage::current_boot_id());
+  if (!directory.opened)
+    return refuse(
+        config, {{path + ".data_dir", directory.what.error, "a directory of this node of this cluster, or a new one"}});
+  storage::rocksdb_options options;
+  options.cache_bytes = size_t{config.storage.cache_mb} << 20;
+  options.memtable_bytes = size_t{config.storage.memtable_mb} << 20;
+  options.background_threads = static_cast<int>(config.storage.background_threads);
+  auto store = storage::open_rocksdb(directory.opened->database_path(), options, directory.opened->created());
+  if (!store.opened) {
+    log->critical("{}", store.what.error);
+    return exit_failure;
+  }
+  auto code = serve(config, *me, std::move(store.opened), directory.opened->replica(), log, signals);
+  if (code == exit_ok) {
+    auto marked = directory.opened->mark_clean();
+    if (!marked.ok()) {
+      log->error("{}", marked.error);
+      code = exit_failure;
+    }
+  }
+  return code;
+}
+
+} // namespace crema

@@ -1,0 +1,235 @@
+#include "tests/actors/test_cluster.hpp"
+
+namespace crema::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::vector<config::bucket_config> buckets(uint32_t n = 3) {
+  auto quorum = n / 2 + 1;
+  return {bucket("default", 0, conflict_rule::lww, durability::interval, n, quorum, quorum),
+          bucket("carts", 1, conflict_rule::siblings, durability::fsync, n, quorum, quorum)};
+}
+
+TEST(Cluster, AValueWrittenThroughOneNodeIsReadThroughEveryOther) {
+  test_cluster c{3, buckets()};
+  for (size_t i = 0; i < 50; ++i) {
+    auto key = "k" + std::to_string(i);
+    ASSERT_EQ(c.ask(i % 3, put(key, "v" + std::to_string(i))).status, errc::ok);
+    for (size_t at = 0; at < 3; ++at)
+      EXPECT_EQ(values(c.ask(at, get(key))), std::vector<std::string>{"v" + std::to_string(i)});
+  }
+}
+
+TEST(Cluster, ANodeThatOwnsNothingOfAKeyServesItAllTheSame) {
+  test_cluster c{5, buckets()};
+  for (size_t at = 0; at < 5; ++at)
+    ASSERT_EQ(c.ask(at, put("k" + std::to_string(at), "v")).status, errc::ok);
+  for (size_t at = 0; at < 5; ++at)
+    for (size_t k = 0; k < 5; ++k)
+      EXPECT_EQ(values(c.ask(at, get("k" + std::to_string(k)))), std::vector<std::string>{"v"});
+}
+
+TEST(Cluster, DeletesBeatAcknowledgedWritesAndCountWhatExisted) {
+  test_cluster c{3, buckets()};
+  for (bucket_id db : {0, 1}) {
+    ASSERT_EQ(c.ask(0, put("k", "v", db)).status, errc::ok);
+    auto first = c.ask(1, remove("k", db));
+    EXPECT_EQ(first.status, errc::ok);
+    EXPECT_TRUE(first.existed);
+    EXPECT_TRUE(values(c.ask(2, get("k", db))).empty());
+    EXPECT_FALSE(c.ask(2, remove("k", db)).existed);
+  }
+}
+
+TEST(Cluster, ConcurrentPutsLeaveSiblingsAndAPutWithTheirContextReplacesThem) {
+  test_cluster c{3, buckets()};
+  ASSERT_EQ(c.ask(0, put("k", "a", 1)).status, errc::ok);
+  ASSERT_EQ(c.ask(1, put("k", "b", 1)).status, errc::ok);
+  auto both = c.ask(2, get("k", 1));
+  EXPECT_EQ(values(both), (std::vector<std::string>{"b", "a"}));
+  ASSERT_EQ(c.ask(1, put("k", "c", 1)).status, errc::ok);
+  auto resolve = put("k", "ab", 1);
+  resolve.context = both.context;
+  ASSERT_EQ(c.ask(0, resolve).status, errc::ok);
+  EXPECT_EQ(values(c.ask(2, get("k", 1))), (std::vector<std::string>{"ab", "c"}));
+}
+
+TEST(Cluster, APutReturnsAContextThatCoversItself) {
+  test_cluster c{3, buckets()};
+  auto first = c.ask(0, put("k", "a", 1));
+  auto second = put("k", "b", 1);
+  second.context = first.context;
+  ASSERT_EQ(c.ask(1, second).status, errc::ok);
+  EXPECT_EQ(values(c.ask(2, get("k", 1))), std::vector<std::string>{"b"});
+}
+
+TEST(Cluster, APlainSetInASiblingsBucketReplacesWhatAQuorumReadSees) {
+  test_cluster c{3, buckets()};
+  for (size_t i = 0; i < 5; ++i) {
+    auto set = put("k", std::to_string(i), 1);
+    set.read_first = true;
+    ASSERT_EQ(c.ask(i % 3, set).status, errc::ok);
+  }
+  EXPECT_EQ(values(c.ask(0, get("k", 1))), std::vector<std::string>{"4"});
+}
+
+TEST(Cluster, TheSiblingLimitRefusesAPutWithoutContextAndSaysWhatToDo) {
+  test_cluster c{3, buckets()};
+  for (size_t i = 0; i < siblings_max; ++i)
+    ASSERT_EQ(c.ask(0, put("k", std::to_string(i), 1)).status, errc::ok) << i;
+  auto refused = c.ask(0, put("k", "one too many", 1));
+  EXPECT_EQ(refused.status, errc::too_many_siblings);
+  EXPECT_NE(refused.error.find("CONTEXT"), std::string::npos);
+  auto all = c.ask(0, get("k", 1));
+  EXPECT_EQ(all.values.size(), siblings_max);
+  auto merged = put("k", "merged", 1);
+  merged.context = all.context;
+  EXPECT_EQ(c.ask(0, merged).status, errc::ok);
+  EXPECT_EQ(c.ask(1, get("k", 1)).values.size(), 1U);
+}
+
+TEST(Cluster, ValuesExpireOnEveryNodeAtOnce) {
+  test_cluster c{3, buckets()};
+  auto brief = put("k", "v");
+  brief.ttl_ms = 1000;
+  ASSERT_EQ(c.ask(0, brief).status, errc::ok);
+  EXPECT_EQ(c.ask(1, get("k")).values.size(), 1U);
+  c.run_for(milliseconds{1100});
+  for (size_t at = 0; at < 3; ++at)
+    EXPECT_TRUE(c.ask(at, get("k")).values.empty());
+}
+
+TEST(Cluster, OneNodeDownCostsNothing) {
+  test_cluster c{3, buckets()};
+  ASSERT_EQ(c.ask(0, put("k", "old")).status, errc::ok);
+  c.kill(2);
+  EXPECT_EQ(c.ask(0, put("k", "new")).status, errc::ok);
+  EXPECT_EQ(values(c.ask(1, get("k"))), std::vector<std::string>{"new"});
+}
+
+TEST(Cluster, TwoNodesDownIsNoQuorumAndNamesThem) {
+  test_cluster c{3, buckets()};
+  c.kill(1);
+  c.kill(2);
+  c.sched().run();
+  auto put_reply = c.ask(0, put("k", "v"));
+  EXPECT_EQ(put_reply.status, errc::no_quorum);
+  EXPECT_EQ(put_reply.error, "needed 2, reachable 1: n2 down, n3 down");
+  EXPECT_EQ(c.ask(0, get("k")).status, errc::no_quorum);
+  auto one = get("k");
+  one.read.level = protocol::quorum_level::kind::one;
+  EXPECT_EQ(c.ask(0, one).status, errc::ok);
+}
+
+TEST(Cluster, ANodeThatComesBackIsUsedAgainAndReadRepairHealsIt) {
+  test_cluster c{3, buckets()};
+  ASSERT_EQ(c.ask(0, put("k", "old")).status, errc::ok);
+  c.kill(2);
+  ASSERT_EQ(c.ask(0, put("k", "new")).status, errc::ok);
+  c.start(2);
+  c.link_all();
+  c.run_for(milliseconds{600});
+  EXPECT_EQ(values(c.ask(2, get("k"))), std::vector<std::string>{"new"}); // It owns the key: its own copy is stale.
+  c.run_for(milliseconds{1000});
+  auto alone = get("k");
+  alone.read.level = protocol::quorum_level::kind::one;
+  EXPECT_EQ(values(c.ask(2, alone)), std::vector<std::string>{"new"});
+}
+
+TEST(Cluster, ARestartedNodeGoesOnCountingWhereItStopped) {
+  test_cluster c{1, buckets(1)};
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(c.ask(0, put("k" + std::to_string(i), "before", 1)).status, errc::ok);
+  c.kill(0);
+  c.start(0);
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(c.ask(0, put("k" + std::to_string(i), "after", 1)).status, errc::ok);
+  for (int i = 0; i < 20; ++i) // A dot used twice would have swallowed one of the two.
+    EXPECT_EQ(values(c.ask(0, get("k" + std::to_string(i), 1))), (std::vector<std::string>{"after", "before"}));
+}
+
+TEST(Cluster, ASilentPeerIsDownWithinThreeSecondsAndItsRequestsEndAtTheDeadline) {
+  test_cluster c{3, buckets()};
+  // n3 freezes: its links stay, nothing of it runs any more. Its gossiper gone is enough for its heartbeats to stop.
+  caf::anon_send_exit(c.nodes[2].handles.handles.gossiper, caf::exit_reason::kill);
+  c.run_for(milliseconds{3000});
+  EXPECT_NE(c.log.str().find("n3 is down"), std::string::npos);
+}
+
+TEST(Cluster, APeerOfAnotherClusterIsRefusedWithTheReason) {
+  test_cluster c{3, buckets()};
+  auto stranger = c.nodes[1].handles.self;
+  stranger.cluster = "other";
+  auto answer = c.say_hello(0, stranger);
+  ASSERT_FALSE(answer);
+  EXPECT_NE(c.log.str().find("n2 belongs to cluster \"other\""), std::string::npos);
+}
+
+TEST(Cluster, ASecondNodeOfTheSameNameIsRefused) {
+  test_cluster c{3, buckets()};
+  auto twin = c.nodes[0].handles.self;
+  twin.incarnation += 1000;
+  EXPECT_FALSE(c.say_hello(0, twin));
+  EXPECT_NE(c.log.str().find("two nodes are called n1"), std::string::npos);
+}
+
+TEST(Cluster, ANodeWithAnotherConfigurationIsRefused) {
+  test_cluster c{3, buckets()};
+  auto different = c.nodes[1].handles.self;
+  different.fingerprint ^= 1;
+  EXPECT_FALSE(c.say_hello(0, different));
+  EXPECT_NE(c.log.str().find("different configurations"), std::string::npos);
+}
+
+TEST(Cluster, AStoreThatFailsEndsTheNodeWithTheReason) {
+  test_cluster c{1, buckets(1)};
+  storage::fail_writes(*c.nodes[0].disk, 0);
+  auto box = std::make_shared<inbox>();
+  client_batch batch{box, {put("k", "v")}};
+  c.nodes[0].backend->submit(std::move(batch));
+  c.sched().run();
+  EXPECT_NE(c.nodes[0].fatal.find("replica died"), std::string::npos) << c.nodes[0].fatal;
+  EXPECT_TRUE(box->received.empty()) << "a write that is not on disk was acknowledged";
+}
+
+TEST(Cluster, AnOrderlyStopAnswersWhatIsInFlight) {
+  test_cluster c{3, buckets()};
+  auto box = std::make_shared<inbox>();
+  client_batch batch{box, {}};
+  for (uint64_t i = 0; i < 100; ++i) {
+    batch.requests.push_back(put("k" + std::to_string(i), "v"));
+    batch.requests.back().id = i;
+  }
+  c.nodes[0].backend->submit(std::move(batch));
+  caf::anon_send(c.nodes[0].root, stop_request{});
+  c.run_for(milliseconds{3000});
+  EXPECT_EQ(box->received.size(), 100U);
+  EXPECT_TRUE(c.nodes[0].fatal.empty()) << c.nodes[0].fatal;
+  EXPECT_NE(c.log.str().find("stopped"), std::string::npos);
+}
+
+TEST(Cluster, KeysAreCountedOnceWhateverTheNumberOfCopies) {
+  test_cluster c{3, buckets()};
+  for (int i = 0; i < 30; ++i)
+    ASSERT_EQ(c.ask(0, put("k" + std::to_string(i), "v")).status, errc::ok);
+  c.ask(0, remove("k3"));
+  std::optional<uint64_t> count;
+  c.nodes[1].backend->count_keys(0, [&](std::optional<uint64_t> n, const std::string&) { count = n; });
+  c.run_for(milliseconds{100});
+  EXPECT_EQ(count, 29U);
+}
+
+TEST(Cluster, StatusNamesEveryMemberAndItsState) {
+  test_cluster c{3, buckets()};
+  c.kill(1);
+  std::string json;
+  c.nodes[0].backend->status([&](std::string text) { json = std::move(text); });
+  c.run_for(milliseconds{100});
+  EXPECT_NE(json.find("\"name\":\"n2\""), std::string::npos) << json;
+  EXPECT_NE(json.find("\"state\":\"down\""), std::string::npos);
+  EXPECT_NE(json.find("\"dots_given\""), std::string::npos);
+}
+
+} // namespace
+} // namespace crema::test
