@@ -23,7 +23,7 @@ def reason(case):
     """The line in which a skipped test says why."""
     for line in (case.findtext("system-out") or "").splitlines():
         if "skip" in line.lower():
-            return line.strip()
+            return line.strip().removeprefix("skipped: ")
     return ""
 
 

@@ -138,11 +138,22 @@ class Node:
         self.process = None
         return code, time.monotonic() - start
 
-    def rss_mb(self):
+    def memory_mb(self, field):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(field + ":"):
                 return int(line.split()[1]) / 1024
         raise AssertionError(f"{self.name} has no memory: it has exited")
+
+    def rss_mb(self):
+        """Resident memory now."""
+        return self.memory_mb("VmRSS")
+
+    def peak_mb(self):
+        """The most that was ever resident since reset_peak()."""
+        return self.memory_mb("VmHWM")
+
+    def reset_peak(self):
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
