@@ -1,0 +1,88 @@
+#include "gateway/gateway.hpp"
+
+#include "gateway/http/server.hpp"
+#include "gateway/metrics.hpp"
+#include "gateway/resp/server.hpp"
+
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <thread>
+
+namespace crema::gateway {
+
+namespace {
+
+options with_defaults(options opts) {
+  if (opts.threads == 0)
+    opts.threads = std::max(1U, std::thread::hardware_concurrency() / 2);
+  if (opts.buckets.empty()) {
+    opts.buckets.emplace_back();
+    opts.buckets.back().name = "default";
+  }
+  return opts;
+}
+
+std::string metrics_page(resp::environment& env) {
+  std::vector<prometheus::MetricFamily> all;
+  if (env.opts().metrics)
+    all = env.opts().metrics->Collect();
+  for (auto& x : collect_metrics(env))
+    all.push_back(std::move(x));
+  return prometheus::TextSerializer().Serialize(all);
+}
+
+} // namespace
+
+struct gateway::implementation {
+  implementation(options opts, client_backend& backend)
+      : env(with_defaults(std::move(opts))), clients(env, backend),
+        operators({[this] { return env.ready(); },
+                   [&backend](std::function<void(std::string)> answer) { backend.status(std::move(answer)); },
+                   [this] { return metrics_page(env); }}) {}
+
+  resp::environment env;
+  resp::server clients;
+  http::server operators;
+};
+
+gateway::gateway(options opts, client_backend& backend)
+    : implementation_(std::make_unique<implementation>(std::move(opts), backend)) {}
+
+gateway::~gateway() { stop(); }
+
+std::optional<std::string> gateway::start() {
+  const auto& http = implementation_->env.opts().http;
+  if (auto failure = implementation_->operators.start(http.host, http.port))
+    return "HTTP: " + *failure;
+  if (auto failure = implementation_->clients.start()) {
+    implementation_->operators.stop();
+    return "RESP: " + *failure;
+  }
+  return {};
+}
+
+void gateway::stop() {
+  implementation_->clients.stop();
+  implementation_->operators.stop();
+}
+
+uint16_t gateway::resp_port() const { return implementation_->clients.port(); }
+uint16_t gateway::http_port() const { return implementation_->operators.port(); }
+size_t gateway::clients() const { return implementation_->env.connected; }
+
+options make_options(const config::cluster_config& cluster, const config::node_config& self) {
+  options opts;
+  opts.cluster = cluster.cluster;
+  opts.node = self.name;
+  opts.resp = {self.host, self.resp_port};
+  opts.http = {self.http_host, self.http_port};
+  opts.threads = cluster.limits.gateway_threads;
+  opts.max_clients = cluster.limits.max_clients;
+  opts.partitions = cluster.partitions;
+  opts.buckets = cluster.buckets;
+  opts.nodes = cluster.nodes;
+  return opts;
+}
+
+} // namespace crema::gateway

@@ -1,0 +1,38 @@
+// What clients speak: RESP and HTTP, on threads of their own, in front of a client_backend.
+#pragma once
+
+#include "gateway/options.hpp"
+#include "messages/client.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace crema::gateway {
+
+class gateway {
+public:
+  /// @param backend must outlive the gateway.
+  gateway(options opts, client_backend& backend);
+  ~gateway();
+  gateway(const gateway&) = delete;
+  gateway& operator=(const gateway&) = delete;
+
+  /// Opens both ports and starts the threads. @returns an error in words, and then nothing is left running.
+  std::optional<std::string> start();
+  /// Stops accepting, lets commands in flight finish (options::stop_grace at most), closes everything and ends the
+  /// threads. Blocks; the backend must still answer. May be called twice.
+  void stop();
+
+  /// Where it listens, once started; of interest if the system chose.
+  uint16_t resp_port() const;
+  uint16_t http_port() const;
+  /// RESP connections.
+  size_t clients() const;
+
+private:
+  struct implementation;
+  std::unique_ptr<implementation> implementation_;
+};
+
+} // namespace crema::gateway

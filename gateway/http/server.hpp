@@ -1,0 +1,35 @@
+// A small HTTP server for operators: GET /health, /status and /metrics, on a thread of its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace crema::gateway::http {
+
+/// What the pages show. Called on the server's thread.
+struct pages {
+  std::function<bool()> ready;                                       ///< /health: 200 "ok", else 503 "starting".
+  std::function<void(std::function<void(std::string json)>)> status; ///< /status; answers from any thread.
+  std::function<std::string()> metrics;                              ///< /metrics, as Prometheus text.
+};
+
+class server {
+public:
+  explicit server(pages shown);
+  ~server();
+
+  /// @returns an error in words if it cannot listen.
+  std::optional<std::string> start(const std::string& host, uint16_t port);
+  /// Closes everything at once. May be called twice.
+  void stop();
+  uint16_t port() const;
+
+private:
+  struct implementation;
+  std::shared_ptr<implementation> implementation_;
+};
+
+} // namespace crema::gateway::http

@@ -1,0 +1,117 @@
+// KV.*: siblings and contexts, and the node itself.
+#include "gateway/resp/commands.hpp"
+#include "protocol/context.hpp"
+#include "protocol/slot.hpp"
+
+namespace crema::gateway::resp {
+
+namespace {
+
+vnode_id vnode_of(call& c, std::string_view key) {
+  return {c.self.bucket().db, protocol::partition_of(key, c.self.env().opts().partitions)};
+}
+
+// R n and W n. @returns false with the error written.
+bool parse_level(call& c, std::string_view option, std::string_view text, protocol::quorum_level& level) {
+  auto parsed = protocol::quorum_level::parse(text);
+  if (!parsed) {
+    c.reply.error("ERR " + std::string(option) + " is one, quorum, all or a number from 1 up");
+    return false;
+  }
+  const auto& bucket = c.self.bucket();
+  if (!parsed->resolve(bucket.n, option == "R" ? bucket.r : bucket.w)) {
+    c.reply.error("ERR " + std::string(option) + " is larger than the " + std::to_string(bucket.n) +
+                  " replicas of bucket '" + bucket.name + "'");
+    return false;
+  }
+  level = *parsed;
+  return true;
+}
+
+bool parse_context(call& c, std::string_view key, std::string_view token, client_request& request) {
+  std::string why;
+  request.context = protocol::decode_context(vnode_of(c, key), token, why);
+  if (!request.context)
+    c.reply.error("ERR invalid context: " + why);
+  return request.context.has_value();
+}
+
+// The options after the first `i` arguments, each with a value. @returns false with the error written.
+bool parse_options(call& c, size_t i, client_request& request) {
+  bool is_get = request.what == client_request::kind::get;
+  bool read = false, write = false, context = false, expiry = false;
+  for (; i < c.args.size(); i += 2) {
+    auto option = to_lower(c.args[i].substr(0, 16));
+    bool& given = option == "r" ? read : option == "w" ? write : option == "context" ? context : expiry;
+    if (i + 1 == c.args.size() || given)
+      return syntax_error(c), false;
+    given = true;
+    auto value = c.args[i + 1];
+    if (is_get && option == "r") {
+      if (!parse_level(c, "R", value, request.read))
+        return false;
+    } else if (!is_get && option == "w") {
+      if (!parse_level(c, "W", value, request.write))
+        return false;
+    } else if (!is_get && option == "context") {
+      if (!parse_context(c, c.args[1], value, request))
+        return false;
+    } else if (request.what == client_request::kind::put && option == "px") {
+      if (!parse_expiry(c, option, value, request.ttl_ms))
+        return false;
+    } else {
+      return syntax_error(c), false;
+    }
+  }
+  return true;
+}
+
+void ask(call& c, client_request&& request, size_t options_at, shape how) {
+  auto key = c.args[1];
+  request.bucket = c.self.bucket().db;
+  if (!check_key(c, key) || !parse_options(c, options_at, request))
+    return;
+  request.key = key;
+  c.self.ask(std::move(request), how, vnode_of(c, key));
+}
+
+} // namespace
+
+void run_kv_get(call& c) {
+  client_request request;
+  request.what = client_request::kind::get;
+  ask(c, std::move(request), 2, shape::kv_get);
+}
+
+void run_kv_put(call& c) {
+  client_request request;
+  request.what = client_request::kind::put;
+  if (!check_value(c, c.args[2]))
+    return;
+  request.value = c.args[2];
+  ask(c, std::move(request), 3, shape::kv_write);
+}
+
+void run_kv_del(call& c) {
+  client_request request;
+  request.what = client_request::kind::remove;
+  auto key = c.args[1];
+  request.bucket = c.self.bucket().db;
+  if (!check_key(c, key) || !parse_options(c, 2, request))
+    return;
+  request.key = key;
+  // Without a context: deletes what a quorum read sees.
+  request.read_first = !request.context && c.self.bucket().conflict == conflict_rule::siblings;
+  c.self.ask(std::move(request), shape::kv_write, vnode_of(c, key));
+}
+
+void run_kv_ready(call& c) {
+  if (c.self.env().ready())
+    c.reply.ok();
+  else
+    c.reply.error("ERR starting");
+}
+
+void run_kv_status(call& c) { c.self.ask_status(); }
+
+} // namespace crema::gateway::resp

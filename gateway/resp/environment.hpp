@@ -1,0 +1,91 @@
+// What all connections of a node share: the options, the list of clients, and counters.
+#pragma once
+
+#include "gateway/options.hpp"
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crema::gateway::resp {
+
+/// A counter with one writer and any number of readers: no locked instruction on the hot path.
+class counter {
+public:
+  void add(uint64_t n) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+private:
+  std::atomic<uint64_t> value_{0};
+};
+
+/// Of one gateway thread.
+struct alignas(64) statistics {
+  counter commands;
+  counter requests; ///< Sent to the backend: one per key.
+  counter batches;  ///< ... in so many batches.
+  counter errors;   ///< Error replies.
+  counter bytes_in;
+  counter bytes_out;
+};
+
+/// What CLIENT LIST shows of a connection.
+struct client_info {
+  uint64_t id = 0;
+  std::string address; ///< "ip:port" of the client.
+  std::string local_address;
+  std::string name;
+  std::string library;
+  std::string library_version;
+  bucket_id db = 0;
+  bool resp3 = false;
+  uint64_t connected_at_ms = 0;
+};
+
+/// Everybody who is connected. Thread-safe; touched when clients come, go or change their name, not per command.
+class client_list {
+public:
+  uint64_t next_id() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
+  void update(const client_info& info);
+  void remove(uint64_t id);
+  std::vector<client_info> all() const;
+
+private:
+  std::atomic<uint64_t> next_id_{1};
+  mutable std::mutex mutex_;
+  std::map<uint64_t, client_info> clients_;
+};
+
+class environment {
+public:
+  /// @pre opts.buckets is not empty; opts.threads > 0.
+  explicit environment(options opts);
+
+  const options& opts() const { return opts_; }
+  /// By name or, if it is a number, by db.
+  const config::bucket_config* find_bucket(std::string_view name_or_db) const;
+  const config::bucket_config& default_bucket() const { return *default_bucket_; }
+  uint64_t now_ms() const;
+  bool ready() const { return !opts_.ready || opts_.ready(); }
+
+  statistics& of_thread(size_t i) { return *statistics_[i]; }
+  size_t threads() const { return statistics_.size(); }
+  uint64_t total(counter statistics::*field) const;
+
+  client_list clients;
+  std::atomic<uint64_t> connected{0};
+  std::atomic<uint64_t> accepted{0};
+  std::atomic<uint64_t> rejected{0};
+  const uint64_t started_ms;
+
+private:
+  options opts_;
+  const config::bucket_config* default_bucket_;
+  std::vector<std::unique_ptr<statistics>> statistics_;
+};
+
+} // namespace crema::gateway::resp

@@ -1,0 +1,167 @@
+#include "gateway/resp/session.hpp"
+
+#include "gateway/resp/worker.hpp"
+
+#include <boost/asio/buffer.hpp>
+
+namespace crema::gateway::resp {
+
+using boost::asio::ip::tcp;
+using error = boost::system::error_code;
+
+namespace {
+
+// A connection with more to read lets the others have their turn after so many reads.
+constexpr int reads_per_turn = 4;
+// Of what a client still sends when it is sent away, this much is read: bytes left unread make the system reset the
+// connection, and then the client may lose the last reply.
+constexpr int last_reads = 16;
+
+bool would_block(const error& e) { return e == boost::asio::error::would_block || e == boost::asio::error::try_again; }
+
+} // namespace
+
+session::session(worker& home, tcp::socket socket, client_info info)
+    : conversation(home.env(), home.stats(), home, std::move(info)), home_(home), socket_(std::move(socket)) {
+  error ignored;
+  socket_.set_option(tcp::no_delay(true), ignored);
+  socket_.set_option(tcp::socket::keep_alive(true), ignored);
+}
+
+void session::start() {
+  error e;
+  socket_.non_blocking(true, e);
+  if (e)
+    return close();
+  wait_readable();
+}
+
+void session::wait_readable() {
+  if (reading_ || closed_)
+    return;
+  reading_ = true;
+  ++handlers_;
+  socket_.async_wait(tcp::socket::wait_read, [this](const error&) {
+    --handlers_;
+    reading_ = false;
+    if (!closed_)
+      on_readable();
+    if (finished())
+      home_.destroy(*this);
+  });
+}
+
+void session::wait_writable() {
+  if (writing_ || closed_)
+    return;
+  writing_ = true;
+  ++handlers_;
+  socket_.async_wait(tcp::socket::wait_write, [this](const error&) {
+    --handlers_;
+    writing_ = false;
+    if (!closed_)
+      pump();
+    if (finished())
+      home_.destroy(*this);
+  });
+}
+
+void session::on_readable() {
+  for (int i = 0; i < reads_per_turn && may_read() && read_once(); ++i) {
+  }
+  pump();
+}
+
+bool session::read_once() {
+  auto& buffer = home_.read_buffer();
+  error e;
+  auto size = socket_.read_some(boost::asio::buffer(buffer), e);
+  if (e) {
+    if (e == boost::asio::error::eof)
+      eof_ = true; // It may still read the replies to what it sent.
+    else if (!would_block(e))
+      close();
+    return false;
+  }
+  home_.stats().bytes_in.add(size);
+  take_in(std::string_view(buffer.data(), size));
+  return size == buffer.size();
+}
+
+bool session::take_in(std::string_view fresh) {
+  if (input_.empty()) { // The usual case: nothing is left over, and nothing will be.
+    auto consumed = consume(fresh);
+    input_.assign(fresh.substr(consumed));
+    return consumed > 0;
+  }
+  input_.append(fresh);
+  auto consumed = consume(std::string_view(input_).substr(used_));
+  used_ += consumed;
+  if (used_ == input_.size()) {
+    std::string().swap(input_);
+    used_ = 0;
+  } else if (used_ > input_.size() / 2) {
+    input_.erase(0, used_);
+    used_ = 0;
+  }
+  return consumed > 0;
+}
+
+void session::pump() {
+  if (closed_)
+    return;
+  for (bool more = true; more;) {
+    more = !input_.empty() && wants_input() && take_in({});
+    write();
+    if (closed_)
+      return;
+  }
+  if (may_read())
+    wait_readable();
+  check_end();
+}
+
+void session::write() {
+  while (!unsent().empty()) {
+    error e;
+    auto rest = unsent();
+    auto size = socket_.write_some(boost::asio::buffer(rest.data(), rest.size()), e);
+    if (would_block(e))
+      return wait_writable();
+    if (e)
+      return close();
+    home_.stats().bytes_out.add(size);
+    sent(size);
+  }
+}
+
+void session::check_end() {
+  if (closed_ || !idle() || !(eof_ || closing()))
+    return;
+  error e;
+  for (int i = 0; i < last_reads && !e; ++i)
+    socket_.read_some(boost::asio::buffer(home_.read_buffer()), e);
+  socket_.shutdown(tcp::socket::shutdown_both, e);
+  close();
+}
+
+void session::drain() {
+  if (closed_)
+    return;
+  eof_ = true;
+  input_.clear();
+  used_ = 0;
+  check_end();
+}
+
+void session::close() {
+  if (closed_)
+    return;
+  closed_ = true;
+  abandon();
+  error ignored;
+  socket_.close(ignored);
+  home_.closed();
+}
+
+} // namespace crema::gateway::resp
