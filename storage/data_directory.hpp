@@ -34,8 +34,8 @@ struct identity {
   std::vector<bucket> buckets; ///< Sorted by id. New ones may be added; those recorded may not change or vanish.
 };
 
-/// Looks without writing. @returns an error in words (what is wrong with which file, what is allowed and how to go on) if
-/// the directory cannot be created or written, is used by another process, is not empty and not crema's, belongs to
+/// Looks without writing. @returns an error in words (what is wrong with which file, what is allowed and how to go on)
+/// if the directory cannot be created or written, is used by another process, is not empty and not crema's, belongs to
 /// another cluster or node, or was made with other partitions, members or bucket kinds.
 status check_data_directory(const std::string& path, const identity& expected);
 
@@ -43,8 +43,9 @@ status check_data_directory(const std::string& path, const identity& expected);
 class data_directory {
 public:
   virtual ~data_directory() = default;
-  /// Names this directory's writes. New (random, never 0) for a new directory, and when the last run did not stop cleanly
-  /// *and* the machine has rebooted since: the newest counters may be lost then, and a dot used twice is data loss.
+  /// Names this directory's writes. New (random, never 0) for a new directory, and when the last run did not stop
+  /// cleanly *and* the machine has rebooted since: the newest counters may be lost then, and a dot used twice is data
+  /// loss.
   virtual replica_id replica() const = 0;
   /// Was it created by this call?
   virtual bool created() const = 0;

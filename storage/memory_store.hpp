@@ -1,4 +1,4 @@
-// The memory twin of rocksdb_store: same batch, sync and crash semantics.
+// The memory twin of rocksdb_store: same batch, sync and crash semantics. Deterministic; request_sync() syncs at once.
 #pragma once
 
 #include "storage/store.hpp"
@@ -11,11 +11,12 @@ namespace crema::storage {
 class memory_disk;
 std::shared_ptr<memory_disk> make_memory_disk();
 
-/// The process dies: everything written survives.
+/// The process dies: everything written survives; nothing to call, open the disk again.
 /// The machine dies: what was written after the last sync is lost.
 void crash_machine(memory_disk& disk);
 
-/// Faults to inject: the next `writes` / `syncs` calls after `after` further ones fail.
+/// Faults to inject: the next `after` calls succeed, the one after them fails, and nothing of it is written. As with
+/// rocksdb_store, a store that has failed goes on failing; open the disk again to go on. Forgotten by crash_machine.
 void fail_writes(memory_disk& disk, size_t after);
 void fail_syncs(memory_disk& disk, size_t after);
 

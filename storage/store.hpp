@@ -1,6 +1,6 @@
 // An ordered, durable map for the vnodes of one node: objects that join on merge, a dot log per vnode, and a few
-// administrative values. Knows nothing of replication. rocksdb_store keeps it on disk; memory_store is its twin with the
-// same batch, sync and crash semantics, for tests and simulation.
+// administrative values. Knows nothing of replication. rocksdb_store keeps it on disk; memory_store is its twin with
+// the same batch, sync and crash semantics, for tests and simulation.
 #pragma once
 
 #include "protocol/dot_clock.hpp"
@@ -27,7 +27,8 @@ class write_batch : public protocol::vnode_sink {
 public:
   /// Removes a dot from the log (it is stable). The clock that covers it must have been saved before or in this batch.
   virtual void unlog(vnode_id vnode, const dot& d) = 0;
-  /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on restart.
+  /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on
+  /// restart.
   virtual void save_clock(vnode_id vnode, const protocol::dot_clock& clock) = 0;
   /// An administrative value ("meta" column family).
   virtual void put_meta(std::string_view name, std::string_view value) = 0;
@@ -36,13 +37,16 @@ public:
   virtual void clear() = 0;
 };
 
+/// After an error of write or sync the store stays failed: every later write and sync returns the first error. (After a
+/// failed fsync nobody knows what is on disk, and repeating it succeeds without having written anything.) Open it again
+/// to go on.
 class store {
 public:
   virtual ~store() = default;
 
   virtual std::unique_ptr<write_batch> make_batch() const = 0;
-  /// Atomic. After return the effects are visible to reads and survive the death of the process; they survive a machine
-  /// crash after the next sync().
+  /// Atomic; leaves the batch as it is. After return the effects are visible to reads and survive the death of the
+  /// process; they survive a machine crash after the next sync().
   virtual status write(write_batch& batch) = 0;
   /// Everything written before the call is on disk when it returns. Thread-safe.
   virtual status sync() = 0;

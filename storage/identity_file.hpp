@@ -1,0 +1,30 @@
+// <data_dir>/identity.json: who the directory belongs to, and what the last run left.
+#pragma once
+
+#include "storage/data_directory.hpp"
+
+#include <optional>
+#include <string>
+
+namespace crema::storage {
+
+struct identity_record {
+  identity who;
+  replica_id replica = 0; ///< 0 (written as ""): take a new one at the next start.
+  std::string boot_id;    ///< Of the machine when the last run began.
+  bool clean = false;     ///< Did the last run stop in good order?
+};
+
+std::string identity_path(const std::string& directory);
+
+struct identity_result {
+  std::optional<identity_record> record; ///< Nothing if there is no such file, or on error.
+  status what;
+};
+identity_result read_identity(const std::string& directory);
+status write_identity(const std::string& directory, const identity_record& record);
+
+/// What a node with identity `expected` must not do in a directory recorded for `recorded`, in words; empty: nothing.
+status compare_identities(const std::string& directory, const identity& recorded, const identity& expected);
+
+} // namespace crema::storage

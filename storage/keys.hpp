@@ -1,0 +1,46 @@
+// How keys look in RocksDB (docs/storage.md, "Keys"). On disk: a change here makes existing databases unreadable.
+//
+//   data   be16 bucket, be16 partition, key                          -> object
+//   log    be16 bucket, be16 partition, be64 replica id, be64 counter -> key
+//   meta   "clock/", be16 bucket, be16 partition                     -> clock
+//          "name/", name                                             -> administrative value
+//          "format"                                                  -> version of all of this
+#pragma once
+
+#include "protocol/types.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace crema::storage {
+
+constexpr size_t vnode_prefix_bytes = 4;
+constexpr size_t log_key_bytes = 20;
+constexpr std::string_view clock_prefix = "clock/";
+constexpr std::string_view name_prefix = "name/";
+constexpr std::string_view format_key = "format";
+constexpr std::string_view format_version = "1";
+
+/// The functions that write into `out` replace its content: a batch uses one buffer for all its keys.
+void write_data_key(std::string& out, vnode_id vnode, std::string_view key);
+void write_log_key(std::string& out, vnode_id vnode, const dot& d);
+
+std::string vnode_prefix(vnode_id vnode);
+std::string data_key(vnode_id vnode, std::string_view key);
+std::string log_key(vnode_id vnode, const dot& d);
+std::string clock_key(vnode_id vnode);
+std::string name_key(std::string_view name);
+
+struct log_entry_id {
+  vnode_id vnode;
+  dot id;
+};
+/// @returns nothing unless these are the bytes of a log key.
+std::optional<log_entry_id> parse_log_key(std::string_view bytes);
+std::optional<vnode_id> parse_clock_key(std::string_view bytes);
+
+/// The smallest string above every string that starts with `prefix`; nothing if there is none (all bytes are 0xFF).
+std::optional<std::string> prefix_end(std::string prefix);
+
+} // namespace crema::storage

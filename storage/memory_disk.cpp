@@ -1,0 +1,68 @@
+#include "storage/memory_disk.hpp"
+
+#include "storage/memory_store.hpp"
+
+#include "protocol/object.hpp"
+
+namespace crema::storage {
+
+namespace {
+
+void apply_to(memory_image& image, const merge_effect& x) {
+  auto& object = image.data[{x.vnode, x.key}];
+  if (object.damaged)
+    return;
+  auto joined = protocol::join_encoded(object.bytes, x.operand);
+  object.damaged = !joined;
+  if (joined)
+    object.bytes = std::move(*joined);
+}
+void apply_to(memory_image& image, const log_effect& x) { image.log[{x.vnode, x.id}] = x.key; }
+void apply_to(memory_image& image, const unlog_effect& x) { image.log.erase({x.vnode, x.id}); }
+void apply_to(memory_image& image, const save_clock_effect& x) { image.clocks[x.vnode] = x.clock; }
+void apply_to(memory_image& image, const put_meta_effect& x) { image.meta[x.name] = x.value; }
+
+} // namespace
+
+void memory_image::apply(const store_effect& effect) {
+  std::visit([this](const auto& x) { apply_to(*this, x); }, effect);
+}
+
+bool fault::strikes() {
+  if (!after)
+    return false;
+  if (*after == 0) {
+    after.reset();
+    return true;
+  }
+  --*after;
+  return false;
+}
+
+void memory_disk::sync() {
+  for (const auto& effect : unsynced)
+    synced.apply(effect);
+  unsynced.clear();
+}
+
+std::shared_ptr<memory_disk> make_memory_disk() { return std::make_shared<memory_disk>(); }
+
+void crash_machine(memory_disk& disk) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.now = disk.synced;
+  disk.unsynced.clear();
+  disk.write_fault = {};
+  disk.sync_fault = {};
+}
+
+void fail_writes(memory_disk& disk, size_t after) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.write_fault.after = after;
+}
+
+void fail_syncs(memory_disk& disk, size_t after) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.sync_fault.after = after;
+}
+
+} // namespace crema::storage

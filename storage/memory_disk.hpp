@@ -1,0 +1,69 @@
+// What a memory_store keeps: two images of the content, one as the process sees it, one as it is on disk.
+#pragma once
+
+#include "storage/store.hpp"
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace crema::storage {
+
+struct merge_effect {
+  vnode_id vnode;
+  std::string key, operand;
+};
+struct log_effect {
+  vnode_id vnode;
+  dot id;
+  std::string key;
+};
+struct unlog_effect {
+  vnode_id vnode;
+  dot id;
+};
+struct save_clock_effect {
+  vnode_id vnode;
+  protocol::dot_clock clock;
+};
+struct put_meta_effect {
+  std::string name, value;
+};
+using store_effect = std::variant<merge_effect, log_effect, unlog_effect, save_clock_effect, put_meta_effect>;
+
+/// One image of everything in a store.
+struct memory_image {
+  struct object {
+    std::string bytes;
+    bool damaged = false; ///< A malformed operand was merged: the key cannot be read any more.
+  };
+  std::map<std::pair<vnode_id, std::string>, object, std::less<>> data;
+  std::map<std::pair<vnode_id, dot>, std::string> log;
+  std::map<vnode_id, protocol::dot_clock> clocks;
+  std::map<std::string, std::string, std::less<>> meta;
+
+  void apply(const store_effect& effect);
+};
+
+/// Counts calls down to the one that is to fail.
+struct fault {
+  std::optional<size_t> after;
+  bool strikes();
+};
+
+class memory_disk {
+public:
+  std::mutex mutex;
+  memory_image now;                   ///< What the process sees; survives its death.
+  memory_image synced;                ///< What survives the death of the machine.
+  std::vector<store_effect> unsynced; ///< now = synced + unsynced.
+  fault write_fault, sync_fault;
+
+  void sync();
+};
+
+} // namespace crema::storage

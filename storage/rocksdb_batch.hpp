@@ -1,0 +1,61 @@
+// A batch of effects for RocksDB: written to one write-ahead log record, so all of it happens or nothing.
+#pragma once
+
+#include "storage/keys.hpp"
+#include "storage/rocksdb_open.hpp"
+
+#include <rocksdb/write_batch.h>
+
+#include <string>
+
+namespace crema::storage {
+
+class rocksdb_batch final : public write_batch {
+public:
+  /// `target` must outlive the batch.
+  explicit rocksdb_batch(const database& target) : families_(&target.families) {}
+
+  void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
+    write_data_key(key_, vnode, key);
+    check(batch_.Merge(family(cf_data), key_, slice(operand)));
+  }
+  void log(vnode_id vnode, const dot& d, std::string_view key) override {
+    write_log_key(key_, vnode, d);
+    check(batch_.Put(family(cf_log), key_, slice(key)));
+  }
+  void unlog(vnode_id vnode, const dot& d) override {
+    write_log_key(key_, vnode, d);
+    check(batch_.Delete(family(cf_log), key_));
+  }
+  void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override {
+    check(batch_.Put(family(cf_meta), clock_key(vnode), clock.encode()));
+  }
+  void put_meta(std::string_view name, std::string_view value) override {
+    check(batch_.Put(family(cf_meta), name_key(name), slice(value)));
+  }
+  size_t operations() const override { return batch_.Count(); }
+  size_t bytes() const override { return batch_.GetDataSize(); }
+  void clear() override {
+    batch_.Clear();
+    failure_ = {};
+  }
+
+  rocksdb::WriteBatch& raw() { return batch_; }
+  /// Why an effect could not be added (a key or value above 4 GiB); the batch then must not be written.
+  const rocksdb::Status& failure() const { return failure_; }
+
+private:
+  static rocksdb::Slice slice(std::string_view x) { return {x.data(), x.size()}; }
+  rocksdb::ColumnFamilyHandle* family(column_family which) const { return (*families_)[which]; }
+  void check(const rocksdb::Status& s) {
+    if (!s.ok())
+      failure_ = s;
+  }
+
+  const std::vector<rocksdb::ColumnFamilyHandle*>* families_;
+  rocksdb::WriteBatch batch_;
+  std::string key_; ///< Reused.
+  rocksdb::Status failure_;
+};
+
+} // namespace crema::storage

@@ -1,0 +1,88 @@
+#include "storage/synced_mark.hpp"
+
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <sstream>
+
+#include <xxhash.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace crema::storage {
+
+namespace {
+
+constexpr const char* unknown_boot = "-";
+
+std::string checksum(const std::string& text) {
+  char hex[17];
+  std::snprintf(hex, sizeof hex, "%016" PRIx64, static_cast<uint64_t>(XXH3_64bits(text.data(), text.size())));
+  return hex;
+}
+
+/// Of a fixed length for a given boot id, so that a rewrite in place replaces all of the line.
+std::string to_line(const synced_state& state) {
+  char sequence[21];
+  std::snprintf(sequence, sizeof sequence, "%020" PRIu64, state.sequence);
+  auto text = "crema-synced 1 " + (state.boot_id.empty() ? unknown_boot : state.boot_id) + " " + sequence;
+  return text + " " + checksum(text) + "\n";
+}
+
+} // namespace
+
+status synced_mark::read(const std::string& database, synced_state& out) {
+  auto path = path_in(database);
+  auto content = read_file(path);
+  if (!content.what.ok())
+    return content.what;
+  if (!content.bytes)
+    return {path + ": is missing"};
+  std::istringstream in{*content.bytes};
+  std::string magic, version, boot, sequence;
+  in >> magic >> version >> boot >> sequence;
+  synced_state state;
+  state.boot_id = boot == unknown_boot ? "" : boot;
+  if (sequence.size() != 20 || std::sscanf(sequence.c_str(), "%20" SCNu64, &state.sequence) != 1 ||
+      to_line(state) != *content.bytes)
+    return {path + ": is damaged"};
+  out = std::move(state);
+  return {};
+}
+
+status synced_mark::open(const std::string& database, synced_state state) {
+  std::lock_guard<std::mutex> lock{mutex_};
+  path_ = path_in(database);
+  state_ = std::move(state);
+  auto written = write_file_atomically(path_, to_line(state_));
+  if (!written.ok())
+    return written;
+  file_ = descriptor{::open(path_.c_str(), O_WRONLY | O_CLOEXEC)};
+  return file_.valid() ? status{} : system_error(path_, "open");
+}
+
+status synced_mark::advance(uint64_t sequence) {
+  std::lock_guard<std::mutex> lock{mutex_};
+  if (sequence <= state_.sequence)
+    return {};
+  state_.sequence = sequence;
+  return write_locked();
+}
+
+status synced_mark::write_locked() {
+  auto line = to_line(state_);
+  // One write within one sector: a crash leaves the old line or the new one.
+  ssize_t n;
+  do
+    n = ::pwrite(file_.get(), line.data(), line.size(), 0);
+  while (n < 0 && errno == EINTR);
+  return n == static_cast<ssize_t>(line.size()) ? status{} : system_error(path_, "write");
+}
+
+status synced_mark::sync() {
+  std::lock_guard<std::mutex> lock{mutex_};
+  return ::fdatasync(file_.get()) == 0 ? status{} : system_error(path_, "sync");
+}
+
+} // namespace crema::storage
