@@ -157,7 +157,7 @@ int serve(const config::cluster_config& config, const config::node_config& me, s
   gateway::gateway clients{gateway_options, *backend};
 
   auto code = exit_ok;
-  auto error = clients.start();
+  auto error = clients.start().value_or("");
   if (error.empty()) {
     links.dial(root); // Before publish: a peer that says hello at once finds the dialers complete.
     error = links.publish(root);

@@ -149,7 +149,7 @@ TEST(Cluster, ARestartedNodeGoesOnCountingWhereItStopped) {
     EXPECT_EQ(values(c.ask(0, get("k" + std::to_string(i), 1))), (std::vector<std::string>{"after", "before"}));
 }
 
-TEST(Cluster, ASilentPeerIsDownWithinThreeSecondsAndItsRequestsEndAtTheDeadline) {
+TEST(Cluster, APeerWhoseHeartbeatsStopIsDownWithinThreeSeconds) {
   test_cluster c{3, buckets()};
   // n3 freezes: its links stay, nothing of it runs any more. Its gossiper gone is enough for its heartbeats to stop.
   caf::anon_send_exit(c.nodes[2].handles.handles.gossiper, caf::exit_reason::kill);

@@ -1,5 +1,5 @@
-// Several whole nodes in one actor system under CAF's deterministic scheduler, with virtual time and memory stores. Links
-// are plain handles: a node is cut off by taking its links away.
+// Several whole nodes in one actor system under CAF's deterministic scheduler, with virtual time and memory stores.
+// Links are plain handles: a node is cut off by taking its links away.
 #pragma once
 
 #include "actors/backend.hpp"
@@ -91,7 +91,8 @@ public:
     o.id = 100 + i;
     o.shards = 2;
     o.coordinators = 1;
-    o.clocks = std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(store->load_clocks().clocks);
+    o.clocks =
+        std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(store->load_clocks().clocks);
     o.fatal = [&n](const std::string& why) { n.fatal = why; };
     o.spawned = [&n](const std::vector<caf::actor>& all) { n.coordinators = all; };
     n.root = spawn_node(system_, env, o);
@@ -175,7 +176,8 @@ public:
 
   uint64_t wall_micros() {
     auto since_start = sched().clock().now().time_since_epoch();
-    return 1'700'000'000'000'000 + static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_start).count());
+    return 1'700'000'000'000'000 +
+           static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_start).count());
   }
   caf::scheduler::test_coordinator& sched() {
     return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
@@ -192,8 +194,8 @@ private:
   uint64_t requests_ = 0;
 };
 
-inline config::bucket_config bucket(const std::string& name, bucket_id db, conflict_rule rule, durability how, uint32_t n,
-                                    uint32_t r, uint32_t w) {
+inline config::bucket_config bucket(const std::string& name, bucket_id db, conflict_rule rule, durability how,
+                                    uint32_t n, uint32_t r, uint32_t w) {
   config::bucket_config b;
   b.name = name;
   b.db = db;

@@ -1,0 +1,220 @@
+#include "actors/request_desk.hpp"
+
+#include <gtest/gtest.h>
+#include <spdlog/sinks/null_sink.h>
+
+#include <random>
+
+namespace crema {
+namespace {
+
+using protocol::monotonic;
+using std::chrono::milliseconds;
+
+struct recorder final : desk_port {
+  void send(node_id to, replica_op op) override { sent.emplace_back(to, std::move(op)); }
+  void reply(const std::shared_ptr<reply_sink>&, client_reply r) override { replies[r.id].push_back(std::move(r)); }
+  void repair(repair_wanted wanted) override { repairs.push_back(std::move(wanted)); }
+  std::vector<std::pair<node_id, replica_op>> sent;
+  std::map<uint64_t, std::vector<client_reply>> replies;
+  std::vector<repair_wanted> repairs;
+};
+
+/// Three owners of everything; this node is n1.
+env_ptr make_env(conflict_rule rule = conflict_rule::lww) {
+  auto env = std::make_shared<node_env>();
+  env->name = "n1";
+  env->self = node_id{0};
+  config::bucket_config b;
+  b.name = "default";
+  b.conflict = rule;
+  env->config.buckets = {b};
+  env->index_buckets();
+  auto ring = std::make_shared<protocol::ring>();
+  ring->epoch = 1;
+  for (uint32_t i = 0; i < 3; ++i)
+    ring->members.push_back({node_id{i}, "n" + std::to_string(i + 1), "h" + std::to_string(i), "", 1});
+  ring->owners.assign(8, {node_id{2}, node_id{0}, node_id{1}});
+  env->first_ring = ring;
+  env->wall_micros = [] { return uint64_t{1'700'000'000'000'000}; };
+  env->log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
+  return env;
+}
+
+class Desk : public testing::Test {
+protected:
+  void up(uint32_t node) { desk.on_node(node_id{node}, true, "heard"); }
+  void ask(uint64_t id, client_request::kind what, std::string value = {}) {
+    client_request r;
+    r.id = id;
+    r.what = what;
+    r.key = "k";
+    r.value = std::move(value);
+    desk.on_request(nullptr, std::move(r), now);
+  }
+  void answer(size_t sent, replica_answer::kind what, errc status = errc::ok) {
+    const auto& [to, op] = port.sent.at(sent);
+    replica_answer a;
+    a.request = op.request;
+    a.what = what;
+    a.status = status;
+    a.durable = true;
+    a.dot_replica = 7;
+    a.dot_counter = 1;
+    a.time = 5;
+    if (what == replica_answer::kind::given)
+      a.data = protocol::encode_lww({5, {7, 1}, 0, false, "v"});
+    desk.on_answer(to, std::move(a), now);
+  }
+  const client_reply& only_reply(uint64_t id) {
+    EXPECT_EQ(port.replies[id].size(), 1U);
+    return port.replies[id].front();
+  }
+
+  recorder port;
+  env_ptr env = make_env();
+  request_desk desk{env, port};
+  monotonic now{0};
+};
+
+TEST_F(Desk, AsksItsOwnNodeForTheDotAndSendsTheDeltaToTheOthers) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  ASSERT_EQ(port.sent.size(), 1U);
+  EXPECT_EQ(port.sent[0].first, node_id{0});
+  EXPECT_EQ(port.sent[0].second.what, replica_op::kind::put);
+  answer(0, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 3U);
+  EXPECT_EQ(port.sent[1].second.what, replica_op::kind::apply);
+  EXPECT_EQ(port.sent[1].second.dot_replica, 7U);
+  EXPECT_TRUE(port.replies.empty()) << "one acknowledgement is not two";
+  answer(1, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  answer(2, replica_answer::kind::written);
+  EXPECT_TRUE(desk.idle());
+}
+
+TEST_F(Desk, AWriteThatMissesItsDeadlineSaysThatTheOutcomeIsUnknownAndWhoWasSilent) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  now += env->config.write_timeout;
+  desk.on_time(now);
+  EXPECT_EQ(only_reply(1).status, errc::timeout);
+  EXPECT_NE(only_reply(1).error.find("n3 silent"), std::string::npos) << only_reply(1).error;
+  EXPECT_NE(only_reply(1).error.find("outcome unknown"), std::string::npos);
+  EXPECT_TRUE(desk.idle());
+}
+
+TEST_F(Desk, AnAnswerAfterTheDeadlineChangesNothing) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::get);
+  now += env->config.read_timeout;
+  desk.on_time(now);
+  answer(0, replica_answer::kind::object);
+  answer(1, replica_answer::kind::digest);
+  EXPECT_EQ(only_reply(1).status, errc::timeout);
+}
+
+TEST_F(Desk, APeerThatDoesNotAnswerIsLeftOutBeforeItsQueueGrowsWithoutBound) {
+  up(1);
+  up(2);
+  std::string big(1 << 20, 'x');
+  for (uint64_t id = 0; id < 200; ++id) {
+    auto before = port.sent.size();
+    ask(id, client_request::kind::put, big);
+    if (port.sent.size() > before) {
+      const auto& op = port.sent[before].second;
+      replica_answer a;
+      a.request = op.request;
+      a.what = replica_answer::kind::given;
+      a.durable = true;
+      a.dot_replica = 7;
+      a.dot_counter = id + 1;
+      a.data = big;
+      desk.on_answer(node_id{0}, std::move(a), now);
+    }
+  }
+  auto bytes = size_t{0};
+  for (const auto& [to, op] : port.sent)
+    bytes += to == node_id{1} ? op.data.size() : 0;
+  EXPECT_LE(bytes, request_desk::peer_bytes_max + (2U << 20));
+  EXPECT_EQ(only_reply(199).status, errc::busy);
+  EXPECT_NE(only_reply(199).error.find("overloaded"), std::string::npos) << only_reply(199).error;
+}
+
+TEST_F(Desk, TheOwnersRefusalIsTheClientsError) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::refused, errc::clock_skew);
+  EXPECT_EQ(only_reply(1).status, errc::clock_skew);
+  EXPECT_TRUE(desk.idle());
+}
+
+TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
+  for (uint32_t seed = 0; seed < 2000; ++seed) {
+    SCOPED_TRACE("seed=" + std::to_string(seed));
+    std::mt19937 rng{seed};
+    recorder out;
+    request_desk d{env, out};
+    monotonic t{0};
+    uint64_t id = 0;
+    for (int step = 0; step < 120; ++step) {
+      switch (rng() % 6) {
+      case 0:
+      case 1: {
+        client_request r;
+        r.id = ++id;
+        r.what = static_cast<client_request::kind>(rng() % 3);
+        r.read_first = rng() % 3 == 0;
+        r.key = "k" + std::to_string(rng() % 3);
+        d.on_request(nullptr, std::move(r), t);
+        break;
+      }
+      case 2:
+        d.on_node(node_id{1 + static_cast<uint32_t>(rng() % 2)}, rng() % 2 == 0, "test");
+        break;
+      case 3:
+        t += milliseconds{rng() % 700};
+        d.on_time(t);
+        break;
+      default:
+        if (out.sent.empty())
+          break;
+        const auto& [to, op] = out.sent[rng() % out.sent.size()]; // Any of them, any number of times.
+        replica_answer a;
+        a.request = op.request;
+        a.what = rng() % 5 == 0                        ? replica_answer::kind::refused
+                 : op.what == replica_op::kind::put    ? replica_answer::kind::given
+                 : op.what == replica_op::kind::apply  ? replica_answer::kind::written
+                 : op.what == replica_op::kind::digest ? replica_answer::kind::digest
+                                                       : replica_answer::kind::object;
+        a.status = a.what == replica_answer::kind::refused ? errc::storage_failure : errc::ok;
+        a.durable = rng() % 2 == 0;
+        a.dot_replica = 7;
+        a.dot_counter = 1 + rng() % 3;
+        a.time = a.dot_counter;
+        if (a.what == replica_answer::kind::object && rng() % 2 == 0) {
+          a.data = protocol::encode_lww({a.time, {7, a.dot_counter}, 0, false, "v"});
+          a.digest = protocol::digest_lww(protocol::decode_lww(a.data));
+        }
+        d.on_answer(to, std::move(a), t);
+      }
+    }
+    for (int i = 0; i < 3; ++i) {
+      t += std::chrono::seconds{3};
+      d.on_time(t);
+    }
+    ASSERT_TRUE(d.idle());
+    ASSERT_EQ(out.replies.size(), id);
+    for (const auto& [request, replies] : out.replies)
+      ASSERT_EQ(replies.size(), 1U) << request;
+  }
+}
+
+} // namespace
+} // namespace crema
