@@ -27,8 +27,7 @@ conversation::~conversation() { env_.clients.remove(info_.id); }
 
 bool conversation::wants_input() const {
   return !closing_ && !abandoned_ && queue_.size() < commands_in_flight_max && bytes_in_flight_ < bytes_in_flight_max &&
-         out_.size() - sent_ + bytes_ready_ < unsent_bytes_max &&
-         (reads_in_flight_ == 0 || reads_in_flight_ * read_estimate_ < bytes_in_flight_max) && !still_blocked();
+         out_.size() - sent_ + bytes_ready_ < unsent_bytes_max && reads_in_flight_ < read_window_ && !still_blocked();
 }
 
 bool conversation::still_blocked() const {
@@ -210,7 +209,8 @@ void conversation::ask_count() {
 
 void conversation::send_items(uint64_t sequence, pending_command& command) {
   auto& wide = *command.wide;
-  while (wide.next < wide.items.size() && wide.outstanding < wide_command::window) {
+  auto window = command.write ? wide_command::window : std::min(wide_command::window, read_window_);
+  while (wide.next < wide.items.size() && wide.outstanding < window) {
     const auto& item = wide.items[wide.next];
     client_request request;
     request.what = wide.what;
@@ -230,6 +230,8 @@ void conversation::on_reply(uint64_t sequence, uint32_t part, client_reply&& rep
     return;
   auto& command = queue_.at(sequence);
   if (command.wide) {
+    if (!command.write)
+      adapt_read_window(reply.values.empty() ? 0 : reply.values.front().value.size());
     collect(*command.wide, command.how, part, std::move(reply));
     if (command.wide->failure != errc::ok)
       command.wide->next = command.wide->items.size(); // The reply is an error: no use in going on.
@@ -249,11 +251,19 @@ void conversation::on_reply(uint64_t sequence, uint32_t part, client_reply&& rep
     stats_.errors.add(1);
   if (!command.write) {
     --reads_in_flight_;
-    read_estimate_ = std::max(target.size() - start, read_estimate_ - read_estimate_ / 8);
+    if (!command.wide) // Else it has seen each of the values.
+      adapt_read_window(target.size() - start);
   }
   if (!first)
     bytes_ready_ += command.text.size();
   finish(sequence, command);
+}
+
+void conversation::adapt_read_window(size_t reply_bytes) {
+  if (reply_bytes * read_window_ > read_bytes_expected_max)
+    read_window_ = std::max<size_t>(1, read_bytes_expected_max / reply_bytes);
+  else if (read_window_ < commands_in_flight_max)
+    ++read_window_;
 }
 
 // The reply is written, to the output or aside.

@@ -24,6 +24,8 @@ class conversation;
 constexpr size_t unsent_bytes_max = 1024 * 1024;
 constexpr size_t commands_in_flight_max = 1024;
 constexpr size_t bytes_in_flight_max = 32 * 1024 * 1024;
+/// Reads in flight are limited such that, by the sizes seen lately, their replies stay below this together.
+constexpr size_t read_bytes_expected_max = 4 * 1024 * 1024;
 
 /// Where a conversation's requests go. Each is answered by conversation::on_reply with the same sequence and part.
 class request_port {
@@ -88,6 +90,7 @@ private:
   uint64_t push(shape how);
   void send_items(uint64_t sequence, pending_command& command);
   void unlock(pending_command& command);
+  void adapt_read_window(size_t reply_bytes);
   void finish(uint64_t sequence, pending_command& command);
   void reply_out_of_turn(std::string_view error);
   void unknown_command(const std::vector<std::string_view>& args, writer& out);
@@ -110,7 +113,7 @@ private:
   size_t bytes_in_flight_ = 0;
   size_t bytes_ready_ = 0; // Replies that wait for an earlier one.
   size_t reads_in_flight_ = 0;
-  size_t read_estimate_ = 0; // Recent size of a read's reply.
+  size_t read_window_ = 16; // This many reads may be in flight. Grows with small replies, shrinks with large ones.
 
   enum class blocked : uint8_t { no, by_key, until_drained };
   blocked blocked_ = blocked::no;
