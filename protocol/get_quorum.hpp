@@ -1,7 +1,7 @@
-// Decides what one coordinated read returns (Dynamo §4.5): the object from the nearest owner, digests from R-1 others. If
-// all agree, that is the answer; if not, the full objects are fetched, joined and answered, and the owners that lacked
-// something are repaired. A slow owner is replaced by another before the deadline (hedging), and answers that come after
-// the reply are used for repair.
+// Decides what one coordinated read returns (Dynamo §4.5): the object from the nearest owner, digests from R-1 others.
+// If all agree, that is the answer; if not, the full objects are fetched, joined and answered, and the owners that
+// lacked something are repaired. A slow owner is replaced by another before the deadline (hedging), and answers that
+// come after the reply are used for repair.
 #pragma once
 
 #include "protocol/object.hpp"
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace crema::protocol {
@@ -40,16 +41,19 @@ public:
   get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
              bool ask_all = false, bool repairs = true);
 
+  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. To be called once.
   void start(get_outbox& out);
-  /// The answer to send_get. `object`: encoded, expanded, or empty.
+  /// The answer to send_get. `object`: encoded, expanded, or empty; a malformed one is a storage_failure of its owner.
+  /// What differs is judged by the object itself; `digest` is what its owner says of it.
   void object_received(node_id from, std::string object, uint64_t digest, get_outbox& out);
   /// The answer to send_digest.
   void digest_received(node_id from, uint64_t digest, get_outbox& out);
-  /// An owner answered with an error, or was lost: another reachable one is asked; with none left the read fails
-  /// (`why`; no_quorum when owners were lost).
+  /// An owner answered with an error, or was lost: another reachable one is asked; with too few left the read fails
+  /// (`why`; no_quorum when owners were lost). What the owner says later is ignored.
   void failed(node_id from, errc why, get_outbox& out);
-  /// Some time (the shell's choice, well before the deadline) has passed: ask an owner that was not asked yet, if one is
-  /// left, in place of those that have not answered.
+  /// Some time (the shell's choice, well before the deadline) has passed: ask an owner that was not asked yet, if one
+  /// is left, in place of those that have not answered; at most one per call. From now on the objects of `required`
+  /// owners are enough, even if another one has a digest that differs and its object is still to come.
   void hedge(get_outbox& out);
   /// timeout, if not replied yet.
   void deadline_passed(get_outbox& out);
@@ -61,25 +65,48 @@ public:
   uint32_t answered() const;
 
 private:
-  // One per owner; what was asked of it and what it said. The implementation may reshape these private parts.
   enum class asked : uint8_t { nothing, digest, object };
   struct owner {
     node_id id;
     bool reachable = false;
-    asked pending = asked::nothing; // Asked and not answered yet.
+    asked wanted = asked::nothing; // The most it was asked for.
     bool has_digest = false;
-    bool has_object = false;
-    bool failed = false;
+    bool has_object = false; // Then has_digest as well.
+    bool failed = false;     // For good; then neither of the above.
     uint64_t digest = 0;
     std::string object;
+
+    bool usable() const { return reachable && !failed; }
+    bool pending() const {
+      return !failed && (wanted == asked::object ? !has_object : wanted == asked::digest && !has_digest);
+    }
   };
+
+  owner* find(node_id id);
+  owner* unasked();
+  uint32_t usable() const;
+  bool digests_agree() const;
+  void ask(owner& x, asked what, get_outbox& out);
+  void ask_another_for_object(get_outbox& out);
+  void advance(get_outbox& out);
+  void reply(const std::string& object, get_outbox& out);
+  void fail(errc why, get_outbox& out);
+  std::string joined() const;
+  void repair(get_outbox& out);
+  void repair_owner(const owner& stale, uint64_t whole, get_outbox& out);
+  void repair_once(const owner& stale, const owner& source, get_outbox& out);
+  const std::string* object_of(const owner& x) const;
+  uint64_t digest_after(const owner& stale, const owner& source) const;
 
   conflict_rule rule_;
   std::vector<owner> owners_;
   uint32_t required_;
   bool ask_all_;
   bool repairs_;
+  bool hedged_ = false;
   bool replied_ = false;
+  bool replied_object_ = false;
+  std::vector<std::pair<node_id, node_id>> repaired_; // (stale, source) as emitted; most reads repair nothing.
 };
 
 } // namespace crema::protocol

@@ -1,0 +1,281 @@
+#include "protocol/get_quorum.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <optional>
+
+namespace crema::protocol {
+
+namespace {
+
+/// @returns nothing if the object is malformed or of the other kind.
+std::optional<uint64_t> digest_of(conflict_rule rule, std::string_view object) {
+  if (object.empty())
+    return 0;
+  if (rule == conflict_rule::lww) {
+    auto x = decode_lww(object);
+    return x ? std::optional{digest_lww(x)} : std::nullopt;
+  }
+  auto x = view_siblings(object);
+  return x ? std::optional{digest_siblings(*x)} : std::nullopt;
+}
+
+} // namespace
+
+get_quorum::get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable,
+                       uint32_t required, bool ask_all, bool repairs)
+    : rule_(rule), required_(required), ask_all_(ask_all), repairs_(repairs) {
+  assert(owners.size() == reachable.size());
+  assert(required >= 1 && required <= owners.size());
+  owners_.resize(owners.size());
+  for (size_t i = 0; i < owners.size(); ++i) {
+    owners_[i].id = owners[i];
+    owners_[i].reachable = reachable[i];
+  }
+}
+
+void get_quorum::start(get_outbox& out) {
+  if (replied_)
+    return;
+  if (usable() < required_)
+    return fail(errc::no_quorum, out);
+  uint32_t asked_already = 0;
+  for (auto& x : owners_) {
+    if (x.usable() && (ask_all_ || asked_already < required_))
+      ask(x, asked_already++ == 0 ? asked::object : asked::digest, out);
+  }
+}
+
+void get_quorum::object_received(node_id from, std::string object, uint64_t /*digest*/, get_outbox& out) {
+  auto* x = find(from);
+  if (x == nullptr || x->wanted == asked::nothing || x->failed || x->has_object)
+    return;
+  auto digest = digest_of(rule_, object);
+  if (!digest)
+    return failed(from, errc::storage_failure, out);
+  x->digest = *digest; // It may have changed since the owner sent only that.
+  x->object = std::move(object);
+  x->has_digest = x->has_object = true;
+  advance(out);
+}
+
+void get_quorum::digest_received(node_id from, uint64_t digest, get_outbox& out) {
+  auto* x = find(from);
+  if (x == nullptr || x->wanted == asked::nothing || x->failed || x->has_digest)
+    return;
+  x->digest = digest;
+  x->has_digest = true;
+  advance(out);
+}
+
+void get_quorum::failed(node_id from, errc why, get_outbox& out) {
+  auto* x = find(from);
+  if (x == nullptr || !x->usable() || (x->wanted != asked::nothing && !x->pending()))
+    return; // What has been answered stays answered.
+  x->failed = true;
+  x->has_digest = false; // Only one whose object cannot be had: it does not count.
+  if (!replied_) {
+    if (usable() < required_)
+      return fail(why, out);
+    auto* other = x->wanted != asked::nothing ? unasked() : nullptr;
+    if (other != nullptr)
+      ask(*other, x->wanted, out);
+    else if (x->wanted == asked::object)
+      ask_another_for_object(out);
+  }
+  advance(out);
+}
+
+void get_quorum::hedge(get_outbox& out) {
+  if (replied_)
+    return;
+  hedged_ = true;
+  if (auto* x = unasked(); x != nullptr)
+    ask(*x, asked::object, out);
+  else if (usable() > required_ &&
+           std::none_of(owners_.begin(), owners_.end(), [](const owner& o) { return o.has_object; })) {
+    // All were asked, and who was to give the object may be the slow one.
+    auto i = std::find_if(owners_.begin(), owners_.end(),
+                          [](const owner& o) { return o.usable() && o.wanted == asked::digest; });
+    if (i != owners_.end())
+      ask(*i, asked::object, out);
+  }
+  advance(out);
+}
+
+void get_quorum::deadline_passed(get_outbox& out) { fail(errc::timeout, out); }
+
+bool get_quorum::done() const {
+  return replied_ && std::none_of(owners_.begin(), owners_.end(), [](const owner& x) { return x.pending(); });
+}
+
+uint32_t get_quorum::answered() const {
+  return static_cast<uint32_t>(
+      std::count_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_digest; }));
+}
+
+// -- Who ------------------------------------------------------------------------------------------------------------
+
+get_quorum::owner* get_quorum::find(node_id id) {
+  auto i = std::find_if(owners_.begin(), owners_.end(), [id](const owner& x) { return x.id == id; });
+  return i == owners_.end() ? nullptr : &*i;
+}
+
+get_quorum::owner* get_quorum::unasked() {
+  auto i = std::find_if(owners_.begin(), owners_.end(),
+                        [](const owner& x) { return x.usable() && x.wanted == asked::nothing; });
+  return i == owners_.end() ? nullptr : &*i;
+}
+
+uint32_t get_quorum::usable() const {
+  return static_cast<uint32_t>(
+      std::count_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.usable(); }));
+}
+
+void get_quorum::ask(owner& x, asked what, get_outbox& out) {
+  x.wanted = what;
+  if (what == asked::object)
+    out.send_get(x.id);
+  else
+    out.send_digest(x.id);
+}
+
+/// Who was to give the object failed, and all others were asked for digests: one of them has to give it.
+void get_quorum::ask_another_for_object(get_outbox& out) {
+  auto gives_object = [](const owner& x) { return x.usable() && x.wanted == asked::object; };
+  if (std::any_of(owners_.begin(), owners_.end(), gives_object))
+    return;
+  auto i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_digest; });
+  if (i == owners_.end()) // Rather one that has shown that it answers.
+    i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.usable(); });
+  ask(*i, asked::object, out); // usable() >= required_, so there is one.
+}
+
+// -- What -----------------------------------------------------------------------------------------------------------
+
+bool get_quorum::digests_agree() const {
+  const owner* first = nullptr;
+  for (const auto& x : owners_) {
+    if (!x.has_digest)
+      continue;
+    if (first == nullptr)
+      first = &x;
+    else if (x.digest != first->digest)
+      return false;
+  }
+  return true;
+}
+
+void get_quorum::advance(get_outbox& out) {
+  if (replied_)
+    return repair(out);
+  auto answers = answered();
+  if (answers < required_)
+    return;
+  if (digests_agree()) {
+    auto i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_object; });
+    if (i != owners_.end())
+      reply(i->object, out);
+    return;
+  }
+  uint32_t objects = 0;
+  for (auto& x : owners_) {
+    objects += x.has_object ? 1 : 0;
+    if (x.has_digest && x.wanted != asked::object)
+      ask(x, asked::object, out);
+  }
+  if (objects == answers || (objects >= required_ && hedged_))
+    reply(joined(), out);
+}
+
+void get_quorum::reply(const std::string& object, get_outbox& out) {
+  replied_ = replied_object_ = true;
+  out.reply_object(object);
+  repair(out);
+}
+
+void get_quorum::fail(errc why, get_outbox& out) {
+  if (replied_)
+    return;
+  replied_ = true;
+  out.reply_failed(why, required_, answered());
+}
+
+std::string get_quorum::joined() const {
+  std::string result;
+  for (const auto& x : owners_) {
+    if (!x.has_object)
+      continue;
+    auto both = join_encoded(result, x.object);
+    assert(both); // Each was checked on arrival.
+    result = std::move(*both);
+  }
+  return result;
+}
+
+// -- Repair ---------------------------------------------------------------------------------------------------------
+
+/// Compares what is known by now, after the reply and after every later answer.
+void get_quorum::repair(get_outbox& out) {
+  if (!repairs_ || !replied_object_ || digests_agree())
+    return;
+  bool incomplete = false;
+  for (auto& x : owners_) {
+    if (!x.has_digest || object_of(x) != nullptr)
+      continue;
+    incomplete = true;
+    if (x.wanted != asked::object)
+      ask(x, asked::object, out);
+  }
+  // Each may know that a sibling of the others has been replaced. An lww object is beaten or not, whoever else comes.
+  if (incomplete && rule_ == conflict_rule::siblings)
+    return;
+  auto whole = digest_of(rule_, joined());
+  for (const auto& stale : owners_)
+    if (object_of(stale) != nullptr && stale.digest != whole)
+      repair_owner(stale, *whole, out);
+}
+
+void get_quorum::repair_owner(const owner& stale, uint64_t whole, get_outbox& out) {
+  const owner* best = nullptr; // Has everything; or at least all that `stale` lacks.
+  for (const auto& x : owners_)
+    if (object_of(x) != nullptr && digest_after(stale, x) == whole && (best == nullptr || best->digest != whole))
+      best = &x;
+  if (best != nullptr)
+    return repair_once(stale, *best, out);
+  for (const auto& x : owners_)
+    if (object_of(x) != nullptr && digest_after(stale, x) != stale.digest)
+      repair_once(stale, x, out);
+}
+
+void get_quorum::repair_once(const owner& stale, const owner& source, get_outbox& out) {
+  for (auto [to, from] : repaired_) {
+    if (to != stale.id)
+      continue;
+    const auto& earlier = *find(from);
+    if (from == source.id ||
+        (object_of(earlier) != nullptr && digest_after(stale, earlier) == digest_after(stale, source)))
+      return; // From this one, or from one that had the same to give.
+  }
+  repaired_.emplace_back(stale.id, source.id);
+  out.repair(stale.id, source.id);
+}
+
+/// The object that `x` has, if it is known. Owners of one lww digest have one object; siblings of one digest may differ
+/// in what they know to be replaced.
+const std::string* get_quorum::object_of(const owner& x) const {
+  if (x.has_object || !x.has_digest)
+    return x.has_object ? &x.object : nullptr;
+  for (const auto& y : owners_)
+    if (rule_ == conflict_rule::lww && y.has_object && y.digest == x.digest)
+      return &y.object;
+  return nullptr;
+}
+
+uint64_t get_quorum::digest_after(const owner& stale, const owner& source) const {
+  auto both = join_encoded(*object_of(stale), *object_of(source));
+  assert(both); // Each was checked on arrival.
+  return *digest_of(rule_, *both);
+}
+
+} // namespace crema::protocol
