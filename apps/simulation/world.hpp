@@ -1,0 +1,144 @@
+// A whole cluster in one thread: the production actors of N nodes in one actor system under CAF's deterministic scheduler,
+// virtual time, a seeded network in place of the transport and memory disks with crash semantics. Everything that happens
+// follows from the seed. Faults are verbs here; when they strike is decided elsewhere (faults.hpp).
+#pragma once
+
+#include "apps/simulation/random.hpp"
+#include "config/cluster_config.hpp"
+#include "messages/client.hpp"
+#include "protocol/vnode.hpp"
+#include "storage/store.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace crema::simulation {
+
+/// Virtual time since the start of the run.
+using sim_time = std::chrono::nanoseconds;
+
+/// Every write that any vnode ever named, as its giver stored it. What the checkers compare stores with.
+struct named_write {
+  vnode_id vnode;
+  std::string key;
+  std::string delta;
+  size_t giver = 0; ///< Node index.
+  sim_time at{};
+};
+
+/// Something that must never happen, found while the simulation ran.
+struct violation {
+  std::string checker; ///< "dot given twice", "two replies", ...
+  std::string what;
+  sim_time at{};
+};
+
+struct network_profile {
+  std::chrono::microseconds delay_min{100};
+  std::chrono::microseconds delay_max{2000};
+  uint32_t slow_per_10000 = 20;                 ///< Messages that take up to `slow_delay_max`.
+  std::chrono::milliseconds slow_delay_max{200};
+  uint32_t loss_per_10000 = 0;                  ///< Beyond what TCP does: single messages vanish.
+  uint32_t duplicates_per_10000 = 0;            ///< Not of batches that hold puts: no transport repeats those.
+  bool reorder = false;                         ///< Beyond what TCP does.
+};
+
+class world {
+public:
+  struct options {
+    uint64_t seed = 1;
+    config::cluster_config cluster; ///< Nodes, buckets, timeouts; ports and directories are not used.
+    size_t coordinators = 2;        ///< Per node.
+    size_t shards = 2;              ///< Per node.
+    std::string trace_file;         ///< Empty: only the hash of the trace is kept.
+  };
+
+  explicit world(options opts);
+  ~world();
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
+
+  // -- Time ----------------------------------------------------------------------------------------------------------
+  sim_time now() const;
+  /// Runs `what` at now() + `delay`. Events at one time run in the order they were scheduled.
+  void after(sim_time delay, std::function<void()> what);
+  /// Runs everything up to `until`. @returns false as soon as there is a violation.
+  bool run_until(sim_time until);
+
+  // -- Clients -------------------------------------------------------------------------------------------------------
+  size_t nodes() const;
+  /// Is the process running (it may be paused)?
+  bool running(size_t node) const;
+  /// Hands a request to one of the node's coordinators; `done` is called with its reply. Never called if the node dies
+  /// first: the connection is lost, and the client knows when (on_connection_lost). A second reply to one request is a
+  /// violation. The id of `request` is set here.
+  using reply_fn = std::function<void(const client_reply&)>;
+  using lost_fn = std::function<void()>;
+  /// @returns false if the node is not running: connection refused.
+  bool submit(size_t node, client_request request, reply_fn done, lost_fn connection_lost);
+  /// Requests that have neither been answered nor lost.
+  size_t requests_in_flight() const;
+
+  // -- Faults --------------------------------------------------------------------------------------------------------
+  /// The process dies; written data survives, the replica id too.
+  void crash_process(size_t node);
+  /// The machine dies: what was not synced is lost, and an unclean start after a reboot takes a new replica id.
+  void crash_machine(size_t node);
+  /// The disk is lost with the machine: it comes back empty.
+  void lose_disk(size_t node);
+  /// Starts a node that is not running.
+  void start(size_t node);
+  /// Virtual SIGSTOP for `duration`.
+  void pause(size_t node, sim_time duration);
+  /// Messages from `from` to `to` stop getting through (they wait, as TCP would; a connection that is silent too long breaks).
+  void cut(size_t from, size_t to);
+  void heal(size_t from, size_t to);
+  void heal_all();
+  /// The connection between two nodes breaks now; what is under way on it is lost, also half of what was sent together.
+  void break_connection(size_t a, size_t b);
+  void set_network(const network_profile& profile);
+  /// Extra delay of everything from `from` to `to`; zero ends it.
+  void slow_link(size_t from, size_t to, std::chrono::milliseconds extra);
+  /// The wall clock of a node jumps; it may go back.
+  void jump_clock(size_t node, std::chrono::milliseconds by);
+  /// The wall clock of a node runs fast (positive) or slow from now on, in parts per million.
+  void drift_clock(size_t node, int64_t parts_per_million);
+  /// The next write of the node's store fails (the node dies of it, as it must).
+  void fail_next_write(size_t node);
+  /// Every sync of the node takes this long from now on.
+  void slow_disk(size_t node, std::chrono::milliseconds per_sync);
+
+  // -- What the checkers look at -------------------------------------------------------------------------------------
+  const config::cluster_config& cluster() const;
+  /// The owners of a key's partition in a bucket, as node indexes.
+  std::vector<size_t> owners(bucket_id bucket, const std::string& key) const;
+  const std::map<dot, named_write>& writes() const;
+  /// The node's store, also while it is down (then: what a restart would find). Null only after lose_disk before start.
+  std::shared_ptr<storage::store> store(size_t node) const;
+  /// The wall clock of a node, milliseconds.
+  uint64_t wall_ms(size_t node) const;
+  /// Counters of a node's actors (request_desk, shard, handoff), summed by name. Runs the simulation a little.
+  std::map<std::string, uint64_t> counters(size_t node);
+  const std::vector<violation>& violations() const;
+  void report(violation v);
+
+  // -- The run as such -----------------------------------------------------------------------------------------------
+  random_stream& random();
+  /// Adds a line to the trace.
+  void trace(const std::string& line);
+  uint64_t trace_hash() const;
+  uint64_t messages() const; ///< Delivered over the simulated network.
+  uint64_t steps() const;    ///< Actor messages handled.
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+} // namespace crema::simulation
