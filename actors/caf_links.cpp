@@ -27,6 +27,7 @@ constexpr unsigned tcp_user_timeout_ms =
 constexpr std::chrono::milliseconds backoff_first{50};
 constexpr std::chrono::milliseconds backoff_max{1000};
 constexpr std::chrono::seconds hello_timeout{2};
+constexpr size_t quiet_failures = 3;
 
 /// CAF's node id is a hash of the machine and the pid; two containers, or two lives of one, may share it.
 struct node_id_module final : caf::actor_system::module {
@@ -131,6 +132,7 @@ struct dialer_state {
   caf::actor_addr remote;
   std::chrono::milliseconds backoff = backoff_first;
   uint64_t attempt = 0;   // Answers to older attempts are ignored.
+  size_t failures = 0;    // Since the last link.
   std::string last_error; // Logged once, not at every attempt.
 };
 using dialer_self = caf::stateful_actor<dialer_state>*;
@@ -139,12 +141,22 @@ void dial(dialer_self self);
 
 void retry(dialer_self self, const std::string& why) {
   auto& st = self->state;
-  if (why != st.last_error)
+  // The first attempts often only find a peer that is starting as well.
+  if (++st.failures >= quiet_failures && why != st.last_error) {
+    st.last_error = why;
     st.env->log->warn("no link to {} at {}:{}: {}", st.env->name_of(st.peer), st.host, st.port, why);
-  st.last_error = why;
+  }
   st.dialing = false;
   self->delayed_send(self, st.backoff, tick{});
   st.backoff = std::min(st.backoff * 2, backoff_max);
+}
+
+std::string words_for(dialer_self self, const caf::error& e) {
+  if (e == caf::sec::request_timeout)
+    return "no answer to hello";
+  if (e == caf::sec::cannot_connect_to_node)
+    return "cannot connect";
+  return self->system().render(e);
 }
 
 void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
@@ -154,6 +166,7 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   st.dialing = false;
   st.linked = true;
   st.backoff = backoff_first;
+  st.failures = 0;
   st.last_error.clear();
   st.remote = remote.address();
   self->monitor(remote);

@@ -64,6 +64,11 @@ caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf
 ///   status_query                     -> its callback
 ///   count_query                      -> passed on to a coordinator
 ///   stop_request                     stops all others in order, then quits
+/// The actors of one node, once they are spawned.
+struct node_children {
+  std::vector<caf::actor> coordinators, replicas;
+  caf::actor gossiper, handoff, ring_manager;
+};
 struct node_options {
   std::shared_ptr<storage::store> store;
   replica_id id = 0;
@@ -75,7 +80,7 @@ struct node_options {
   /// A peer said hello: the transport may dial it at once. May be empty.
   std::function<void(node_id)> peer_said_hello;
   /// Receives the handles of the children once they are spawned: the backend's way in.
-  std::function<void(const std::vector<caf::actor>& coordinators)> spawned;
+  std::function<void(const node_children& children)> spawned;
   /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it has.
   std::function<void()> ready;
   std::chrono::milliseconds ready_wait{2000};

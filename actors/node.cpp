@@ -23,6 +23,7 @@ struct node_state {
   std::vector<std::vector<caf::actor>> stop_groups;
   std::set<caf::actor_addr> stopping;
   bool stop_requested = false;
+  std::string last_refusal;
   protocol::monotonic started{};
 
   std::vector<caf::actor> listeners() const {
@@ -126,7 +127,8 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   if (why.empty() && member == members.end())
     why = fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
   if (!why.empty()) {
-    st.env->log->error("refused a peer: {}", why);
+    if (std::exchange(st.last_refusal, why) != why) // It will try again and again.
+      st.env->log->error("refused a peer: {}", why);
     promise.deliver(caf::make_error(caf::sec::runtime_error, why));
     return;
   }
@@ -247,7 +249,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
   self->set_down_handler([self](caf::down_msg& down) { on_child_down(self, down); });
   spawn_children(self);
   if (st.options.spawned)
-    st.options.spawned(st.coordinators);
+    st.options.spawned({st.coordinators, st.replicas, st.gossiper, st.handoff, st.ring_manager});
   self->delayed_send(self, st.peers.empty() ? std::chrono::milliseconds{0} : st.options.ready_wait, tick{});
   return {
       [self](const hello& x) -> caf::result<welcome> {

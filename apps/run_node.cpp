@@ -141,7 +141,7 @@ int serve(const config::cluster_config& config, const config::node_config& me, s
   };
   options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
   auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
-  options.spawned = [coordinators](const std::vector<caf::actor>& all) { coordinators->set_value(all); };
+  options.spawned = [coordinators](const node_children& all) { coordinators->set_value(all.coordinators); };
   options.ready = [ready, log] {
     *ready = true;
     log->info("ready");

@@ -94,7 +94,7 @@ public:
     o.clocks =
         std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(store->load_clocks().clocks);
     o.fatal = [&n](const std::string& why) { n.fatal = why; };
-    o.spawned = [&n](const std::vector<caf::actor>& all) { n.coordinators = all; };
+    o.spawned = [&n](const node_children& all) { n.coordinators = all.coordinators; };
     n.root = spawn_node(system_, env, o);
     n.alive = true;
     sched().run();
