@@ -31,8 +31,16 @@ status foreign(const std::string& path, const std::string& what) {
           ". Choose another data_dir, or move this directory away."};
 }
 
-status explain(const std::string& path, const rocksdb::Status& s) {
+/// RocksDB looks for a missing table file under its old name as well, and reports only that.
+std::string to_text(const rocksdb::Status& s) {
   auto text = s.ToString();
+  for (auto at = text.find(".ldb"); at != std::string::npos; at = text.find(".ldb", at))
+    text.replace(at, 4, ".sst");
+  return text;
+}
+
+status explain(const std::string& path, const rocksdb::Status& s) {
+  auto text = to_text(s);
   if (s.IsIOError() && text.find("lock") != std::string::npos)
     return {path + ": the database is used by another process: " + text};
   if (s.IsInvalidArgument() || s.IsNotSupported())

@@ -3,7 +3,8 @@
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
-#include <sstream>
+#include <cstdlib>
+#include <string_view>
 
 #include <xxhash.h>
 
@@ -14,7 +15,11 @@ namespace crema::storage {
 
 namespace {
 
+constexpr std::string_view head = "crema-synced 1 ";
 constexpr const char* unknown_boot = "-";
+constexpr size_t sequence_digits = 20;
+constexpr size_t checksum_digits = 16;
+constexpr size_t tail_bytes = 1 + sequence_digits + 1 + checksum_digits + 1;
 
 std::string checksum(const std::string& text) {
   char hex[17];
@@ -26,7 +31,7 @@ std::string checksum(const std::string& text) {
 std::string to_line(const synced_state& state) {
   char sequence[21];
   std::snprintf(sequence, sizeof sequence, "%020" PRIu64, state.sequence);
-  auto text = "crema-synced 1 " + (state.boot_id.empty() ? unknown_boot : state.boot_id) + " " + sequence;
+  auto text = std::string{head} + (state.boot_id.empty() ? unknown_boot : state.boot_id) + " " + sequence;
   return text + " " + checksum(text) + "\n";
 }
 
@@ -39,13 +44,17 @@ status synced_mark::read(const std::string& database, synced_state& out) {
     return content.what;
   if (!content.bytes)
     return {path + ": is missing"};
-  std::istringstream in{*content.bytes};
-  std::string magic, version, boot, sequence;
-  in >> magic >> version >> boot >> sequence;
+  // From both ends, because the kernel's boot id is whatever it is.
+  const auto& line = *content.bytes;
   synced_state state;
-  state.boot_id = boot == unknown_boot ? "" : boot;
-  if (sequence.size() != 20 || std::sscanf(sequence.c_str(), "%20" SCNu64, &state.sequence) != 1 ||
-      to_line(state) != *content.bytes)
+  if (line.size() > head.size() + tail_bytes) {
+    auto end = line.size() - tail_bytes;
+    state.boot_id = line.substr(head.size(), end - head.size());
+    if (state.boot_id == unknown_boot)
+      state.boot_id.clear();
+    state.sequence = std::strtoull(line.substr(end + 1, sequence_digits).c_str(), nullptr, 10);
+  }
+  if (to_line(state) != line)
     return {path + ": is damaged"};
   out = std::move(state);
   return {};

@@ -1,0 +1,324 @@
+// Whose a data directory is, which replica id names its writes, and what is refused.
+#include "storage/data_directory.hpp"
+#include "storage/rocksdb_store.hpp"
+#include "tests/storage/temporary_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace crema::storage::testing {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+identity some_identity() {
+  identity result;
+  result.cluster = "demo";
+  result.node = "n1";
+  result.partitions = 256;
+  result.members = {"n1 a 1", "n2 b 1"};
+  result.buckets = {{"default", 0, "lww", 2}, {"carts", 1, "siblings", 2}};
+  return result;
+}
+
+std::string read(const std::string& path) {
+  std::ifstream in{path};
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+void overwrite(const std::string& path, const std::string& text) { std::ofstream{path, std::ios::trunc} << text; }
+
+void replace(const std::string& path, const std::string& from, const std::string& to) {
+  auto text = read(path);
+  auto at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << text;
+  overwrite(path, text.replace(at, from.size(), to));
+}
+
+/// Every path below, with the content of files: to see that nothing was written.
+std::map<std::string, std::string> snapshot(const std::string& path) {
+  std::map<std::string, std::string> result;
+  for (const auto& entry : fs::recursive_directory_iterator{path})
+    result[entry.path()] = entry.is_regular_file() ? read(entry.path()) : "";
+  return result;
+}
+
+class DataDirectory : public ::testing::Test {
+protected:
+  std::unique_ptr<data_directory> open(const std::string& boot = "boot 1") {
+    auto result = open_data_directory(path_, identity_, boot);
+    EXPECT_EQ(result.what.error, "");
+    return std::move(result.opened);
+  }
+  /// Opens, and stops in good order or not. @returns the replica id of that run.
+  replica_id run(bool clean, const std::string& boot) {
+    auto directory = open(boot);
+    if (!directory)
+      return 0;
+    if (clean) {
+      EXPECT_EQ(directory->mark_clean().error, "");
+    }
+    return directory->replica();
+  }
+  /// Check and open both refuse, with all of these words, and write nothing.
+  void expect_refused(const std::vector<std::string>& words) {
+    auto before = snapshot(root_.path());
+    auto checked = check_data_directory(path_, identity_);
+    auto opened = open_data_directory(path_, identity_, "boot 1");
+    EXPECT_EQ(opened.opened, nullptr);
+    EXPECT_EQ(opened.what.error, checked.error);
+    EXPECT_EQ(snapshot(root_.path()), before);
+    for (const auto& word : words)
+      EXPECT_NE(checked.error.find(word), std::string::npos) << '"' << word << "\" is not in: " << checked.error;
+  }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+  temporary_directory root_;
+  std::string path_ = root_ / "data/n1";
+  identity identity_ = some_identity();
+};
+
+// -- Life -----------------------------------------------------------------------------------------------------------
+
+TEST_F(DataDirectory, IsMadeWithAllParentsAndAnEmptyDatabase) {
+  EXPECT_EQ(check_data_directory(path_, identity_).error, "");
+  EXPECT_FALSE(fs::exists(root_ / "data")); // The check wrote nothing.
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_TRUE(directory->created());
+  EXPECT_NE(directory->replica(), 0U);
+  EXPECT_EQ(open_rocksdb(directory->database_path(), {}, false).what.error, "");
+}
+
+TEST_F(DataDirectory, MayBeAnEmptyDirectoryThatExists) {
+  fs::create_directories(path_ + "/lost+found"); // A freshly made file system.
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_TRUE(directory->created());
+}
+
+TEST_F(DataDirectory, IsFoundAgainAsItWasMade) {
+  auto first = run(true, "boot 1");
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_FALSE(directory->created());
+  EXPECT_EQ(directory->replica(), first);
+}
+
+TEST_F(DataDirectory, GetsAReplicaIdOfItsOwn) {
+  auto first = run(true, "boot 1");
+  path_ = root_ / "data/other";
+  EXPECT_NE(run(true, "boot 1"), first);
+}
+
+TEST_F(DataDirectory, KeepsItsReplicaIdAfterAKillOnTheSameBoot) {
+  auto first = run(false, "boot 1");
+  EXPECT_EQ(run(false, "boot 1"), first);
+}
+
+TEST_F(DataDirectory, KeepsItsReplicaIdOverARebootAfterACleanStop) {
+  auto first = run(true, "boot 1");
+  EXPECT_EQ(run(false, "boot 2"), first);
+}
+
+TEST_F(DataDirectory, TakesANewReplicaIdWhenTheMachineRebootedWithoutACleanStop) {
+  auto first = run(false, "boot 1");
+  auto second = run(false, "boot 2");
+  EXPECT_NE(second, first);
+  EXPECT_NE(second, 0U);
+  EXPECT_EQ(run(false, "boot 2"), second);
+}
+
+TEST_F(DataDirectory, IsNotCleanForLongerThanOneRun) {
+  auto first = run(true, "boot 1");
+  EXPECT_EQ(run(false, "boot 1"), first);
+  EXPECT_NE(run(false, "boot 2"), first);
+}
+
+TEST_F(DataDirectory, CountsEveryUncleanStopAsARebootWhereTheBootIsUnknown) {
+  auto first = run(false, "");
+  EXPECT_NE(run(true, ""), first);
+  auto clean = run(true, "");
+  EXPECT_EQ(run(true, ""), clean);
+}
+
+TEST_F(DataDirectory, TakesANewReplicaIdWhenTheRecordedOneIsErased) { // docs/storage.md, "Restoring a copy"
+  auto first = run(true, "boot 1");
+  char hex[17];
+  std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(first));
+  replace(file("identity.json"), hex, "");
+  auto second = run(true, "boot 1");
+  EXPECT_NE(second, first);
+  EXPECT_NE(second, 0U);
+}
+
+TEST_F(DataDirectory, StartsACreationOverThatWasCutShort) {
+  run(true, "boot 1");
+  fs::remove(file("identity.json")); // As if the crash had come before it.
+  overwrite(file("CREATING"), "");
+  fs::remove(file("db/CURRENT"));
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_TRUE(directory->created());
+  EXPECT_FALSE(fs::exists(file("CREATING")));
+  EXPECT_EQ(open_rocksdb(directory->database_path(), {}, false).what.error, "");
+}
+
+TEST_F(DataDirectory, IgnoresAnIdentityFileThatWasNeverRenamed) {
+  auto first = run(true, "boot 1");
+  overwrite(file("identity.json.tmp"), "{\"half");
+  EXPECT_EQ(run(true, "boot 1"), first);
+}
+
+TEST_F(DataDirectory, TakesUpNewBuckets) {
+  run(true, "boot 1");
+  identity_.buckets.push_back({"sessions", 2, "lww", 1});
+  run(true, "boot 1");
+  identity_.buckets.pop_back();
+  expect_refused({"\"sessions\""});
+}
+
+TEST(BootId, IsTheSameForTheWholeBoot) { EXPECT_EQ(current_boot_id(), current_boot_id()); }
+
+// -- In use ---------------------------------------------------------------------------------------------------------
+
+TEST_F(DataDirectory, IsRefusedWhileItIsOpenAndNamesThePid) {
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  expect_refused({path_, "used by another process", "pid " + std::to_string(::getpid())});
+  directory.reset();
+  EXPECT_EQ(check_data_directory(path_, identity_).error, "");
+  EXPECT_NE(open(), nullptr);
+}
+
+TEST_F(DataDirectory, DoesNotLeakItsLockToAProgramItStarts) {
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  auto mine = fs::canonical(file("LOCK"));
+  size_t found = 0;
+  for (const auto& entry : fs::directory_iterator{"/proc/self/fd"}) {
+    std::error_code code;
+    if (fs::read_symlink(entry.path(), code) != mine)
+      continue;
+    ++found;
+    EXPECT_NE(::fcntl(std::stoi(entry.path().filename()), F_GETFD) & FD_CLOEXEC, 0);
+  }
+  EXPECT_EQ(found, 1U);
+}
+
+// -- Not ours -------------------------------------------------------------------------------------------------------
+
+TEST_F(DataDirectory, OfAnotherProgramIsRefused) {
+  fs::create_directories(path_);
+  overwrite(file("thesis.tex"), "text");
+  expect_refused({path_, "thesis.tex", "not made by crema"});
+}
+
+TEST_F(DataDirectory, ThatIsAFileIsRefused) {
+  fs::create_directories(root_ / "data");
+  overwrite(path_, "text");
+  expect_refused({path_, "not a directory"});
+}
+
+TEST_F(DataDirectory, BelowAFileIsRefused) {
+  overwrite(root_ / "data", "text");
+  expect_refused({path_, root_ / "data", "not a directory"});
+}
+
+TEST_F(DataDirectory, ThatCannotBeWrittenIsRefused) {
+  if (::geteuid() == 0)
+    GTEST_SKIP() << "root may write everywhere";
+  fs::create_directories(path_);
+  ASSERT_EQ(::chmod(path_.c_str(), 0555), 0);
+  expect_refused({path_, "write"});
+  ASSERT_EQ(::chmod(path_.c_str(), 0755), 0);
+}
+
+TEST_F(DataDirectory, OfAnotherClusterIsRefused) {
+  run(true, "boot 1");
+  identity_.cluster = "prod";
+  expect_refused({path_, "cluster \"demo\"", "\"prod\"", "data_dir"});
+}
+
+TEST_F(DataDirectory, OfAnotherNodeIsRefused) {
+  run(true, "boot 1");
+  identity_.node = "n2";
+  expect_refused({path_, "node \"n1\"", "\"n2\"", "data_dir"});
+}
+
+TEST_F(DataDirectory, MadeWithOtherPartitionsIsRefused) {
+  run(true, "boot 1");
+  identity_.partitions = 128;
+  expect_refused({path_, "partitions 256", "128", "data_dir"});
+}
+
+TEST_F(DataDirectory, MadeWithOtherMembersIsRefused) {
+  run(true, "boot 1");
+  identity_.members.push_back("n3 c 1");
+  expect_refused({path_, "n2 b 1", "n3 c 1", "data_dir"});
+}
+
+TEST_F(DataDirectory, MadeWithAnotherBucketKindIsRefused) {
+  run(true, "boot 1");
+  auto original = identity_;
+  identity_.buckets[1].conflict = "lww";
+  expect_refused({path_, "\"carts\"", "conflict \"siblings\"", "conflict \"lww\"", "data_dir"});
+  identity_ = original;
+  identity_.buckets[0].n = 1;
+  expect_refused({"\"default\"", "n 2", "n 1"});
+  identity_ = original;
+  identity_.buckets[0].id = 5;
+  expect_refused({"\"default\"", "db 0", "db 5"});
+}
+
+// -- Damaged --------------------------------------------------------------------------------------------------------
+
+TEST_F(DataDirectory, WithADamagedIdentityIsRefused) {
+  run(true, "boot 1");
+  auto good = read(file("identity.json"));
+  for (size_t length = 0; length + 1 < good.size(); length += 11) {
+    overwrite(file("identity.json"), good.substr(0, length));
+    expect_refused({file("identity.json"), "damaged", "away"});
+  }
+  for (const auto* bad : {"[]", "null", "{}", "{\"format\": 1}", "\xff"}) {
+    overwrite(file("identity.json"), bad);
+    expect_refused({file("identity.json"), "damaged"});
+  }
+  overwrite(file("identity.json"), good);
+  replace(file("identity.json"), "\"partitions\": 256", "\"partitions\": \"many\"");
+  expect_refused({file("identity.json"), "damaged"});
+}
+
+TEST_F(DataDirectory, WithAnIdentityOfANewerFormatIsRefused) {
+  run(true, "boot 1");
+  replace(file("identity.json"), "\"format\": 1", "\"format\": 2");
+  expect_refused({file("identity.json"), "format 2"});
+}
+
+TEST_F(DataDirectory, WithoutItsIdentityIsRefused) {
+  run(true, "boot 1");
+  fs::remove(file("identity.json"));
+  expect_refused({file("identity.json"), "missing", "away"});
+}
+
+TEST_F(DataDirectory, WithoutItsDatabaseIsRefused) {
+  run(true, "boot 1");
+  fs::remove_all(file("db"));
+  expect_refused({file("db"), "missing", "replica id", "away"});
+}
+
+} // namespace
+
+} // namespace crema::storage::testing

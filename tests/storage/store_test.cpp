@@ -1,0 +1,345 @@
+// What every store does, on RocksDB and in memory.
+#include "storage/memory_store.hpp"
+#include "storage/rocksdb_store.hpp"
+#include "tests/storage/store_contents.hpp"
+#include "tests/storage/temporary_directory.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+
+namespace crema::storage::testing {
+
+namespace {
+
+/// A disk on which a store can be opened, closed and opened again.
+class backend {
+public:
+  virtual ~backend() = default;
+  virtual std::unique_ptr<store> open() = 0;
+};
+
+class memory_backend final : public backend {
+public:
+  std::unique_ptr<store> open() override { return open_memory(disk_); }
+
+private:
+  std::shared_ptr<memory_disk> disk_ = make_memory_disk();
+};
+
+class rocksdb_backend final : public backend {
+public:
+  std::unique_ptr<store> open() override {
+    auto result = open_rocksdb(directory_ / "db", {}, true);
+    EXPECT_EQ(result.what.error, "");
+    return std::move(result.opened);
+  }
+
+private:
+  temporary_directory directory_;
+};
+
+struct kind {
+  const char* name;
+  std::function<std::unique_ptr<backend>()> make;
+};
+
+class Store : public ::testing::TestWithParam<kind> {
+protected:
+  void reopen() {
+    store_.reset();
+    store_ = backend_->open();
+  }
+  status write(const std::function<void(write_batch&)>& fill) {
+    auto batch = store_->make_batch();
+    fill(*batch);
+    return store_->write(*batch);
+  }
+
+  std::unique_ptr<backend> backend_ = GetParam().make();
+  std::unique_ptr<store> store_ = backend_->open();
+};
+
+const vnode_id here{3, 4};
+
+TEST_P(Store, ReadsNothingForAKeyThatWasNeverWritten) {
+  auto result = store_->get(here, "key");
+  EXPECT_TRUE(result.what.ok());
+  EXPECT_FALSE(result.object);
+}
+
+TEST_P(Store, ReadsBackASingleOperandUnchanged) {
+  auto object = lww(1, "value");
+  ASSERT_TRUE(put(*store_, here, "key", object).ok());
+  EXPECT_EQ(store_->get(here, "key").object, object);
+}
+
+TEST_P(Store, JoinsOperandsInAnyOrder) {
+  for (auto time : {2, 3, 1})
+    ASSERT_TRUE(put(*store_, here, "key", lww(time, "value " + std::to_string(time))).ok());
+  EXPECT_EQ(value_of(store_->get(here, "key")), "value 3");
+}
+
+TEST_P(Store, KeepsConcurrentSiblingsAndDropsReplacedOnes) {
+  protocol::dot_clock seen;
+  seen.add(dot{1, 1});
+  ASSERT_TRUE(put(*store_, here, "key", sibling({1, 1}, "a")).ok());
+  ASSERT_TRUE(put(*store_, here, "key", sibling({2, 1}, "b")).ok());
+  ASSERT_TRUE(put(*store_, here, "key", sibling({3, 1}, "c", seen)).ok());
+  auto object = protocol::decode_siblings(store_->get(here, "key").object.value_or(""));
+  ASSERT_TRUE(object);
+  ASSERT_EQ(object->siblings.size(), 2U);
+  EXPECT_EQ(object->siblings[0].value, "b");
+  EXPECT_EQ(object->siblings[1].value, "c");
+}
+
+TEST_P(Store, KeepsWhatWasWrittenAfterClosing) {
+  ASSERT_TRUE(write([](write_batch& batch) {
+                batch.merge(here, "key", lww(1, "old"));
+                batch.log(here, {7, 1}, "key");
+                batch.put_meta("name", "meta");
+              }).ok());
+  reopen();
+  ASSERT_TRUE(put(*store_, here, "key", lww(2, "new")).ok());
+  reopen();
+  EXPECT_EQ(value_of(store_->get(here, "key")), "new");
+  EXPECT_EQ(log_of(*store_, here, {7, 1, 9}).size(), 1U);
+  EXPECT_EQ(store_->get_meta("name").object, "meta");
+}
+
+TEST_P(Store, JoinsAHotKeyWithoutLosingAWrite) {
+  protocol::dot_clock seen;
+  for (uint64_t i = 1; i <= 500; ++i) {
+    ASSERT_TRUE(put(*store_, here, "hot", sibling({1, i}, std::to_string(i), seen)).ok());
+    if (i % 10 != 0)
+      seen.add(dot{1, i});
+  }
+  auto object = protocol::decode_siblings(store_->get(here, "hot").object.value_or(""));
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object->siblings.size(), 50U); // Those whose dot no later write has seen: 10, 20, ... 500.
+}
+
+TEST_P(Store, RefusesToReadAKeyWithAMalformedOperandButReadsOthers) {
+  ASSERT_TRUE(put(*store_, here, "good", lww(1, "value")).ok());
+  ASSERT_TRUE(put(*store_, here, "single", "\xff garbage").ok());
+  ASSERT_TRUE(put(*store_, here, "mixed", lww(1, "value")).ok());
+  ASSERT_TRUE(put(*store_, here, "mixed", "\xff garbage").ok());
+  EXPECT_FALSE(store_->get(here, "single").what.ok());
+  EXPECT_FALSE(store_->get(here, "mixed").what.ok());
+  auto many = store_->get_many({{here, "mixed"}, {here, "good"}});
+  EXPECT_FALSE(many[0].what.ok());
+  EXPECT_EQ(value_of(many[1]), "value");
+  EXPECT_FALSE(store_->scan(here, "", [](auto, auto) { return true; }).ok());
+}
+
+TEST_P(Store, RefusesToJoinObjectsOfDifferentKinds) {
+  ASSERT_TRUE(put(*store_, here, "key", lww(1, "value")).ok());
+  ASSERT_TRUE(put(*store_, here, "key", sibling({1, 2}, "b")).ok());
+  EXPECT_FALSE(store_->get(here, "key").what.ok());
+}
+
+TEST_P(Store, ReadsManyKeysInTheOrderAskedForWithGapsForMissingOnes) {
+  const vnode_id there{3, 5};
+  ASSERT_TRUE(put(*store_, here, "a", lww(1, "here a")).ok());
+  ASSERT_TRUE(put(*store_, there, "a", lww(1, "there a")).ok());
+  ASSERT_TRUE(put(*store_, here, "b", lww(1, "here b")).ok());
+  auto results = store_->get_many({{here, "b"}, {there, "b"}, {there, "a"}, {here, "a"}, {here, "b"}});
+  std::vector<std::string> values;
+  for (const auto& result : results)
+    values.push_back(value_of(result));
+  EXPECT_EQ(values, (std::vector<std::string>{"here b", "nothing", "there a", "here a", "here b"}));
+  EXPECT_TRUE(store_->get_many({}).empty());
+}
+
+TEST_P(Store, TellsKeysOfNeighbouringVnodesApart) {
+  // Big-endian prefixes whose bytes run into each other and into the key.
+  const std::vector<vnode_id> vnodes{{0, 0},     {0, 255},   {0, 256},    {0, 0xFFFF},      {1, 0},
+                                     {255, 256}, {256, 255}, {0xFFFF, 0}, {0xFFFF, 0xFFFE}, {0xFFFF, 0xFFFF}};
+  const std::vector<std::string> keys{std::string(1, '\0'),  std::string("\0\0", 2), "\xff", "\xff\xff", "k",
+                                      std::string("k\0", 2), std::string("k\0\0", 3)};
+  for (auto vnode : vnodes)
+    for (const auto& key : keys)
+      ASSERT_TRUE(
+          put(*store_, vnode, key, lww(1, std::to_string(vnode.bucket) + "/" + std::to_string(vnode.partition) + key))
+              .ok());
+  for (auto vnode : vnodes) {
+    auto found = all_of(*store_, vnode);
+    ASSERT_EQ(found.size(), keys.size());
+    for (const auto& [key, object] : found)
+      EXPECT_EQ(value_of({object, {}}), std::to_string(vnode.bucket) + "/" + std::to_string(vnode.partition) + key);
+  }
+  EXPECT_TRUE(all_of(*store_, {0, 1}).empty());
+}
+
+TEST_P(Store, ScansInKeyOrderFromAfterAKeyUntilTold) {
+  for (const auto* key : {"b", "a", "ba", "c"})
+    ASSERT_TRUE(put(*store_, here, key, lww(1, key)).ok());
+  ASSERT_TRUE(put(*store_, here, std::string("b\0", 2), lww(1, "b0")).ok());
+  std::vector<std::string> keys;
+  auto what = store_->scan(here, "b", [&](std::string_view key, std::string_view) {
+    keys.emplace_back(key);
+    return keys.size() < 2;
+  });
+  EXPECT_TRUE(what.ok());
+  EXPECT_EQ(keys, (std::vector<std::string>{std::string("b\0", 2), "ba"}));
+  EXPECT_TRUE(all_of(*store_, here, "c").empty());
+}
+
+TEST_P(Store, ShowsAScanTheMomentItBegan) {
+  for (const auto* key : {"a", "b", "c"})
+    ASSERT_TRUE(put(*store_, here, key, lww(1, "old")).ok());
+  entries seen;
+  auto what = store_->scan(here, "", [&](std::string_view key, std::string_view object) {
+    seen.emplace_back(key, value_of({std::string{object}, {}}));
+    EXPECT_TRUE(put(*store_, here, "b", lww(2, "new")).ok());
+    EXPECT_TRUE(put(*store_, here, "d", lww(2, "new")).ok());
+    return true;
+  });
+  EXPECT_TRUE(what.ok());
+  EXPECT_EQ(seen, (entries{{"a", "old"}, {"b", "old"}, {"c", "old"}}));
+}
+
+TEST_P(Store, HoldsTheLongestKeysAndBigValues) {
+  std::string key(key_bytes_max, 'k'), value(value_bytes_max, 'v');
+  key.back() = '\xff';
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                batch.merge(here, key, lww(1, value));
+                batch.log(here, {7, 1}, key);
+              }).ok());
+  reopen();
+  EXPECT_TRUE(value_of(store_->get(here, key)) == value);
+  auto log = log_of(*store_, here, {7, 1, 1});
+  ASSERT_EQ(log.size(), 1U);
+  EXPECT_TRUE(log[0].second == key);
+}
+
+TEST_P(Store, ScansTheLogOfOneReplicaWithinARangeInCounterOrder) {
+  ASSERT_TRUE(write([](write_batch& batch) {
+                for (uint64_t counter : {300, 2, 255, 256, 1})
+                  batch.log(here, {7, counter}, "key " + std::to_string(counter));
+                batch.log(here, {6, 255}, "another replica");
+                batch.log(here, {8, 255}, "another replica");
+                batch.log({3, 5}, {7, 255}, "another vnode");
+                batch.log(here, {~0ULL, ~0ULL}, "the last one");
+              }).ok());
+  auto found = log_of(*store_, here, {7, 2, 256});
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_EQ(found[0], std::make_pair(dot{7, 2}, std::string{"key 2"}));
+  EXPECT_EQ(found[1], std::make_pair(dot{7, 255}, std::string{"key 255"}));
+  EXPECT_EQ(found[2], std::make_pair(dot{7, 256}, std::string{"key 256"}));
+  EXPECT_EQ(log_of(*store_, here, {~0ULL, 1, ~0ULL}).size(), 1U);
+  EXPECT_TRUE(log_of(*store_, here, {7, 3, 2}).empty());
+  size_t visits = 0;
+  EXPECT_TRUE(store_->scan_log(here, {7, 1, 300}, [&](const dot&, auto) { return ++visits < 2; }).ok());
+  EXPECT_EQ(visits, 2U);
+}
+
+TEST_P(Store, RemovesADotFromTheLog) {
+  ASSERT_TRUE(write([](write_batch& batch) {
+                batch.log(here, {7, 1}, "a");
+                batch.log(here, {7, 2}, "b");
+              }).ok());
+  ASSERT_TRUE(write([](write_batch& batch) { batch.unlog(here, {7, 1}); }).ok());
+  auto left = log_of(*store_, here, {7, 1, 9});
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_EQ(left[0].first, (dot{7, 2}));
+}
+
+TEST_P(Store, KnowsAsClockTheSavedOneAndTheLog) {
+  protocol::dot_clock saved;
+  saved.add(protocol::dot_range{7, 1, 10});
+  saved.add(dot{9, 4});
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                batch.save_clock(here, saved);
+                batch.log(here, {7, 10}, "below the base");
+                batch.log(here, {7, 11}, "k");
+                batch.log(here, {7, 13}, "k");
+                batch.log(here, {8, 2}, "k");
+                batch.log(here, {9, 4}, "k");
+                batch.log({0, 1}, {5, 1}, "k");
+              }).ok());
+  reopen();
+  auto expected = saved;
+  for (auto d : {dot{7, 11}, dot{7, 13}, dot{8, 2}})
+    expected.add(d);
+  protocol::dot_clock other;
+  other.add(dot{5, 1});
+  auto loaded = store_->load_clocks();
+  ASSERT_TRUE(loaded.what.ok()) << loaded.what.error;
+  ASSERT_EQ(loaded.clocks.size(), 2U);
+  EXPECT_EQ(loaded.clocks[0], std::make_pair(vnode_id({0, 1}), other));
+  EXPECT_EQ(loaded.clocks[1], std::make_pair(here, expected));
+}
+
+TEST_P(Store, KnowsTheSameClockAfterTheLogIsTrimmed) {
+  protocol::dot_clock clock;
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                for (uint64_t counter = 1; counter <= 100; ++counter) {
+                  batch.log(here, {7, counter}, "k");
+                  clock.add(dot{7, counter});
+                }
+              }).ok());
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                batch.save_clock(here, clock);
+                for (uint64_t counter = 1; counter <= 60; ++counter)
+                  batch.unlog(here, {7, counter});
+              }).ok());
+  reopen();
+  auto loaded = store_->load_clocks();
+  ASSERT_EQ(loaded.clocks.size(), 1U);
+  EXPECT_EQ(loaded.clocks[0].second, clock);
+}
+
+TEST_P(Store, KeepsAdministrativeValuesApartFromClocks) {
+  protocol::dot_clock clock;
+  clock.add(dot{1, 1});
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                batch.save_clock(here, clock);
+                batch.put_meta("clock/abcd", "not a clock");
+                batch.put_meta("format", "not the format");
+                batch.put_meta("", "no name");
+              }).ok());
+  reopen();
+  EXPECT_EQ(store_->load_clocks().clocks.size(), 1U);
+  EXPECT_EQ(store_->get_meta("clock/abcd").object, "not a clock");
+  EXPECT_EQ(store_->get_meta("").object, "no name");
+  EXPECT_FALSE(store_->get_meta("missing").object);
+  EXPECT_TRUE(store_->get_meta("missing").what.ok());
+}
+
+TEST_P(Store, CountsAndClearsABatchAndWritesItOnlyWhenAsked) {
+  auto batch = store_->make_batch();
+  EXPECT_EQ(batch->operations(), 0U);
+  auto empty = batch->bytes();
+  batch->merge(here, "key", lww(1, "value"));
+  batch->log(here, {7, 1}, "key");
+  EXPECT_EQ(batch->operations(), 2U);
+  EXPECT_GT(batch->bytes(), empty);
+  EXPECT_FALSE(store_->get(here, "key").object);
+  batch->clear();
+  EXPECT_EQ(batch->operations(), 0U);
+  EXPECT_EQ(batch->bytes(), empty);
+  EXPECT_TRUE(store_->write(*batch).ok());
+  EXPECT_FALSE(store_->get(here, "key").object);
+}
+
+TEST_P(Store, SyncsInTheForegroundAndInTheBackground) {
+  ASSERT_TRUE(put(*store_, here, "key", lww(1, "value")).ok());
+  store_->request_sync();
+  store_->request_sync();
+  EXPECT_TRUE(store_->sync().ok());
+  ASSERT_TRUE(put(*store_, here, "key", lww(2, "newer")).ok());
+  store_->request_sync();
+  reopen();
+  EXPECT_EQ(value_of(store_->get(here, "key")), "newer");
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, Store,
+                         ::testing::Values(kind{"RocksDB", [] { return std::make_unique<rocksdb_backend>(); }},
+                                           kind{"Memory", [] { return std::make_unique<memory_backend>(); }}),
+                         [](const auto& instance) { return std::string{instance.param.name}; });
+
+} // namespace
+
+} // namespace crema::storage::testing
