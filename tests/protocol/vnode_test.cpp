@@ -1,0 +1,353 @@
+#include "tests/protocol/memory_sink.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::protocol {
+namespace {
+
+using values = std::vector<std::string>;
+constexpr auto lww = conflict_rule::lww;
+constexpr auto siblings = conflict_rule::siblings;
+constexpr timestamp noon = from_micros(1'700'000'000'000'000);
+constexpr uint64_t noon_ms = 1'700'000'000'000;
+
+TEST(Vnode, CountsItsWritesFromOne) {
+  test_replica a(lww, 7);
+  EXPECT_EQ(a.give("k", "v", 1).id, (dot{7, 1}));
+  EXPECT_EQ(a.give("other", "v", 2).id, (dot{7, 2}));
+  EXPECT_EQ(a.node.clock().base(7), 2U);
+}
+
+TEST(Vnode, CountsOnFromTheClockItIsGiven) {
+  dot_clock clock;
+  clock.add(dot_range{7, 1, 40});
+  vnode node({1, 2}, lww, 7, clock);
+  memory_sink sink;
+  EXPECT_EQ(node.give({"k", false, "v", 0, nullptr}, 1, sink).id, (dot{7, 41}));
+}
+
+TEST(Vnode, DoesNotReuseADotThatCameBackToIt) {
+  test_replica a(lww, 7);
+  test_replica before_the_restore(lww, 7);
+  before_the_restore.give("k", "1", 1);
+  auto lost = before_the_restore.give("k", "2", 2);
+  EXPECT_TRUE(a.apply(lost, "k"));
+  EXPECT_EQ(a.give("k", "3", 3).id, (dot{7, 3}));
+}
+
+TEST(Vnode, MergesAndLogsEachWriteOnce) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  auto write = a.give("k", "v", 1);
+  EXPECT_EQ(a.sink.merges, 1U);
+  EXPECT_EQ(a.sink.logged.at(write.id), "k");
+  EXPECT_TRUE(b.apply(write, "k"));
+  EXPECT_FALSE(b.apply(write, "k"));
+  EXPECT_EQ(b.sink.merges, 1U);
+  EXPECT_EQ(b.sink.logged.at(write.id), "k");
+  EXPECT_EQ(b.node.clock(), a.node.clock());
+}
+
+TEST(Vnode, LwwKeepsTheLatestInWhateverOrderDeltasCome) {
+  test_replica a(lww, 1);
+  test_replica b(lww, 2);
+  auto first = a.give("k", "first", 1);
+  auto second = a.give("k", "second", 2);
+  b.apply(second, "k");
+  b.apply(first, "k");
+  EXPECT_EQ(b.winner("k")->value, "second");
+}
+
+TEST(Vnode, LwwDeleteIsATombstone) {
+  test_replica a(lww, 1);
+  a.give("k", "v", 1);
+  a.give("k", std::nullopt, 2, nullptr, 1000);
+  auto x = a.winner("k");
+  EXPECT_TRUE(x->tombstone);
+  EXPECT_EQ(x->expires_at, 0U);
+  EXPECT_EQ(a.node.sibling_count(a.sink.stored("k")), 0U);
+}
+
+TEST(Vnode, LwwPaysNoHeedToContexts) {
+  test_replica a(lww, 1);
+  dot_clock context;
+  context.add(dot_range{1, 1, 100});
+  a.give("k", "v", 1, &context);
+  EXPECT_EQ(a.winner("k")->value, "v");
+}
+
+TEST(Vnode, SiblingsArePutSideBySideWithoutAContextAndReplacedWithOne) {
+  test_replica a(siblings, 1);
+  a.give("k", "x", 1);
+  a.give("k", "y", 2);
+  EXPECT_EQ(a.values("k"), (values{"x", "y"}));
+  EXPECT_EQ(a.node.sibling_count(a.sink.stored("k")), 2U);
+  auto context = a.read("k").seen;
+  a.give("k", "z", 3, &context);
+  EXPECT_EQ(a.values("k"), values{"z"});
+}
+
+TEST(Vnode, ADeleteRemovesWhatItsContextHasSeenAndNoMore) {
+  test_replica a(siblings, 1);
+  a.give("k", "seen", 1);
+  auto context = a.read("k").seen;
+  a.give("k", "unseen", 2);
+  a.give("k", std::nullopt, 3, &context);
+  EXPECT_EQ(a.values("k"), values{"unseen"});
+}
+
+TEST(Vnode, ADeleteWithoutAContextRemovesNothing) {
+  test_replica a(siblings, 1);
+  a.give("k", "v", 1);
+  a.give("k", std::nullopt, 2);
+  EXPECT_EQ(a.values("k"), values{"v"});
+}
+
+TEST(Vnode, AValueThatComesAfterItsReplacementStaysAway) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  auto old = a.give("k", "old", 1);
+  auto context = a.read("k").seen;
+  auto replacement = a.give("k", "new", 2, &context);
+  b.apply(replacement, "k");
+  EXPECT_TRUE(b.apply(old, "k"));
+  EXPECT_EQ(b.values("k"), values{"new"});
+  EXPECT_EQ(b.node.clock(), a.node.clock());
+}
+
+TEST(Vnode, AContextFromTheFutureCannotMakeAWriteVanish) {
+  test_replica a(siblings, 1);
+  dot_clock hostile;
+  hostile.add(dot_range{1, 1, counter_max});
+  auto first = a.give("k", "first", 1, &hostile);
+  EXPECT_TRUE(a.node.accepts({1, 2}, a.give("k", "second", 2).delta));
+  EXPECT_EQ(a.values("k"), (values{"first", "second"}));
+  test_replica b(siblings, 2);
+  EXPECT_TRUE(b.apply(first, "k"));
+  EXPECT_EQ(b.values("k"), values{"first"});
+}
+
+// -- Expiry --
+
+TEST(Vnode, CountsTheTimeToLiveFromTheTimestampOfTheWrite) {
+  test_replica a(lww, 1);
+  test_replica b(siblings, 2);
+  a.give("k", "v", noon, nullptr, 1500);
+  b.give("k", "v", noon, nullptr, 1500);
+  EXPECT_EQ(a.winner("k")->expires_at, noon_ms + 1500);
+  EXPECT_EQ(b.read("k").siblings.at(0).expires_at, noon_ms + 1500);
+}
+
+TEST(Vnode, HasTheSameExpiryOnEveryReplica) {
+  test_replica a(lww, 1);
+  test_replica b(lww, 2);
+  auto write = a.give("k", "v", noon, nullptr, 5);
+  b.apply(write, "k");
+  EXPECT_EQ(b.sink.stored("k"), a.sink.stored("k"));
+}
+
+TEST(Vnode, TakesAnEndlessTimeToLiveForTheLastMillisecond) {
+  test_replica a(lww, 1);
+  a.give("k", "v", noon, nullptr, UINT64_MAX);
+  EXPECT_EQ(a.winner("k")->expires_at, UINT64_MAX);
+}
+
+TEST(Vnode, AWriteWithoutTimeToLiveDoesNotExpireAndEndsAnEarlierExpiry) {
+  test_replica a(lww, 1);
+  a.give("k", "v", noon, nullptr, 5);
+  a.give("k", "v", noon + 1);
+  EXPECT_EQ(a.winner("k")->expires_at, 0U);
+}
+
+// -- Hostile deltas --
+
+TEST(Vnode, RefusesDeltasThatWouldMakeAKeyUnreadable) {
+  test_replica a(siblings, 1);
+  test_replica b(lww, 2);
+  auto of_a = a.give("k", "v", 1);
+  auto of_b = b.give("k", "v", 1);
+  EXPECT_TRUE(a.node.accepts(of_a.id, of_a.delta));
+  EXPECT_TRUE(b.node.accepts(of_b.id, of_b.delta));
+  EXPECT_FALSE(a.node.accepts(of_b.id, of_b.delta)) << "of the other kind";
+  EXPECT_FALSE(b.node.accepts(of_a.id, of_a.delta)) << "of the other kind";
+  EXPECT_FALSE(a.node.accepts({9, 9}, of_a.delta)) << "of another dot";
+  EXPECT_FALSE(b.node.accepts({9, 9}, of_b.delta)) << "of another dot";
+  EXPECT_FALSE(a.node.accepts({9, 9}, ""));
+  EXPECT_FALSE(a.node.accepts({9, 9}, "rubbish"));
+  EXPECT_FALSE(b.node.accepts({9, 9}, "rubbish"));
+  EXPECT_FALSE(a.node.accepts({0, 1}, encode_siblings(siblings_object{}))) << "replica id 0";
+  EXPECT_FALSE(a.node.accepts({9, 0}, encode_siblings(siblings_object{}))) << "counter 0";
+  auto replaces_itself = *decode_siblings(of_a.delta);
+  replaces_itself.seen.add(of_a.id);
+  EXPECT_FALSE(a.node.accepts(of_a.id, encode_siblings(replaces_itself)));
+  auto two = siblings_object{{{{8, 8}, 0, 0, ""}, {{9, 9}, 0, 0, ""}}, {}};
+  EXPECT_FALSE(a.node.accepts({9, 9}, encode_siblings(two)));
+}
+
+TEST(Vnode, DoesNothingWithADeltaItRefuses) {
+  test_replica a(siblings, 1);
+  EXPECT_FALSE(a.node.apply({9, 9}, "k", "rubbish", a.sink));
+  EXPECT_TRUE(a.node.clock().empty());
+  EXPECT_TRUE(a.sink.objects.empty());
+  EXPECT_TRUE(a.sink.logged.empty());
+}
+
+TEST(Vnode, LetsNoPeerBringItsCounterToItsEnd) {
+  test_replica a(lww, 1);
+  dot last{1, counter_max};
+  EXPECT_FALSE(a.node.apply(last, "k", encode_lww({1, last, 0, false, "v"}), a.sink));
+  EXPECT_EQ(a.apply(key_page{"k", encode_lww({1, last, 0, false, "v"}), {last}}), 0U);
+  EXPECT_EQ(a.give("k", "v", 1).id, (dot{1, 1}));
+}
+
+// -- Pages --
+
+TEST(Vnode, APageBringsStateAndDotsTogether) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  a.give("k", "x", 1);
+  a.give("other", "o", 2);
+  auto page = a.page("k", b.node.clock());
+  EXPECT_EQ(b.apply(page), 1U);
+  EXPECT_EQ(b.values("k"), values{"x"});
+  EXPECT_EQ(b.values("other"), values{});
+  EXPECT_EQ(b.sink.logged.size(), 1U);
+  EXPECT_TRUE(b.node.clock().contains({1, 1}));
+  EXPECT_FALSE(b.node.clock().contains({1, 2})) << "a dot of another key";
+  EXPECT_EQ(b.apply(page), 0U);
+}
+
+TEST(Vnode, APageTakesAwayWhatThePeerHasReplaced) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  b.apply(a.give("k", "old", 1), "k");
+  auto context = a.read("k").seen;
+  a.give("k", "new", 2, &context);
+  b.give("k", "mine", 3);
+  EXPECT_EQ(b.apply(a.page("k", b.node.clock())), 1U);
+  EXPECT_EQ(b.values("k"), (values{"new", "mine"}));
+}
+
+TEST(Vnode, APageBringsBackNothingThatWasReplacedHere) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  b.apply(a.give("k", "old", 1), "k");
+  auto context = b.read("k").seen;
+  b.give("k", std::nullopt, 2, &context);
+  b.sink.objects.clear(); // As a store may do: stripped by the clock, nothing is left of the object.
+  a.give("k", "new", 3);
+  EXPECT_EQ(b.apply(a.page("k", b.node.clock())), 1U);
+  EXPECT_EQ(b.values("k"), values{"new"});
+}
+
+TEST(Vnode, APageKeepsASiblingThatBothHave) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  b.apply(a.give("k", "both", 1), "k");
+  a.give("k", "more", 2);
+  b.apply(a.page("k", b.node.clock()));
+  EXPECT_EQ(b.values("k"), (values{"both", "more"}));
+}
+
+TEST(Vnode, ALwwPageBringsBackNoTombstoneThatWasPurgedHere) {
+  test_replica a(lww, 1);
+  test_replica b(lww, 2);
+  b.apply(a.give("k", std::nullopt, 5), "k");
+  b.sink.objects.clear();
+  a.give("k", "older", 1);
+  EXPECT_EQ(b.apply(a.page("k", b.node.clock())), 1U);
+  EXPECT_EQ(b.sink.stored("k"), "");
+  EXPECT_EQ(b.node.clock(), a.node.clock());
+}
+
+TEST(Vnode, ALwwPageOfAPurgedKeyBringsItsDots) {
+  test_replica a(lww, 1);
+  test_replica b(lww, 2);
+  a.give("k", std::nullopt, 5);
+  a.sink.objects.clear();
+  EXPECT_EQ(b.apply(a.page("k", b.node.clock())), 1U);
+  EXPECT_EQ(b.node.clock(), a.node.clock());
+}
+
+TEST(Vnode, RefusesAPageThatWouldBreakTheInvariant) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  a.give("k", "x", 1);
+  a.give("k", "y", 2);
+  auto honest = a.page("k", b.node.clock());
+  auto incomplete = honest;
+  incomplete.dots.pop_back();
+  EXPECT_EQ(b.apply(incomplete), 0U) << "a sibling whose dot is not there";
+  auto unseen = honest;
+  unseen.dots.push_back({1, 3});
+  EXPECT_EQ(b.apply(unseen), 0U) << "a dot whose effect the state does not claim";
+  auto impossible = honest;
+  impossible.dots.push_back({0, 3});
+  EXPECT_EQ(b.apply(impossible), 0U);
+  auto malformed = honest;
+  malformed.object = "rubbish";
+  EXPECT_EQ(b.apply(malformed), 0U);
+  malformed.object.clear();
+  EXPECT_EQ(b.apply(malformed), 0U);
+  EXPECT_TRUE(b.node.clock().empty());
+  EXPECT_TRUE(b.sink.objects.empty());
+  EXPECT_TRUE(b.sink.logged.empty());
+  EXPECT_EQ(b.apply(honest), 2U);
+}
+
+TEST(Vnode, RefusesALwwPageThatWouldBreakTheInvariant) {
+  test_replica a(lww, 1);
+  test_replica b(lww, 2);
+  a.give("k", "x", 1);
+  a.give("k", "y", 2);
+  auto page = a.page("k", b.node.clock());
+  page.dots.pop_back();
+  EXPECT_EQ(b.apply(page), 0U);
+  page.object = "rubbish";
+  EXPECT_EQ(b.apply(page), 0U);
+  EXPECT_TRUE(b.node.clock().empty());
+  EXPECT_TRUE(b.sink.objects.empty());
+}
+
+// -- Reading --
+
+TEST(Vnode, AReadOfAnAbsentKeyHasAContextToo) {
+  test_replica a(siblings, 1);
+  a.give("other", "v", 1);
+  EXPECT_TRUE(a.read("k").siblings.empty());
+  EXPECT_EQ(a.read("k").seen, a.node.clock());
+}
+
+TEST(Vnode, ReadsALwwObjectAsItIsStored) {
+  test_replica a(lww, 1);
+  a.give("k", "v", 1);
+  EXPECT_EQ(a.node.expanded(a.sink.stored("k")), a.sink.stored("k"));
+  EXPECT_EQ(a.node.expanded(""), "");
+  EXPECT_EQ(a.node.sibling_count(a.sink.stored("k")), 1U);
+  EXPECT_EQ(a.node.sibling_count(""), 0U);
+}
+
+TEST(Vnode, SaysWhenStoredBytesAreMalformed) {
+  for (auto rule : {lww, siblings}) {
+    test_replica a(rule, 1);
+    EXPECT_FALSE(a.node.expanded("rubbish"));
+    EXPECT_FALSE(a.node.digest("rubbish"));
+    EXPECT_EQ(a.node.sibling_count("rubbish"), 0U);
+  }
+}
+
+TEST(Vnode, DigestsAgreeWhenReadsDo) {
+  for (auto rule : {lww, siblings}) {
+    test_replica a(rule, 1);
+    test_replica b(rule, 2);
+    EXPECT_EQ(a.node.digest(""), 0U);
+    auto write = a.give("k", "v", 1);
+    EXPECT_NE(a.node.digest(a.sink.stored("k")), b.node.digest(b.sink.stored("k")));
+    b.give("other", "v", 1);
+    b.apply(write, "k");
+    EXPECT_EQ(a.node.digest(a.sink.stored("k")), b.node.digest(b.sink.stored("k")));
+  }
+}
+
+} // namespace
+} // namespace crema::protocol
