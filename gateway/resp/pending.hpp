@@ -4,6 +4,8 @@
 #include "messages/client.hpp"
 
 #include <cassert>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>

@@ -1,0 +1,156 @@
+#include "dialogue.hpp"
+#include "protocol/context.hpp"
+#include "protocol/slot.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::gateway::resp {
+namespace {
+
+using kind = client_request::kind;
+using level = protocol::quorum_level::kind;
+
+protocol::dot_clock clock_of(replica_id replica, uint64_t counter) {
+  protocol::dot_clock clock;
+  clock.add(protocol::dot_range{replica, 1, counter});
+  return clock;
+}
+
+std::string token(bucket_id bucket, const std::string& key, const protocol::dot_clock& clock) {
+  return protocol::encode_context({bucket, protocol::partition_of(key, 16)}, clock);
+}
+
+std::string bulk(const std::string& x) { return "$" + std::to_string(x.size()) + "\r\n" + x + "\r\n"; }
+
+dialogue& in_carts(dialogue& d) {
+  d.call({"SELECT", "carts"});
+  return d;
+}
+
+TEST(KvCommands, GetReturnsTheContextAndAllSiblings) {
+  dialogue d;
+  in_carts(d).send({"KV.GET", "k"});
+  EXPECT_EQ(d.port.open.at(0).request.what, kind::get);
+  EXPECT_EQ(d.port.open.at(0).request.read.level, level::bucket_default);
+  auto reply = value_reply("new");
+  reply.values.push_back({"old", 0, 0});
+  reply.context = clock_of(7, 3);
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), "*2\r\n" + bulk(token(1, "k", clock_of(7, 3))) + "*2\r\n$3\r\nnew\r\n$3\r\nold\r\n");
+}
+
+TEST(KvCommands, GetOfAMissingKeyReturnsAContextAsWell) {
+  dialogue d;
+  in_carts(d).send({"KV.GET", "k"});
+  client_reply reply;
+  reply.context = clock_of(7, 3);
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), "*2\r\n" + bulk(token(1, "k", clock_of(7, 3))) + "*0\r\n");
+}
+
+TEST(KvCommands, PutPassesItsContextOnAndReturnsTheNewOne) {
+  dialogue d;
+  in_carts(d).send({"KV.PUT", "k", "v", "W", "all", "PX", "500", "CONTEXT", token(1, "k", clock_of(7, 3))});
+  const auto& r = d.port.open.at(0).request;
+  EXPECT_EQ(r.what, kind::put);
+  EXPECT_EQ(r.value, "v");
+  EXPECT_EQ(r.ttl_ms, 500U);
+  EXPECT_EQ(r.write.level, level::all);
+  EXPECT_FALSE(r.read_first);
+  ASSERT_TRUE(r.context);
+  EXPECT_EQ(*r.context, clock_of(7, 3));
+  client_reply reply;
+  reply.context = clock_of(7, 4);
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), bulk(token(1, "k", clock_of(7, 4))));
+}
+
+TEST(KvCommands, PutWithoutAContextReplacesNothing) {
+  dialogue d;
+  in_carts(d).send({"KV.PUT", "k", "v"});
+  EXPECT_FALSE(d.port.open.at(0).request.context);
+  EXPECT_FALSE(d.port.open.at(0).request.read_first);
+}
+
+TEST(KvCommands, DelWithoutAContextDeletesWhatAQuorumReadSees) {
+  dialogue d;
+  in_carts(d).send({"KV.DEL", "k", "W", "3"});
+  const auto& r = d.port.open.at(0).request;
+  EXPECT_EQ(r.what, kind::remove);
+  EXPECT_TRUE(r.read_first);
+  EXPECT_EQ(r.write.count, 3U);
+  client_reply reply;
+  reply.context = clock_of(7, 4);
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), bulk(token(1, "k", clock_of(7, 4))));
+}
+
+TEST(KvCommands, DelWithAContextReadsNothing) {
+  dialogue d;
+  in_carts(d).send({"KV.DEL", "k", "CONTEXT", token(1, "k", clock_of(7, 3))});
+  EXPECT_FALSE(d.port.open.at(0).request.read_first);
+  EXPECT_TRUE(d.port.open.at(0).request.context);
+}
+
+TEST(KvCommands, AContextOfAnotherBucketOrPartitionOrADamagedOneIsRefused) {
+  dialogue d;
+  in_carts(d);
+  auto good = token(1, "k", clock_of(7, 3));
+  auto damaged = good;
+  damaged[damaged.size() / 2] = damaged[damaged.size() / 2] == 'A' ? 'B' : 'A';
+  std::string elsewhere = "other";
+  ASSERT_NE(protocol::partition_of(elsewhere, 16), protocol::partition_of("k", 16));
+  for (const auto& bad : {token(0, "k", clock_of(7, 3)), token(1, elsewhere, clock_of(7, 3)), damaged, std::string(),
+                          std::string("cx1"), std::string("x\r\ny"), std::string(context_bytes_max + 1, 'A')}) {
+    auto put = d.call({"KV.PUT", "k", "v", "CONTEXT", bad});
+    EXPECT_EQ(put.substr(0, 22), "-ERR invalid context: ");
+    EXPECT_EQ(d.call({"KV.DEL", "k", "CONTEXT", bad}), put);
+  }
+  EXPECT_TRUE(d.port.open.empty());
+}
+
+TEST(KvCommands, LevelsAreCheckedAgainstTheBucket) {
+  dialogue d;
+  EXPECT_EQ(d.call({"KV.GET", "k", "R", "4"}), "-ERR R is larger than the 3 replicas of bucket 'default'\r\n");
+  EXPECT_EQ(d.call({"KV.PUT", "k", "v", "W", "4"}), "-ERR W is larger than the 3 replicas of bucket 'default'\r\n");
+  EXPECT_EQ(d.call({"KV.GET", "k", "R", "0"}), "-ERR R is one, quorum, all or a number from 1 up\r\n");
+  EXPECT_EQ(d.call({"KV.GET", "k", "R", "many"}), "-ERR R is one, quorum, all or a number from 1 up\r\n");
+  d.send({"KV.GET", "k", "r", "ONE"});
+  EXPECT_EQ(d.port.open.at(0).request.read.level, level::one);
+}
+
+TEST(KvCommands, OptionsThatDoNotBelongAreSyntaxErrors) {
+  dialogue d;
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{{"KV.GET", "k", "W", "1"},
+                                                                                    {"KV.GET", "k", "R"},
+                                                                                    {"KV.GET", "k", "R", "1", "R", "1"},
+                                                                                    {"KV.GET", "k", "PX", "1"},
+                                                                                    {"KV.PUT", "k", "v", "R", "1"},
+                                                                                    {"KV.PUT", "k", "v", "NX"},
+                                                                                    {"KV.DEL", "k", "PX", "1"}})
+    EXPECT_EQ(d.call(args), "-ERR syntax error\r\n");
+  EXPECT_EQ(d.call({"KV.PUT", "k", "v", "PX", "0"}), "-ERR invalid expire time in 'kv.put' command\r\n");
+  EXPECT_EQ(d.call({"KV.GET"}), "-ERR wrong number of arguments for 'kv.get' command\r\n");
+}
+
+TEST(KvCommands, ReadyTellsWhetherTheNodeServes) {
+  bool ready = false;
+  auto opts = test_options();
+  opts.ready = [&] { return ready; };
+  dialogue d(opts);
+  EXPECT_EQ(d.call({"KV.READY"}), "-ERR starting\r\n");
+  ready = true;
+  EXPECT_EQ(d.call({"KV.READY"}), "+OK\r\n");
+}
+
+TEST(KvCommands, StatusReturnsWhatTheBackendTells) {
+  dialogue d;
+  d.send({"KV.STATUS"});
+  ASSERT_EQ(d.port.questions.size(), 1U);
+  EXPECT_FALSE(d.port.questions[0].count_of);
+  d.talk.on_reply(d.port.questions[0].sequence, 0, value_reply("{}"));
+  EXPECT_EQ(d.heard(), "$2\r\n{}\r\n");
+}
+
+} // namespace
+} // namespace crema::gateway::resp
