@@ -19,8 +19,8 @@ def run_kill_under_load(case, cluster):
     load.start()
     try:
         load.wait_writes(moment, 120 * SLOWNESS)
-        victim.kill()
         killed = time.monotonic()
+        victim.kill()
         cluster.wait_down(victim.name, FAILOVER)
         # Load goes on beyond the moment from which nothing may fail any more.
         load.wait_writes(load.ledger.writes + 500, 60 * SLOWNESS)

@@ -92,6 +92,33 @@ class Backpressure(ClusterCase):
             self.assertLess(peak - before, 200, "memory grows by what nobody reads")
         self.assertEqual(node.ask("GET", "small"), str(sent).encode())
 
+    def test_many_greedy_readers_of_a_large_value_swell_no_node_and_the_cluster_recovers(self):
+        cluster = self.cluster()
+        node = cluster["n1"]
+        self.assertEqual(node.ask("SET", "big", bytes(MIB)), "OK")
+        before = max(one.rss_mb() for one in cluster)
+        request = resp.encode(("GET", "big")) * 64
+        greedy = [socket.create_connection((node.host, node.port)) for _ in range(32)]
+        for one in greedy:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.sendall(request)  # 2 GiB of replies are asked for.
+        peak, start = 0.0, time.monotonic()
+
+        def recovered():
+            nonlocal peak
+            peak = max(peak, *(one.peak_mb() for one in cluster))
+            if peak - before > 1024:
+                raise AssertionError(f"a node has grown from {before:.0f} to {peak:.0f} MB")
+            return time.monotonic() > start + 3 and all(one.ask("SET", "small", "x", timeout=5) == "OK" for one in cluster)
+        try:
+            wait_until(recovered, 15 * SLOWNESS, "every node takes writes while the greedy ones still hang on", every=0.1)
+        finally:
+            for one in greedy:
+                one.close()
+        self.say(f"resident from {before:.0f} to at most {peak:.0f} MB")
+        if not SANITIZED:
+            self.assertLess(peak - before, 512)
+
     def test_an_endless_request_is_not_collected(self):
         cluster = self.cluster()
         node = cluster["n1"]
@@ -142,6 +169,24 @@ class Garbage(ClusterCase):
                     yield struct.pack(">BBBBIQQQ", operation, 0, 0, rng.randrange(4), length, data, rng.randrange(3), rng.randrange(3)) \
                         + rng.randbytes(64)
 
+    def damaged_handshakes(self, node):
+        """What a peer says first, sent back as other messages, with a few bytes changed."""
+        with socket.create_connection((node.host, node.entry["peer_port"]), timeout=5) as client:
+            header = client.recv(32, socket.MSG_WAITALL)
+            payload = client.recv(struct.unpack(">I", header[4:8])[0], socket.MSG_WAITALL)
+        rng = self.random
+        for _ in range(300):
+            frames = b""
+            for _ in range(rng.randrange(1, 5)):
+                damaged = bytearray(payload)
+                for _ in range(rng.randrange(6)):
+                    damaged[rng.randrange(len(damaged))] = rng.choice([0, 1, 127, 255, rng.randrange(256)])
+                if rng.random() < 0.3:
+                    del damaged[rng.randrange(len(damaged)):]
+                frames += struct.pack(">BBBBIQQQ", rng.randrange(7), 0, 0, rng.randrange(4), len(damaged), rng.choice([0, 1, 3, 4]),
+                                      rng.randrange(4), rng.randrange(20)) + damaged
+            yield frames
+
     def test_garbage_on_any_port_neither_kills_a_node_nor_swells_it(self):
         cluster = self.cluster()
         node = cluster["n1"]
@@ -153,6 +198,11 @@ class Garbage(ClusterCase):
                 self.throw(node.host, node.entry[field], data)
                 self.assertIsNone(node.process.poll(), f"seed {self.seed}: sample {number} on {field} killed the node: {data[:64]!r}")
             peak[field] = node.peak_mb()
+        node.reset_peak()
+        for number, data in enumerate(self.damaged_handshakes(node)):
+            self.throw(node.host, node.entry["peer_port"], data)
+            self.assertIsNone(node.process.poll(), f"seed {self.seed}: handshake {number} killed the node: {data!r}")
+        peak["handshakes"] = node.peak_mb()
         self.say(f"resident {before:.0f} MB before, peaks {({k: round(v) for k, v in peak.items()})}")
         self.assertEqual(node.ask("SET", "key", "value"), "OK")
         cluster.wait_ready()

@@ -14,7 +14,7 @@ class RedisTools(ClusterCase):
         done = subprocess.run([name, "-p", str(self.node.port), *arguments], input=stdin, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=60 * SLOWNESS)
         self.assertEqual(done.returncode, 0, done.stdout)
-        complaint = re.search(r"\bERR\b|WARNING|[Ee]rror|NOQUORUM|TIMEOUT", done.stdout)
+        complaint = re.search(r"\bERR\b|WARNING|\b[Ee]rror\b|NOQUORUM|TIMEOUT", done.stdout)
         self.assertIsNone(complaint, done.stdout[-2000:])
         return done.stdout
 
