@@ -1,0 +1,68 @@
+// crema: the one binary. Each family of subcommands has a file of its own; run_node.cpp is the node itself.
+#include "apps/commands.hpp"
+
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+namespace {
+
+using namespace crema::cli;
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app{"crema: a distributed key-value store", "crema"};
+  app.set_version_flag("--version", "crema " CREMA_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Example:\n  crema cluster up config/three-nodes.json && crema put greeting hello && crema get greeting\n\n"
+      "Exit codes: 0 done, 1 failed or key not found, 2 wrong usage or configuration.\n"
+      "'crema COMMAND --help' tells more about a command.");
+  action chosen;
+  add_node_command(app, chosen);
+  add_cluster_commands(app, chosen);
+  add_config_commands(app, chosen);
+  add_ctl_commands(app, chosen);
+  add_kv_commands(app, chosen);
+  auto* version = app.add_subcommand("version", "Print the version");
+  version->footer("Example:\n  crema version");
+  version->callback([&] {
+    chosen = [] {
+      std::cout << "crema " CREMA_VERSION "\n";
+      return exit_ok;
+    };
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    // A mistyped command counts as none to the parser; say which word was not understood.
+    if (auto words = app.remaining(true); !words.empty()) {
+      std::cerr << "crema: unknown command \"" << words.front() << "\"; 'crema --help' lists the commands\n";
+      return exit_usage;
+    }
+    app.exit(error);
+    return exit_usage;
+  } catch (const CLI::ParseError& error) {
+    // Help and version are "errors" with code 0.
+    return app.exit(error) == 0 ? exit_ok : exit_usage;
+  }
+  return chosen();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  int code = exit_failure;
+  try {
+    code = parse_and_run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "crema: " << error.what() << "\n";
+  }
+  // A full disk behind standard output must not look like success.
+  std::cout.flush();
+  if (code == exit_ok && (!std::cout || std::fflush(stdout) != 0)) {
+    std::cerr << "crema: cannot write to standard output\n";
+    code = exit_failure;
+  }
+  return code;
+}

@@ -1,0 +1,105 @@
+// crema node, crema config check
+#include "apps/commands.hpp"
+#include "apps/run_node.hpp"
+#include "config/host_check.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+
+namespace crema::cli {
+
+namespace {
+
+struct node_options {
+  std::string config;
+  std::string node;
+};
+
+int unknown_node(const config::cluster_config& config, const std::string& name) {
+  std::cerr << fmt::format("crema: {} has no node \"{}\" (allowed: {})\n", config.file, name, node_names(config));
+  return exit_usage;
+}
+
+int node(const node_options& options) {
+  if (options.config.empty())
+    return run_node(config::single_node_config(), "n1");
+  auto config = load_or_complain(options.config);
+  if (!config)
+    return exit_usage;
+  if (options.node.empty()) {
+    if (config->nodes.size() == 1)
+      return run_node(*config, config->nodes.front().name);
+    std::cerr << fmt::format("crema: {} has {} nodes: say which with --node (allowed: {})\n", config->file,
+                             config->nodes.size(), node_names(*config));
+    return exit_usage;
+  }
+  if (config->find_node(options.node) == nullptr)
+    return unknown_node(*config, options.node);
+  return run_node(*config, options.node);
+}
+
+int config_check(const node_options& options) {
+  auto config = load_or_complain(options.config);
+  if (!config)
+    return exit_usage;
+  if (!options.node.empty()) {
+    const auto* me = config->find_node(options.node);
+    if (me == nullptr)
+      return unknown_node(*config, options.node);
+    auto problems = config::check_ports(*me, config::node_path(*config, me->name));
+    if (!problems.empty()) {
+      complain(config->file, problems);
+      return exit_usage;
+    }
+  }
+  std::cout << fmt::format("{}: ok: cluster \"{}\", {} nodes, {} buckets, {} partitions\n", config->file,
+                           config->cluster, config->nodes.size(), config->buckets.size(), config->partitions);
+  return exit_ok;
+}
+
+} // namespace
+
+std::optional<config::cluster_config> load_or_complain(const std::string& file) {
+  auto result = config::load_config(file);
+  complain(file, result.problems);
+  return std::move(result.config);
+}
+
+void complain(const std::string& file, const std::vector<config::problem>& problems) {
+  for (const auto& p : problems)
+    std::cerr << config::to_string(file, p) << "\n";
+}
+
+std::string node_names(const config::cluster_config& config) {
+  std::string result;
+  for (const auto& node : config.nodes)
+    result += (result.empty() ? "" : ", ") + node.name;
+  return result;
+}
+
+void add_node_command(CLI::App& app, action& chosen) {
+  auto options = std::make_shared<node_options>();
+  auto* command = app.add_subcommand("node", "Run one node in the foreground, until SIGTERM or Ctrl-C");
+  auto* file = command->add_option("--config", options->config,
+                                   "The cluster's JSON file (default: a single node with its data in ./crema-data)");
+  command->add_option("--node", options->node, "Which node of the file to run (may be left out if there is one)")
+      ->needs(file);
+  command->footer("Examples:\n  crema node\n  crema node --config config/three-nodes.json --node n1");
+  command->callback([options, &chosen] { chosen = [options] { return node(*options); }; });
+}
+
+void add_config_commands(CLI::App& app, action& chosen) {
+  auto options = std::make_shared<node_options>();
+  auto* family = app.add_subcommand("config", "Work with configuration files");
+  family->require_subcommand(1);
+  family->footer("Example:\n  crema config check config/three-nodes.json");
+  auto* check = family->add_subcommand("check", "Check a configuration file, and report all that is wrong with it");
+  check->add_option("FILE", options->config, "The cluster's JSON file")->required();
+  check->add_option("--node", options->node, "Check as well that this node's ports can be bound on this host");
+  check->footer("Example:\n  crema config check config/three-nodes.json --node n1");
+  check->callback([options, &chosen] { chosen = [options] { return config_check(*options); }; });
+}
+
+} // namespace crema::cli
