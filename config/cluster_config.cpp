@@ -15,6 +15,7 @@ namespace {
 template <class T>
 std::vector<const T*> sorted_by_name(const std::vector<T>& elements) {
   std::vector<const T*> result;
+  result.reserve(elements.size());
   for (const auto& element : elements)
     result.push_back(&element);
   std::sort(result.begin(), result.end(), [](const T* a, const T* b) { return a->name < b->name; });

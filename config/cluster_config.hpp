@@ -14,51 +14,51 @@ namespace crema::config {
 
 struct node_config {
   std::string name;
-  std::string host;                    ///< Peer and RESP ports bind to it. Numeric address or host name.
+  std::string host; ///< Peer and RESP ports bind to it. Numeric address or host name.
   uint16_t peer_port = 7101;
   uint16_t resp_port = 6401;
   uint16_t http_port = 8101;
   std::string http_host = "127.0.0.1";
-  std::string data_dir;                ///< Default "data/<name>"; relative to the working directory.
-  std::string zone;                    ///< Default "".
-  uint32_t weight = 1;                 ///< 1..1000.
+  std::string data_dir; ///< Default "data/<name>"; relative to the working directory.
+  std::string zone;     ///< Default "".
+  uint32_t weight = 1;  ///< 1..1000.
 };
 
 enum class bucket_mode : uint8_t { eventual, causal, strong };
 
 struct bucket_config {
   std::string name;
-  bucket_id db = 0;                    ///< Default: its place in the list, from 0.
+  bucket_id db = 0; ///< Default: its place in the list, from 0.
   bucket_mode mode = bucket_mode::eventual;
-  uint32_t n = 3, r = 2, w = 2;        ///< Defaults: n = min(3, nodes), r and w a majority of n.
+  uint32_t n = 3, r = 2, w = 2; ///< Defaults: n = min(3, nodes), r and w a majority of n.
   conflict_rule conflict = conflict_rule::lww;
   bool sloppy = true;
   crema::durability durability = crema::durability::interval;
 };
 
 struct cluster_config {
-  std::string file;                    ///< Where it came from, for messages.
+  std::string file; ///< Where it came from, for messages.
   std::string cluster;
   uint32_t partitions = 256;
   std::vector<node_config> nodes;
-  std::vector<bucket_config> buckets;  ///< Default: one bucket "default", db 0.
+  std::vector<bucket_config> buckets; ///< Default: one bucket "default", db 0.
   std::chrono::milliseconds read_timeout{1000};
   std::chrono::milliseconds write_timeout{2000};
   std::chrono::milliseconds durability_interval{100};
   struct {
-    std::string level = "info";        ///< trace, debug, info, warn, error, off.
-    std::optional<std::string> file;   ///< null: standard error.
-    std::string format = "text";       ///< text or json.
+    std::string level = "info";      ///< trace, debug, info, warn, error, off.
+    std::optional<std::string> file; ///< null: standard error.
+    std::string format = "text";     ///< text or json.
   } logging;
   struct {
-    uint32_t cache_mb = 32;            ///< RocksDB block cache.
-    uint32_t memtable_mb = 16;         ///< Per column family.
+    uint32_t cache_mb = 32;    ///< RocksDB block cache.
+    uint32_t memtable_mb = 16; ///< Per column family.
     uint32_t background_threads = 2;
-    uint32_t shards = 0;               ///< Replica actors per node; 0: one per four cores, at least 1.
+    uint32_t shards = 0; ///< Replica actors per node; 0: one per four cores, at least 1.
   } storage;
   struct {
-    uint32_t gateway_threads = 0;      ///< 0: one per two cores, at least 1.
-    uint32_t coordinators = 0;         ///< 0: one per two cores, at least 1.
+    uint32_t gateway_threads = 0; ///< 0: one per two cores, at least 1.
+    uint32_t coordinators = 0;    ///< 0: one per two cores, at least 1.
     uint32_t max_clients = 10000;
   } limits;
   struct {

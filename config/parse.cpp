@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t file_bytes_max = 16 * 1024 * 1024;
+constexpr size_t file_bytes_max = size_t{16} * 1024 * 1024;
 constexpr size_t nodes_max = 1024;
 constexpr size_t buckets_max = 1024; // As many as there are dbs.
 constexpr uint64_t milliseconds_max = 600000;
