@@ -40,8 +40,8 @@ class RespClient(ClusterCase):
         load = Load(nodes, 300, self.seed)
         load.start()
         load.wait_writes(2_000, 30)
+        wait_until(load.all_written, 30, "every key is written")
         load.stop()
-        self.assertTrue(load.all_written())
         self.assertEqual((load.failures, load.verify(nodes[0])[0]), ([], []))
         self.assertGreater(load.ledger.reads, 0)
         with resp.Client(self.port) as client:

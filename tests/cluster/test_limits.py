@@ -87,7 +87,7 @@ class Backpressure(ClusterCase):
         asked_for = sent * MIB // len(resp.encode(("GET", "big")))
         self.say(f"{asked_for // MIB} MB asked for, resident from {before:.0f} to {peak:.0f} MB, slowest other {slowest:.3f} s")
         self.assertGreater(asked_for, 256 * MIB)
-        self.assertLess(slowest, 1.0 * SLOWNESS)
+        self.assertLess(slowest, 2.0 * SLOWNESS, "the others are served within the deadline")
         if not SANITIZED:
             self.assertLess(peak - before, 200, "memory grows by what nobody reads")
         self.assertEqual(node.ask("GET", "small"), str(sent).encode())
