@@ -207,7 +207,7 @@ void dial(dialer_self self) {
           },
           [=](const caf::error& e) {
             if (self->state.attempt == attempt)
-              retry(self, self->system().render(e));
+              retry(self, words_for(self, e));
           });
 }
 

@@ -156,6 +156,7 @@ caf::behavior coordinator(coordinator_self self, env_ptr env, std::vector<caf::a
   auto& st = self->state;
   st.self = self;
   st.env = env;
+  drop_unexpected(self, env);
   st.ring = env->first_ring;
   st.handoff = std::move(handoff);
   st.desk = std::make_unique<request_desk>(env, st);

@@ -38,6 +38,7 @@ void beat(gossiper_self self, const caf::actor& peer) {
 caf::behavior gossiper(gossiper_self self, env_ptr env, std::vector<caf::actor> listeners) {
   auto& st = self->state;
   st.env = env;
+  drop_unexpected(self, env);
   st.listeners = std::move(listeners);
   st.epoch = env->first_ring->epoch;
   protocol::failure_detector::options options;

@@ -105,6 +105,7 @@ void run_next(handoff_self self) {
 caf::behavior handoff(handoff_self self, env_ptr env, std::vector<caf::actor> local_replicas) {
   auto& st = self->state;
   st.env = env;
+  drop_unexpected(self, env);
   st.ring = env->first_ring;
   st.replicas[env->self] = std::move(local_replicas);
   return {

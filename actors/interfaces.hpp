@@ -87,6 +87,9 @@ struct node_options {
 };
 caf::actor spawn_node(caf::actor_system& system, env_ptr env, node_options options);
 
+/// Unexpected messages are logged and dropped, not printed; every actor of a node starts with this.
+void drop_unexpected(caf::scheduled_actor* self, const env_ptr& env);
+
 /// Quits an actor for a reason that is worth a log line.
 caf::error fatal_error(const std::string& why);
 

@@ -35,6 +35,13 @@ struct node_state {
 };
 using node_self = caf::stateful_actor<node_state>*;
 
+void drop_unexpected(caf::scheduled_actor* self, const env_ptr& env) {
+  self->set_default_handler([env](caf::scheduled_actor* me, caf::message_view& x) -> caf::result<caf::message> {
+    env->log->warn("{} got a message that it does not know: {}", me->name(), caf::to_string(x.move_content_to_message()));
+    return caf::sec::unexpected_message;
+  });
+}
+
 caf::error fatal_error(const std::string& why) { return caf::make_error(caf::sec::runtime_error, why); }
 
 namespace {
@@ -246,6 +253,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
   for (const auto& m : st.env->first_ring->members)
     if (m.id != st.env->self)
       st.peers[m.id] = {};
+  drop_unexpected(self, st.env);
   self->set_down_handler([self](caf::down_msg& down) { on_child_down(self, down); });
   spawn_children(self);
   if (st.options.spawned)

@@ -134,6 +134,7 @@ void on_batch(replica_self self, replica_batch& batch) {
 caf::behavior replica(caf::stateful_actor<replica_state>* self, env_ptr env, replica_options options) {
   auto& st = self->state;
   st.env = env;
+  drop_unexpected(self, env);
   st.work = std::make_unique<shard>(env, options.store, options.id, options.index, options.count, *options.clocks);
   return {
       [self](replica_batch& batch) { on_batch(self, batch); },

@@ -17,6 +17,7 @@ caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, env_pt
                            std::vector<caf::actor> listeners) {
   auto& st = self->state;
   st.env = env;
+  drop_unexpected(self, env);
   st.ring = env->first_ring;
   st.listeners = std::move(listeners);
   for (const auto& listener : st.listeners)

@@ -76,9 +76,9 @@ enum class errc : uint8_t {
 /// A stable, lower-case name: "timeout", "no_quorum", ...
 std::string_view to_string(errc code);
 
-constexpr size_t key_bytes_max = 64 * 1024;
-constexpr size_t value_bytes_max = 16 * 1024 * 1024;
-constexpr size_t context_bytes_max = 64 * 1024;
+constexpr size_t key_bytes_max = size_t{64} << 10;
+constexpr size_t value_bytes_max = size_t{16} << 20;
+constexpr size_t context_bytes_max = size_t{64} << 10;
 constexpr size_t siblings_warn = 25;
 constexpr size_t siblings_max = 100;
 

@@ -1,5 +1,6 @@
-// The simulator's only source of randomness: splitmix64 (Steele et al., "Fast Splittable Pseudorandom Number Generators",
-// OOPSLA 2014). The same numbers on every machine and standard library, unlike std::uniform_int_distribution.
+// The simulator's only source of randomness: splitmix64 (Steele et al., "Fast Splittable Pseudorandom Number
+// Generators", OOPSLA 2014). The same numbers on every machine and standard library, unlike
+// std::uniform_int_distribution.
 #pragma once
 
 #include <cstddef>

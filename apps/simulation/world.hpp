@@ -1,6 +1,6 @@
-// A whole cluster in one thread: the production actors of N nodes in one actor system under CAF's deterministic scheduler,
-// virtual time, a seeded network in place of the transport and memory disks with crash semantics. Everything that happens
-// follows from the seed. Faults are verbs here; when they strike is decided elsewhere (faults.hpp).
+// A whole cluster in one thread: the production actors of N nodes in one actor system under CAF's deterministic
+// scheduler, virtual time, a seeded network in place of the transport and memory disks with crash semantics. Everything
+// that happens follows from the seed. Faults are verbs here; when they strike is decided elsewhere (faults.hpp).
 #pragma once
 
 #include "apps/simulation/random.hpp"
@@ -25,7 +25,6 @@ using sim_time = std::chrono::nanoseconds;
 
 /// Every write that any vnode ever named, as its giver stored it. What the checkers compare stores with.
 struct named_write {
-  vnode_id vnode;
   std::string key;
   std::string delta;
   size_t giver = 0; ///< Node index.
@@ -42,11 +41,11 @@ struct violation {
 struct network_profile {
   std::chrono::microseconds delay_min{100};
   std::chrono::microseconds delay_max{2000};
-  uint32_t slow_per_10000 = 20;                 ///< Messages that take up to `slow_delay_max`.
+  uint32_t slow_per_10000 = 20; ///< Messages that take up to `slow_delay_max`.
   std::chrono::milliseconds slow_delay_max{200};
-  uint32_t loss_per_10000 = 0;                  ///< Beyond what TCP does: single messages vanish.
-  uint32_t duplicates_per_10000 = 0;            ///< Not of batches that hold puts: no transport repeats those.
-  bool reorder = false;                         ///< Beyond what TCP does.
+  uint32_t loss_per_10000 = 0;       ///< Beyond what TCP does: single messages vanish.
+  uint32_t duplicates_per_10000 = 0; ///< Not of batches that hold puts: no transport repeats those.
+  bool reorder = false;              ///< Beyond what TCP does.
 };
 
 class world {
@@ -96,7 +95,8 @@ public:
   void start(size_t node);
   /// Virtual SIGSTOP for `duration`.
   void pause(size_t node, sim_time duration);
-  /// Messages from `from` to `to` stop getting through (they wait, as TCP would; a connection that is silent too long breaks).
+  /// Messages from `from` to `to` stop getting through (they wait, as TCP would; a connection that is silent too long
+  /// breaks).
   void cut(size_t from, size_t to);
   void heal(size_t from, size_t to);
   void heal_all();
@@ -118,7 +118,8 @@ public:
   const config::cluster_config& cluster() const;
   /// The owners of a key's partition in a bucket, as node indexes.
   std::vector<size_t> owners(bucket_id bucket, const std::string& key) const;
-  const std::map<dot, named_write>& writes() const;
+  /// Dots are counted per vnode.
+  const std::map<std::pair<vnode_id, dot>, named_write>& writes() const;
   /// The node's store, also while it is down (then: what a restart would find). Null only after lose_disk before start.
   std::shared_ptr<storage::store> store(size_t node) const;
   /// The wall clock of a node, milliseconds.

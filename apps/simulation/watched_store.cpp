@@ -1,0 +1,99 @@
+#include "apps/simulation/watched_store.hpp"
+
+namespace crema::simulation {
+
+namespace {
+
+using storage::status;
+
+class watched_batch final : public storage::write_batch {
+public:
+  struct name {
+    dot id;
+    vnode_id vnode;
+    std::string key, delta;
+  };
+  watched_batch(std::unique_ptr<storage::write_batch> i, replica_id self) : inner(std::move(i)), self_(self) {}
+
+  void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
+    merged_ = {{}, vnode, std::string{key}, std::string{operand}};
+    inner->merge(vnode, key, operand);
+  }
+  /// A vnode that names a write merges its delta and logs its dot, in this order.
+  void log(vnode_id vnode, const dot& d, std::string_view key) override {
+    if (d.replica == self_ && merged_.vnode == vnode && merged_.key == key)
+      names.push_back({d, vnode, merged_.key, merged_.delta});
+    inner->log(vnode, d, key);
+  }
+  void unlog(vnode_id vnode, const dot& d) override { inner->unlog(vnode, d); }
+  void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override { inner->save_clock(vnode, clock); }
+  void put_meta(std::string_view key, std::string_view value) override { inner->put_meta(key, value); }
+  size_t operations() const override { return inner->operations(); }
+  size_t bytes() const override { return inner->bytes(); }
+  void clear() override {
+    inner->clear();
+    names.clear();
+  }
+
+  std::unique_ptr<storage::write_batch> inner;
+  std::vector<name> names;
+
+private:
+  replica_id self_;
+  name merged_;
+};
+
+class watched_store final : public storage::store {
+public:
+  watched_store(std::unique_ptr<storage::store> inner, replica_id self, std::shared_ptr<store_watcher> watcher)
+      : inner_(std::move(inner)), self_(self), watcher_(std::move(watcher)) {}
+
+  std::unique_ptr<storage::write_batch> make_batch() const override {
+    return std::make_unique<watched_batch>(inner_->make_batch(), self_);
+  }
+  status write(storage::write_batch& batch) override {
+    if (!watcher_->alive())
+      return {"the process is dead"};
+    auto& mine = dynamic_cast<watched_batch&>(batch);
+    auto written = inner_->write(*mine.inner);
+    if (written.ok())
+      for (const auto& n : mine.names)
+        watcher_->named(n.id, n.vnode, n.key, n.delta);
+    return written;
+  }
+  status sync() override {
+    if (!watcher_->alive())
+      return {"the process is dead"};
+    watcher_->block_in_sync();
+    return inner_->sync();
+  }
+  void request_sync() override {
+    watcher_->sync_later([inner = inner_] { inner->request_sync(); });
+  }
+  read_result get(vnode_id vnode, std::string_view key) const override { return inner_->get(vnode, key); }
+  std::vector<read_result> get_many(const std::vector<key_ref>& keys) const override { return inner_->get_many(keys); }
+  status scan(vnode_id vnode, std::string_view after,
+              const std::function<bool(std::string_view, std::string_view)>& visit) const override {
+    return inner_->scan(vnode, after, visit);
+  }
+  status scan_log(vnode_id vnode, const protocol::dot_range& range,
+                  const std::function<bool(const dot&, std::string_view)>& visit) const override {
+    return inner_->scan_log(vnode, range, visit);
+  }
+  clocks_result load_clocks() const override { return inner_->load_clocks(); }
+  read_result get_meta(std::string_view name) const override { return inner_->get_meta(name); }
+
+private:
+  std::shared_ptr<storage::store> inner_;
+  replica_id self_;
+  std::shared_ptr<store_watcher> watcher_;
+};
+
+} // namespace
+
+std::shared_ptr<storage::store> watch_store(std::unique_ptr<storage::store> inner, replica_id self,
+                                            std::shared_ptr<store_watcher> watcher) {
+  return std::make_shared<watched_store>(std::move(inner), self, std::move(watcher));
+}
+
+} // namespace crema::simulation
