@@ -33,6 +33,9 @@ struct run_options {
   std::vector<std::string> buckets;  ///< Of the default set; empty: all.
   std::string trace_file;
   uint64_t operations_max = 0;       ///< Stop the load after so many operations (for shrinking); 0: no limit.
+  uint64_t fault_events_max = 0;     ///< Stop the faults after so many (for shrinking); 0: no limit.
+  /// Checks that are off until the cluster can satisfy them (docs/simulation.md): "convergence", "later-writes-win".
+  std::set<std::string> extra_checks;
   std::string planted;               ///< Name of a planted bug, in builds that have them.
 };
 
@@ -43,11 +46,15 @@ struct run_result {
   uint64_t steps = 0;
   uint64_t operations = 0;   ///< Client requests.
   uint64_t acknowledged = 0;
+  uint64_t faults = 0;       ///< That struck.
   sim_time simulated{};
 };
 
 /// Runs one simulation. Deterministic: equal options, equal result.
 run_result run(const run_options& options);
+
+/// Names of the default buckets.
+std::vector<std::string> bucket_names();
 
 /// The command line that repeats this run.
 std::string command_of(const run_options& options);

@@ -1,0 +1,279 @@
+#include "apps/simulation/checkers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+namespace crema::simulation {
+
+namespace {
+
+/// One read against the model of its key.
+class read_check {
+public:
+  read_check(const evidence& e, const key_model& k, const std::vector<size_t>& acknowledgement_of, const operation& read,
+             findings& out)
+      : e_(e), k_(k), acknowledgement_of_(acknowledgement_of), read_(read), out_(out), shown_(k.writes.size(), false) {
+    wall_min_ = std::min(read.wall_invoked, read.wall_completed);
+    wall_max_ = std::max(read.wall_invoked, read.wall_completed);
+    if (e.faults.clock_changed(read.node, read.invoked, read.completed)) {
+      wall_min_ = 0;
+      wall_max_ = UINT64_MAX;
+    }
+  }
+
+  void run(const std::unordered_map<std::string_view, size_t>& by_value) {
+    for (const auto& v : read_.values) {
+      auto found = by_value.find(v.value);
+      if (found == by_value.end() || k_.writes[found->second].at > read_.completed)
+        return report("nothing invented", fmt::format("it returned {}, which nobody had written", write_name(v.value)));
+      const auto& w = k_.writes[found->second];
+      if (shown_[found->second])
+        return report("siblings are exact", fmt::format("it returned {} twice", name_of(w, e_)));
+      shown_[found->second] = true;
+      if (v.time != w.time || v.expires_at != w.expires_at)
+        return report("nothing invented", fmt::format("it returned {} with another time or expiry", name_of(w, e_)));
+      if (gone_for_sure(w))
+        return report("nothing resurrected", fmt::format("it returned {}, which had expired {} ms before", name_of(w, e_),
+                                                         wall_min_ - w.expires_at));
+    }
+    if (e_.bucket(k_.bucket).conflict == conflict_rule::lww)
+      check_register();
+    else
+      check_siblings();
+  }
+
+private:
+  bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= wall_min_; }
+  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= wall_max_; }
+  bool must_see_write(size_t write) const {
+    auto op = acknowledgement_of_[write];
+    return op != history::none && must_see(e_, k_, e_.operations[op], read_);
+  }
+  /// What is missed at the end, with every owner asked, is lost.
+  std::string missing() const {
+    return read_.must_succeed ? "no acknowledged write lost" : "quorum reads see acknowledged writes";
+  }
+
+  void check_register() {
+    const write_record* floor = nullptr; // The newest that the read must have met.
+    for (size_t i = 0; i < k_.writes.size(); ++i)
+      if ((floor == nullptr || floor->is_older(k_.writes[i])) && must_see_write(i))
+        floor = &k_.writes[i];
+    if (read_.values.size() > 1)
+      return report("siblings are exact", "it returned two values of a register");
+    if (floor == nullptr)
+      return;
+    auto acknowledged = [&] { return describe(e_.operations[acknowledgement_of_[index_of(*floor)]], e_.cluster); };
+    for (size_t i = 0; i < k_.writes.size(); ++i)
+      if (shown_[i] && k_.writes[i].is_older(*floor))
+        return report(floor->remove ? "nothing resurrected" : missing(),
+                      fmt::format("it returned {}, but must not miss the newer {}: {}", name_of(k_.writes[i], e_),
+                                  name_of(*floor, e_), acknowledged()));
+    if (!read_.values.empty())
+      return;
+    auto explains = [&](const write_record& w) {
+      return !w.is_older(*floor) && w.at <= read_.completed && (w.remove || may_be_gone(w));
+    };
+    if (std::none_of(k_.writes.begin(), k_.writes.end(), explains))
+      report(missing(), fmt::format("it returned nothing, but must not miss {}: {}", name_of(*floor, e_), acknowledged()));
+  }
+
+  void check_siblings() {
+    std::vector<bool> claimed(k_.writes.size());
+    for (size_t i = 0; i < k_.writes.size(); ++i)
+      claimed[i] = read_.context.contains(k_.writes[i].id);
+    for (size_t i = 0; i < k_.writes.size(); ++i) {
+      const auto& w = k_.writes[i];
+      auto by = std::find_if(w.replaced_by.rbegin(), w.replaced_by.rend(), [&](size_t j) { return claimed[j]; });
+      auto replaced = by != w.replaced_by.rend();
+      if (shown_[i] && !claimed[i])
+        return report("contexts are exact", fmt::format("its context does not contain {}, which it returned", name_of(w, e_)));
+      if (shown_[i] && replaced)
+        return report("siblings are exact", fmt::format("it returned {}, though its context contains {}, which replaced it",
+                                                        name_of(w, e_), name_of(k_.writes[*by], e_)));
+      if (claimed[i] && !w.remove && !replaced && !shown_[i] && !may_be_gone(w))
+        return report("contexts are exact",
+                      fmt::format("its context claims {}, which it did not return and nothing in the context replaced: a "
+                                  "write with this context would destroy a value that nobody has seen",
+                                  name_of(w, e_)));
+      if (shown_[i])
+        check_not_replaced(w);
+    }
+    for (size_t i = 0; i < k_.writes.size(); ++i)
+      if (!shown_[i] && !k_.writes[i].remove && must_see_write(i) && !accounted_for(i))
+        return report(missing(), fmt::format("it did not return {}, nor anything that replaced it: {}",
+                                             name_of(k_.writes[i], e_),
+                                             describe(e_.operations[acknowledgement_of_[i]], e_.cluster)));
+  }
+
+  void check_not_replaced(const write_record& w) {
+    for (auto j : w.replaced_by)
+      if (must_see_write(j))
+        return report("nothing resurrected",
+                      fmt::format("it returned {}, which {} had replaced: {}", name_of(w, e_), name_of(k_.writes[j], e_),
+                                  describe(e_.operations[acknowledgement_of_[j]], e_.cluster)));
+  }
+
+  /// The value itself, or something that replaced it, explains what the read returned.
+  bool accounted_for(size_t start) {
+    std::vector<bool> visited(k_.writes.size());
+    std::vector<size_t> open{start};
+    while (!open.empty()) {
+      auto i = open.back();
+      open.pop_back();
+      const auto& w = k_.writes[i];
+      if (shown_[i] || w.remove || may_be_gone(w))
+        return true;
+      for (auto j : w.replaced_by) // The newest last: it explains most.
+        if (!visited[j] && k_.writes[j].at <= read_.completed)
+          open.push_back(j);
+      visited[i] = true;
+    }
+    return false;
+  }
+
+  size_t index_of(const write_record& w) const { return static_cast<size_t>(&w - k_.writes.data()); }
+  void report(std::string checker, const std::string& what) {
+    out_.push_back({std::move(checker), describe(read_, e_.cluster) + ": " + what, read_.completed});
+  }
+
+  const evidence& e_;
+  const key_model& k_;
+  const std::vector<size_t>& acknowledgement_of_;
+  const operation& read_;
+  findings& out_;
+  std::vector<bool> shown_;
+  uint64_t wall_min_, wall_max_;
+};
+
+/// A plain SET or DEL in a siblings bucket replaces every acknowledged value: it has read a quorum.
+void check_read_first(const evidence& e, const key_model& k, findings& out) {
+  for (const auto& a : k.acknowledged) {
+    const auto& op = e.operations[a.operation];
+    if (!op.request.read_first || op.request.context)
+      continue;
+    for (const auto& b : k.acknowledged) {
+      const auto& earlier = k.writes[b.write];
+      if (earlier.remove || k.writes[a.write].replaces.contains(earlier.id) ||
+          !must_see(e, k, e.operations[b.operation], op))
+        continue;
+      auto replaced = std::any_of(earlier.replaced_by.begin(), earlier.replaced_by.end(),
+                                  [&](size_t j) { return k.writes[j].at <= op.completed; });
+      if (!replaced)
+        out.push_back({"quorum reads see acknowledged writes",
+                       fmt::format("{}: its read missed {}, which it does not replace: {}", describe(op, e.cluster),
+                                   name_of(earlier, e), describe(e.operations[b.operation], e.cluster)),
+                       op.completed});
+    }
+  }
+}
+
+/// The reply to a write in a siblings bucket says: what you had seen, and your write.
+void check_write_contexts(const evidence& e, const key_model& k, findings& out) {
+  for (const auto& a : k.acknowledged) {
+    const auto& op = e.operations[a.operation];
+    if (!op.request.context)
+      continue;
+    auto expected = *op.request.context;
+    expected.add(k.writes[a.write].id);
+    if (expected != op.context)
+      out.push_back({"contexts are exact",
+                     fmt::format("{}: the reply's context is not the request's and the new write", describe(op, e.cluster)),
+                     op.completed});
+  }
+}
+
+} // namespace
+
+void check_reads(const evidence& e, const model& m, findings& out) {
+  for (const auto& [where, k] : m.keys()) {
+    std::vector<size_t> acknowledgement_of(k.writes.size(), history::none);
+    for (const auto& a : k.acknowledged)
+      acknowledgement_of[a.write] = a.operation;
+    std::unordered_map<std::string_view, size_t> by_value;
+    for (size_t i = 0; i < k.writes.size(); ++i)
+      if (!k.writes[i].remove)
+        by_value.emplace(k.writes[i].value, i);
+    for (auto r : k.reads)
+      read_check{e, k, acknowledgement_of, e.operations[r], out}.run(by_value);
+    if (e.bucket(k.bucket).conflict == conflict_rule::siblings) {
+      check_read_first(e, k, out);
+      check_write_contexts(e, k, out);
+    }
+  }
+}
+
+void check_lww_order(const evidence& e, const model& m, findings& out) {
+  for (const auto& [where, k] : m.keys()) {
+    if (e.bucket(k.bucket).conflict != conflict_rule::lww)
+      continue;
+    for (const auto& a : k.acknowledged)
+      for (const auto& b : k.acknowledged) {
+        const auto& first = e.operations[a.operation];
+        const auto& second = e.operations[b.operation];
+        // The same instant on two nodes is no order.
+        if (first.completed + std::chrono::milliseconds{1} < second.invoked && !k.writes[a.write].is_older(k.writes[b.write]))
+          out.push_back({"later writes win",
+                         fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
+                                     describe(second, e.cluster), name_of(k.writes[a.write], e),
+                                     name_of(k.writes[b.write], e)),
+                         second.completed});
+      }
+  }
+}
+
+void check_sets(const evidence& e, const model& m, findings& out) {
+  for (const auto& [where, k] : m.keys()) {
+    if (k.key.rfind("set", 0) != 0)
+      continue;
+    for (auto r : k.reads) {
+      const auto& read = e.operations[r];
+      if (!read.must_succeed)
+        continue;
+      std::set<std::string_view> present;
+      for (const auto& v : read.values)
+        for (auto element : elements_of(v.value))
+          present.insert(element);
+      for (auto w : k.confirmed) {
+        const auto& op = e.operations[w];
+        if (!must_see(e, k, op, read))
+          continue;
+        for (auto element : elements_of(op.request.value))
+          if (present.count(element) == 0)
+            out.push_back({"no acknowledged write lost",
+                           fmt::format("{}: the set lacks element {}: {}", describe(read, e.cluster), element,
+                                       describe(op, e.cluster)),
+                           read.completed});
+      }
+    }
+  }
+}
+
+void check_replies(const evidence& e, findings& out) {
+  constexpr std::chrono::milliseconds slack{100};
+  for (const auto& op : e.operations.operations()) {
+    if (op.must_succeed && op.result != outcome::ok)
+      out.push_back({"serves again after faults", describe(op, e.cluster), op.invoked});
+    if (op.result == outcome::lost)
+      continue;
+    if (op.result == outcome::pending) {
+      out.push_back({"one reply per request", describe(op, e.cluster), op.invoked});
+      continue;
+    }
+    auto allowed = op.is_read() ? e.cluster.read_timeout : e.cluster.write_timeout;
+    if (op.request.read_first)
+      allowed += e.cluster.read_timeout;
+    auto took = op.completed - op.invoked - e.faults.paused(op.node, op.invoked, op.completed);
+    if (took > allowed + slack)
+      out.push_back({"replies in time",
+                     fmt::format("{}: it took {} ms of its node's time, {} ms are allowed", describe(op, e.cluster),
+                                 std::chrono::duration_cast<std::chrono::milliseconds>(took).count(),
+                                 (allowed + slack).count()),
+                     op.completed});
+  }
+}
+
+} // namespace crema::simulation

@@ -1,0 +1,193 @@
+#include "apps/simulation/checkers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace crema::simulation {
+
+namespace {
+
+constexpr const char* exact_clock = "clock and state agree";
+
+/// What one key of one vnode must hold, given what the vnode's clock knows.
+class key_check {
+public:
+  key_check(const evidence& e, const key_model& k, const protocol::dot_clock& clock, size_t node, findings& out)
+      : e_(e), k_(k), clock_(clock), node_(node), out_(out), known_(k.writes.size()) {
+    for (size_t i = 0; i < k.writes.size(); ++i)
+      known_[i] = clock.contains(k.writes[i].id);
+  }
+
+  void check_register(const std::optional<std::string>& stored) {
+    const write_record* newest = nullptr;
+    for (size_t i = 0; i < k_.writes.size(); ++i)
+      if (known_[i] && (newest == nullptr || newest->is_older(k_.writes[i])))
+        newest = &k_.writes[i];
+    auto x = stored ? protocol::decode_lww(*stored) : std::nullopt;
+    if (stored && !x)
+      return report("an object that does not decode");
+    if (!x && newest != nullptr)
+      return report(fmt::format("nothing, though its clock knows {}", name_of(*newest, e_)));
+    if (x && newest == nullptr)
+      return report(fmt::format("dot {}, though its clock knows no write of the key", show(x->id)));
+    if (!x)
+      return;
+    if (x->id != newest->id)
+      return report(fmt::format("dot {}, though the newest that its clock knows is {}", show(x->id), name_of(*newest, e_)));
+    if (x->time != newest->time || x->value != newest->value || x->expires_at != newest->expires_at ||
+        x->tombstone != newest->remove)
+      report(fmt::format("{} with another content than its giver wrote", name_of(*newest, e_)));
+  }
+
+  void check_siblings(const std::optional<std::string>& stored) {
+    protocol::siblings_object x;
+    if (stored) {
+      auto decoded = protocol::decode_siblings(*stored);
+      if (!decoded)
+        return report("an object that does not decode");
+      x = std::move(*decoded);
+    }
+    std::set<dot> here;
+    for (const auto& s : x.siblings)
+      here.insert(s.id);
+    for (size_t i = 0; i < k_.writes.size(); ++i) {
+      const auto& w = k_.writes[i];
+      auto by = std::find_if(w.replaced_by.begin(), w.replaced_by.end(), [&](size_t j) { return known_[j]; });
+      auto replaced = by != w.replaced_by.end();
+      auto wanted = known_[i] && !w.remove && !replaced;
+      auto present = here.erase(w.id) > 0;
+      if (wanted && !present)
+        return report(fmt::format("no {}, which its clock knows and nothing it knows has replaced", name_of(w, e_)));
+      if (present && replaced)
+        return report(fmt::format("{}, though its clock knows {}, which replaced it", name_of(w, e_),
+                                  name_of(k_.writes[*by], e_)));
+      if (present && !known_[i])
+        return report(fmt::format("{}, though its clock does not know it", name_of(w, e_)));
+      if (present && !same_content(x, w))
+        return report(fmt::format("{} with another content than its giver wrote", name_of(w, e_)));
+      if (x.seen.contains(w.id) && !known_[i] && !replaced)
+        return report(fmt::format("the claim that {} is replaced, which nothing it knows has done", name_of(w, e_)));
+      if (replaced && !known_[i] && !x.seen.contains(w.id))
+        return report(fmt::format("no note that {} is replaced, though its clock knows {}", name_of(w, e_),
+                                  name_of(k_.writes[*by], e_)));
+    }
+    if (!here.empty())
+      report(fmt::format("dot {}, which nobody named", show(*here.begin())));
+  }
+
+private:
+  static bool same_content(const protocol::siblings_object& x, const write_record& w) {
+    return std::any_of(x.siblings.begin(), x.siblings.end(), [&](const auto& s) {
+      return s.id == w.id && s.time == w.time && s.expires_at == w.expires_at && s.value == w.value;
+    });
+  }
+  void report(const std::string& what) {
+    out_.push_back({exact_clock, fmt::format("{} holds of {}: {}", e_.cluster.nodes[node_].name, name_of(k_, e_), what), {}});
+  }
+
+  const evidence& e_;
+  const key_model& k_;
+  const protocol::dot_clock& clock_;
+  size_t node_;
+  findings& out_;
+  std::vector<bool> known_;
+};
+
+} // namespace
+
+void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out) {
+  for (const auto& [vnode, clock] : store.load_clocks().clocks) {
+    std::set<std::string> expected;
+    for (const auto* k : m.keys_of(vnode)) {
+      key_check check{e, *k, clock, node, out};
+      auto stored = store.get(vnode, k->key).object;
+      if (e.bucket(vnode.bucket).conflict == conflict_rule::lww)
+        check.check_register(stored);
+      else
+        check.check_siblings(stored);
+      expected.insert(k->key);
+    }
+    auto scanned = store.scan(vnode, {}, [&, id = vnode](std::string_view key, std::string_view) {
+      if (expected.count(std::string{key}) == 0)
+        out.push_back({"nothing invented",
+                       fmt::format("{} holds a key that nobody wrote: {}/{}", e.cluster.nodes[node].name,
+                                   e.bucket(id.bucket).name, key),
+                       {}});
+      return true;
+    });
+    if (!scanned.ok())
+      out.push_back({exact_clock, fmt::format("{}: {}", e.cluster.nodes[node].name, scanned.error), {}});
+  }
+}
+
+namespace {
+
+std::map<vnode_id, protocol::dot_clock> clocks_of(const storage::store& store) {
+  auto all = store.load_clocks().clocks;
+  return {all.begin(), all.end()};
+}
+
+/// As a read sees it: what the clock says need not be in the object.
+std::string state_of(const storage::store& store, vnode_id vnode, const key_model& k, const protocol::dot_clock& clock) {
+  auto stored = store.get(vnode, k.key).object.value_or("");
+  auto x = protocol::decode_siblings(stored);
+  if (!x)
+    return stored;
+  protocol::strip(*x, clock);
+  return x->empty() ? std::string{} : protocol::encode_siblings(*x);
+}
+
+} // namespace
+
+void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
+                       findings& out) {
+  std::vector<std::map<vnode_id, protocol::dot_clock>> clocks;
+  clocks.reserve(stores.size());
+  for (const auto& s : stores)
+    clocks.push_back(clocks_of(*s));
+  for (const auto& [where, k] : m.keys()) {
+    if (k.writes.empty() || k.owners.empty())
+      continue;
+    auto vnode = k.writes.front().vnode;
+    auto first = k.owners.front();
+    for (auto node : k.owners) {
+      auto differs = clocks[node][vnode] != clocks[first][vnode] ? "know different writes"
+                     : state_of(*stores[node], vnode, k, clocks[node][vnode]) !=
+                             state_of(*stores[first], vnode, k, clocks[first][vnode])
+                         ? "hold different values"
+                         : "";
+      if (*differs != '\0')
+        out.push_back({"convergence",
+                       fmt::format("{} and {} {} of {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name, differs,
+                                   name_of(k, e)),
+                       {}});
+    }
+  }
+}
+
+void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out) {
+  const auto& name = e.cluster.nodes[node].name;
+  auto count = [&](const char* counter) {
+    auto found = counters.find(counter);
+    return found == counters.end() ? uint64_t{0} : found->second;
+  };
+  if (counters.count("in_flight") == 0 || count("status_unanswered") > 0)
+    out.push_back({"bounded memory", fmt::format("{} does not tell its counters: an actor is stuck", name), {}});
+  for (const auto* counter : {"in_flight", "repairs_waiting"})
+    if (count(counter) > 0)
+      out.push_back({"bounded memory",
+                     fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter), {}});
+}
+
+void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out) {
+  for (const auto& [vnode, clock] : store.load_clocks().clocks)
+    if (clock.ranges().size() > clock.replicas())
+      out.push_back({"bounded memory",
+                     fmt::format("{} has a clock with gaps for {} partition {}, though nothing was lost",
+                                 e.cluster.nodes[node].name, e.bucket(vnode.bucket).name, vnode.partition),
+                     {}});
+}
+
+} // namespace crema::simulation

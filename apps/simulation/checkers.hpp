@@ -1,0 +1,37 @@
+// What must hold of every run. Each checker compares what clients saw, or what disks hold, with the model (model.hpp)
+// and adds what it finds in words that tell a user what went wrong (docs/simulation.md lists them).
+#pragma once
+
+#include "apps/simulation/model.hpp"
+
+#include <map>
+#include <string>
+
+namespace crema::simulation {
+
+/// Every request has exactly one reply, within its deadline and a bound, the time its node was stopped not counted; and
+/// what must succeed after the faults has succeeded.
+void check_replies(const evidence& e, findings& out);
+
+/// Reads: nothing invented, nothing resurrected, siblings and contexts exact, quorums met, acknowledged writes there.
+void check_reads(const evidence& e, const model& m, findings& out);
+
+/// lww: who writes after another write was acknowledged wins over it. Does not hold yet while wall clocks differ, and
+/// after restarts (docs/simulation.md).
+void check_lww_order(const evidence& e, const model& m, findings& out);
+
+/// Sets grown through siblings hold every acknowledged element in the end. Looks at values only, at no dot or context.
+void check_sets(const evidence& e, const model& m, findings& out);
+
+/// A dot is in a vnode's clock if and only if its effect is in the vnode's state.
+void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out);
+
+/// All owners of each key have the same state and the same clock.
+void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
+                       findings& out);
+
+/// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was lost.
+void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
+void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out);
+
+} // namespace crema::simulation

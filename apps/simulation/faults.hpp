@@ -1,0 +1,61 @@
+// When faults strike: bursts of a few kinds between calm periods, drawn from a seed. At the end all faults end, every
+// node runs again, and the cluster gets time to settle.
+#pragma once
+
+#include "apps/simulation/simulation.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace crema::simulation {
+
+/// What the checkers must know of the faults of a run: what they excuse.
+struct fault_log {
+  /// A node lost data: all of it, or what was not synced.
+  struct loss {
+    size_t node;
+    sim_time at;
+    bool whole_disk;
+  };
+  struct span {
+    size_t node;
+    sim_time from, to;
+  };
+  struct jump {
+    size_t node;
+    sim_time at;
+  };
+  std::vector<loss> losses;
+  std::vector<span> pauses;     ///< A span may end early, with the process.
+  std::vector<span> slow_disks;
+  std::vector<jump> jumps;      ///< Of wall clocks, drift included.
+  uint64_t events = 0;          ///< Faults that struck.
+
+  /// How much of `from` .. `to` the node spent stopped.
+  sim_time paused(size_t node, sim_time from, sim_time to) const;
+  bool clock_changed(size_t node, sim_time from, sim_time to) const;
+};
+
+class fault_planner {
+public:
+  /// @param events_max stop after so many faults (for shrinking); 0: no limit.
+  fault_planner(world& w, random_stream random, std::set<fault_kind> kinds, sim_time until, uint64_t events_max);
+  ~fault_planner();
+  void start();
+  /// Ends every fault and starts every node.
+  void end_all();
+  const fault_log& log() const;
+
+private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+/// "delay", "loss", ...
+std::string_view to_string(fault_kind kind);
+std::optional<fault_kind> parse_fault(std::string_view name);
+const std::vector<fault_kind>& all_faults();
+
+} // namespace crema::simulation

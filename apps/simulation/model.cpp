@@ -1,0 +1,240 @@
+#include "apps/simulation/model.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace crema::simulation {
+
+using kind = client_request::kind;
+
+const config::bucket_config& evidence::bucket(bucket_id id) const {
+  for (const auto& b : cluster.buckets)
+    if (b.db == id)
+      return b;
+  return cluster.buckets.front();
+}
+
+std::string show(const dot& d) { return fmt::format("{:016x}:{}", d.replica, d.counter); }
+
+std::string name_of(const key_model& k, const evidence& e) {
+  return fmt::format("{}/{}", e.bucket(k.bucket).name, k.key);
+}
+
+std::string name_of(const write_record& w, const evidence& e) {
+  return fmt::format("{} (dot {}, named by {} at {})",
+                     w.remove ? std::string{"a remove"} : std::string{write_name(w.value)}, show(w.id),
+                     e.cluster.nodes[w.giver].name, show(w.at));
+}
+
+model::model(const evidence& e, findings& out) {
+  decode(e, out);
+  const auto& ops = e.operations.operations();
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const auto& op = ops[i];
+    auto& k = keys_[{op.request.bucket, op.request.key}];
+    k.bucket = op.request.bucket;
+    k.key = op.request.key;
+    if (op.is_read() && op.result == outcome::ok)
+      k.reads.push_back(i);
+    if (op.acknowledged())
+      k.confirmed.push_back(i);
+  }
+  for (auto& [where, k] : keys_) {
+    k.owners = e.owners(k.bucket, k.key);
+    assign(e, k, out);
+  }
+}
+
+std::vector<const key_model*> model::keys_of(vnode_id vnode) const {
+  std::vector<const key_model*> result;
+  for (const auto& [where, k] : keys_)
+    if (!k.writes.empty() && k.writes.front().vnode == vnode)
+      result.push_back(&k);
+  return result;
+}
+
+void model::decode(const evidence& e, findings& out) {
+  for (const auto& [dotted, named] : e.writes) {
+    const auto& [vnode, id] = dotted;
+    write_record w;
+    w.id = id;
+    w.vnode = vnode;
+    w.giver = named.giver;
+    w.at = named.at;
+    auto lww = e.bucket(vnode.bucket).conflict == conflict_rule::lww;
+    auto object = lww ? protocol::decode_lww(named.delta) : std::nullopt;
+    auto set = lww ? std::nullopt : protocol::decode_siblings(named.delta);
+    if (object) {
+      w.remove = object->tombstone;
+      w.time = object->time;
+      w.expires_at = object->expires_at;
+      w.value = std::string{object->value};
+    } else if (set && set->siblings.size() <= 1) {
+      w.replaces = std::move(set->seen);
+      w.remove = set->siblings.empty();
+      if (!w.remove) {
+        w.time = set->siblings[0].time;
+        w.expires_at = set->siblings[0].expires_at;
+        w.value = std::move(set->siblings[0].value);
+      }
+    } else {
+      out.push_back({"nothing invented", fmt::format("the delta of dot {} of key {} does not decode", show(id), named.key),
+                     named.at});
+    }
+    auto& k = keys_[{vnode.bucket, named.key}];
+    k.bucket = vnode.bucket;
+    k.key = named.key;
+    k.writes.push_back(std::move(w));
+  }
+  for (auto& [where, k] : keys_) {
+    std::sort(k.writes.begin(), k.writes.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.at, a.id) < std::tie(b.at, b.id);
+    });
+    for (auto& w : k.writes)
+      for (size_t i = 0; i < k.writes.size(); ++i)
+        if (k.writes[i].replaces.contains(w.id))
+          w.replaced_by.push_back(i);
+  }
+}
+
+namespace {
+
+/// Did the write get the context that its request had, whole and nothing else?
+bool has_context_of(const operation& op, const write_record& w) {
+  protocol::dot_clock asked = op.request.context.value_or(protocol::dot_clock{});
+  if (op.request.read_first && !op.request.context) {
+    if (op.result != outcome::ok)
+      return true; // What was read is not known.
+    asked = op.context;
+    asked.remove(w.id);
+  }
+  // A client cannot have seen later writes of the giver than this one (protocol/vnode.cpp).
+  if (asked.highest(w.id.replica) >= w.id.counter) {
+    protocol::dot_clock later;
+    later.add(protocol::dot_range{w.id.replica, w.id.counter, protocol::counter_max});
+    asked.subtract(later);
+  }
+  return asked == w.replaces;
+}
+
+/// What is wrong with the write as the answer to the request; empty: nothing.
+std::string difference(const operation& op, const write_record& w, conflict_rule rule) {
+  if (op.result == outcome::not_done)
+    return fmt::format("the request was refused ({}), and yet it was written", to_string(op.status));
+  if (w.at < op.invoked)
+    return "it was written before it was asked for";
+  auto written_ms = to_micros(w.time) / 1000;
+  if ((op.request.ttl_ms == 0) != (w.expires_at == 0) ||
+      (op.request.ttl_ms != 0 && w.expires_at != written_ms + op.request.ttl_ms))
+    return fmt::format("it was to live for {} ms and expires {} ms after it was written", op.request.ttl_ms,
+                       w.expires_at == 0 ? 0 : w.expires_at - written_ms);
+  if (rule == conflict_rule::siblings && !has_context_of(op, w))
+    return fmt::format("it replaces {} dots, and not exactly those of its context", w.replaces.size());
+  return {};
+}
+
+} // namespace
+
+void model::assign(const evidence& e, key_model& k, findings& out) {
+  auto rule = e.bucket(k.bucket).conflict;
+  std::map<size_t, size_t> written; // Operation -> its write.
+  for (size_t i = 0; i < k.writes.size(); ++i) {
+    auto& w = k.writes[i];
+    if (w.remove)
+      continue;
+    auto op = e.operations.writer_of(w.value);
+    if (op == history::none || e.operations[op].request.key != k.key || e.operations[op].request.bucket != k.bucket) {
+      out.push_back({"nothing invented", fmt::format("{}: no client wrote {}", name_of(k, e), name_of(w, e)), w.at});
+      continue;
+    }
+    w.operation = op;
+    if (!written.emplace(op, i).second)
+      out.push_back({"one write per request",
+                     fmt::format("{} became two writes: {} and {}", describe(e.operations[op], e.cluster),
+                                 name_of(k.writes[written[op]], e), name_of(w, e)),
+                     w.at});
+    auto wrong = difference(e.operations[op], w, rule);
+    if (!wrong.empty())
+      out.push_back({"writes are what was asked for",
+                     fmt::format("{} became {}: {}", describe(e.operations[op], e.cluster), name_of(w, e), wrong), w.at});
+  }
+  for (auto i : k.confirmed) {
+    const auto& op = e.operations[i];
+    if (op.request.what == kind::remove) {
+      assign_remove(e, k, i, out);
+    } else if (auto w = written.find(i); w != written.end()) {
+      k.acknowledged.push_back({i, w->second});
+    } else {
+      out.push_back({"no acknowledged write lost",
+                     fmt::format("{}, but no node ever wrote it", describe(op, e.cluster)), op.completed});
+    }
+  }
+}
+
+/// Removes have no value that names them: any that was written meanwhile, and replaces the right things, may be the one.
+/// The weakest of them is taken, which asks least of later reads.
+void model::assign_remove(const evidence& e, key_model& k, size_t operation, findings& out) {
+  const auto& op = e.operations[operation];
+  auto lww = e.bucket(k.bucket).conflict == conflict_rule::lww;
+  auto best = history::none;
+  for (size_t i = 0; i < k.writes.size(); ++i) {
+    const auto& w = k.writes[i];
+    if (!w.remove || w.at < op.invoked || w.at > op.completed)
+      continue;
+    if (!lww && (!op.context.contains(w.id) || !has_context_of(op, w)))
+      continue;
+    if (best == history::none || w.is_older(k.writes[best]))
+      best = i;
+  }
+  if (best != history::none) {
+    k.acknowledged.push_back({operation, best});
+    return;
+  }
+  out.push_back({"no acknowledged write lost",
+                 fmt::format("{}, but no node wrote such a remove meanwhile", describe(op, e.cluster)), op.completed});
+}
+
+// -- What faults excuse -----------------------------------------------------------------------------------------------
+
+size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until) {
+  using std::chrono::milliseconds;
+  const auto& bucket = e.bucket(k.bucket);
+  std::set<size_t> lost;
+  for (const auto& loss : e.faults.losses) {
+    if (loss.at < write.invoked || loss.at > until || std::find(k.owners.begin(), k.owners.end(), loss.node) == k.owners.end())
+      continue;
+    if (loss.whole_disk) {
+      lost.insert(loss.node);
+      continue;
+    }
+    if (bucket.durability == durability::fsync)
+      continue;
+    // What was written before the acknowledgement is on disk an interval later; a stopped process and a slow disk
+    // take longer.
+    auto safe = write.completed + e.cluster.durability_interval + milliseconds{500};
+    safe += e.faults.paused(loss.node, write.invoked, loss.at);
+    for (const auto& slow : e.faults.slow_disks)
+      if (slow.node == loss.node && slow.from <= safe && slow.to >= write.invoked)
+        safe = std::max(safe, std::min(slow.to, loss.at) + std::chrono::seconds{5});
+    if (loss.at <= safe)
+      lost.insert(loss.node);
+  }
+  return lost.size();
+}
+
+bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read) {
+  if (write.completed >= read.invoked)
+    return false;
+  const auto& b = e.bucket(k.bucket);
+  auto n = static_cast<uint32_t>(k.owners.size());
+  auto written = write.request.write.resolve(n, std::min(b.w, n)).value_or(0);
+  auto asked = read.request.read.resolve(n, std::min(b.r, n)).value_or(0);
+  if (written + asked <= n)
+    return false;
+  auto lost = may_have_lost(e, k, write, read.completed);
+  return written > lost && written - lost + asked > n;
+}
+
+} // namespace crema::simulation

@@ -1,0 +1,90 @@
+// What really happened in a run, write by write: every write that a vnode named, who asked for it, and what it replaced.
+// Full causal histories, kept apart from the product's joins and quorums: the checkers compare the two.
+#pragma once
+
+#include "apps/simulation/faults.hpp"
+#include "apps/simulation/history.hpp"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace crema::simulation {
+
+/// All that the checkers look at.
+struct evidence {
+  const config::cluster_config& cluster;
+  const history& operations;
+  const std::map<std::pair<vnode_id, dot>, named_write>& writes; ///< Dots are counted per vnode.
+  const fault_log& faults;
+  std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;
+
+  const config::bucket_config& bucket(bucket_id id) const;
+};
+
+/// One named write, decoded.
+struct write_record {
+  dot id;
+  vnode_id vnode;
+  size_t giver = 0;
+  sim_time at{};
+  bool remove = false;
+  timestamp time = 0;
+  protocol::expiry_ms expires_at = 0;
+  std::string value;
+  protocol::dot_clock replaces;       ///< Siblings only.
+  size_t operation = history::none;   ///< The client's request; of removes only the acknowledged ones are known.
+  std::vector<size_t> replaced_by;    ///< Indexes of the writes that have this one in `replaces`.
+
+  bool is_older(const write_record& other) const { return std::tie(time, id) < std::tie(other.time, other.id); }
+};
+
+/// Everything about one key.
+struct key_model {
+  bucket_id bucket = 0;
+  std::string key;
+  std::vector<size_t> owners;       ///< Nodes.
+  std::vector<write_record> writes; ///< In the order in which they were named.
+  std::vector<size_t> reads;        ///< Operations that were answered with values.
+  std::vector<size_t> confirmed;    ///< Operations that were acknowledged.
+  /// Acknowledged puts and removes: the operation, and the write it became.
+  struct acknowledgement {
+    size_t operation;
+    size_t write;
+  };
+  std::vector<acknowledgement> acknowledged;
+};
+
+using findings = std::vector<violation>;
+
+class model {
+public:
+  /// Reports what already shows that something is wrong: writes nobody asked for, one request written twice, an
+  /// acknowledged write that was never named, and writes whose content is not what the client asked for.
+  model(const evidence& e, findings& out);
+  const std::map<std::pair<bucket_id, std::string>, key_model>& keys() const { return keys_; }
+  /// The keys of one vnode.
+  std::vector<const key_model*> keys_of(vnode_id vnode) const;
+
+private:
+  void decode(const evidence& e, findings& out);
+  void assign(const evidence& e, key_model& k, findings& out);
+  void assign_remove(const evidence& e, key_model& k, size_t operation, findings& out);
+  std::map<std::pair<bucket_id, std::string>, key_model> keys_;
+};
+
+/// "loose/r1"
+std::string name_of(const key_model& k, const evidence& e);
+/// "the write c3-17 (dot 5e..:12)"
+std::string name_of(const write_record& w, const evidence& e);
+std::string show(const dot& d);
+
+/// Of `n` owners of the key: how many may have lost the write between its request and `until`, because their machine or
+/// their disk was lost? What a fault model permits is excused by this number and nothing else.
+size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+
+/// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
+bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read);
+
+} // namespace crema::simulation

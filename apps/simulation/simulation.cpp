@@ -1,0 +1,226 @@
+#include "apps/simulation/simulation.hpp"
+
+#include "apps/simulation/checkers.hpp"
+#include "apps/simulation/faults.hpp"
+#include "apps/simulation/workload.hpp"
+#include "protocol/planted.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crema::simulation {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds settle_time{20};  ///< Longer than the longest stop, connection timeout and reconnect.
+constexpr seconds answer_time{10};  ///< In which every request under way has its answer.
+constexpr seconds converge_time{10};
+
+config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n) {
+  config::bucket_config b;
+  b.name = std::move(name);
+  b.db = db;
+  b.conflict = rule;
+  b.durability = how;
+  b.n = n;
+  b.r = b.w = n / 2 + 1;
+  b.sloppy = false;
+  return b;
+}
+
+std::vector<config::bucket_config> default_buckets(size_t nodes) {
+  auto three = static_cast<uint32_t>(std::min<size_t>(3, nodes));
+  auto five = static_cast<uint32_t>(std::min<size_t>(5, nodes));
+  return {bucket("registers", 0, conflict_rule::lww, durability::interval, three),
+          bucket("siblings", 1, conflict_rule::siblings, durability::fsync, three),
+          bucket("loose", 2, conflict_rule::siblings, durability::interval, three),
+          bucket("wide", 3, conflict_rule::lww, durability::interval, five)};
+}
+
+config::cluster_config cluster_of(const run_options& o) {
+  config::cluster_config cluster;
+  cluster.cluster = "simulated";
+  cluster.partitions = 8; // Few: keys share clocks.
+  for (size_t i = 0; i < o.nodes; ++i) {
+    config::node_config n;
+    n.name = fmt::format("n{}", i + 1);
+    n.host = fmt::format("10.0.0.{}", i + 1);
+    cluster.nodes.push_back(std::move(n));
+  }
+  for (auto& b : default_buckets(o.nodes))
+    if (o.buckets.empty() || std::find(o.buckets.begin(), o.buckets.end(), b.name) != o.buckets.end())
+      cluster.buckets.push_back(std::move(b));
+  return cluster;
+}
+
+/// One run, from the first start of a node to the verdict.
+class simulated_run {
+public:
+  explicit simulated_run(const run_options& o)
+      : options_(o), seeds_(o.seed), world_(world_options(o)), clients_(world_, history_, seeds_.split(), {o.clients, o.operations_max}),
+        faults_(world_, seeds_.split(), o.faults, o.duration, o.fault_events_max) {}
+
+  void run() {
+    // A few quiet moments in between: what goes wrong early is found early, and with its time.
+    constexpr int moments = 4;
+    if (!advance(seconds{3}))
+      return;
+    clients_.start();
+    faults_.start();
+    auto begin = world_.now();
+    for (int i = 1; i <= moments; ++i) {
+      if (!advance(begin + options_.duration * i / moments - world_.now()))
+        return;
+      if (i < moments && !check([this](const evidence& e, const model& m, findings& out) { stores(e, m, out); }))
+        return;
+    }
+    clients_.stop();
+    faults_.end_all();
+    if (!advance(settle_time))
+      return;
+    clients_.write_once_more(false); // A write error that was ordered earlier strikes now, and the node comes back.
+    if (!advance(settle_time) || !verdict_on_memory())
+      return;
+    // A node whose clock was far ahead goes on giving out times that others refuse (docs/simulation.md).
+    clients_.write_once_more(options_.faults.count(fault_kind::clock) == 0);
+    if (!advance(answer_time))
+      return;
+    if (options_.extra_checks.count("convergence") > 0 &&
+        (!advance(converge_time) || !check([this](const evidence& e, const model& m, findings& out) {
+          check_convergence(e, m, all_stores(), out);
+        })))
+      return;
+    clients_.read_everything();
+    if (advance(answer_time))
+      check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); });
+  }
+
+  run_result result() {
+    run_result r;
+    if (!world_.violations().empty())
+      r.failure = world_.violations().front();
+    r.trace_hash = world_.trace_hash();
+    r.messages = world_.messages();
+    r.steps = world_.steps();
+    r.operations = history_.operations().size();
+    r.acknowledged = history_.acknowledged();
+    r.faults = faults_.log().events;
+    r.simulated = world_.now();
+    return r;
+  }
+
+private:
+  static world::options world_options(const run_options& o) {
+    world::options w;
+    w.seed = o.seed;
+    w.cluster = cluster_of(o);
+    w.trace_file = o.trace_file;
+    return w;
+  }
+
+  bool advance(sim_time by) { return world_.run_until(world_.now() + by); }
+
+  /// Runs checkers. @returns false if they found something.
+  template <class Checkers>
+  bool check(Checkers checkers) {
+    evidence e{world_.cluster(), history_, world_.writes(), faults_.log(),
+               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
+    findings found;
+    model m{e, found};
+    checkers(e, m, found);
+    // The first that happened is the one to look at; what has no time of its own was found now.
+    for (auto& v : found)
+      if (v.at == sim_time{})
+        v.at = world_.now();
+    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+    for (auto& v : found)
+      world_.report(std::move(v));
+    return found.empty();
+  }
+
+  void stores(const evidence& e, const model& m, findings& out) const {
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      if (auto store = world_.store(n))
+        check_store(e, m, n, *store, out);
+  }
+
+  std::vector<std::shared_ptr<storage::store>> all_stores() const {
+    std::vector<std::shared_ptr<storage::store>> result;
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      result.push_back(world_.store(n));
+    return result;
+  }
+
+  bool verdict_on_memory() {
+    std::vector<std::map<std::string, uint64_t>> counters;
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      counters.push_back(world_.counters(n));
+    return check([&](const evidence& e, const model&, findings& out) {
+      for (size_t n = 0; n < counters.size(); ++n)
+        check_settled(e, n, counters[n], out);
+    });
+  }
+
+  void verdict(const evidence& e, const model& m, findings& out) const {
+    check_replies(e, out);
+    check_reads(e, m, out);
+    check_sets(e, m, out);
+    stores(e, m, out);
+    if (options_.extra_checks.count("later-writes-win") > 0)
+      check_lww_order(e, m, out);
+    if (options_.faults.empty())
+      for (size_t n = 0; n < world_.nodes(); ++n)
+        check_clocks(e, n, *world_.store(n), out);
+  }
+
+  const run_options& options_;
+  random_stream seeds_;
+  world world_;
+  history history_;
+  workload clients_;
+  fault_planner faults_;
+};
+
+} // namespace
+
+run_result run(const run_options& options) {
+  protocol::plant(options.planted);
+  simulated_run r{options};
+  r.run();
+  return r.result();
+}
+
+std::vector<std::string> bucket_names() {
+  std::vector<std::string> names;
+  for (const auto& b : default_buckets(5))
+    names.push_back(b.name);
+  return names;
+}
+
+std::string command_of(const run_options& o) {
+  auto command = fmt::format("crema sim --seed {} --nodes {} --minutes {} --clients {}", o.seed, o.nodes,
+                             o.duration.count(), o.clients);
+  std::string list;
+  for (auto f : o.faults)
+    list += (list.empty() ? "" : ",") + std::string{to_string(f)};
+  command += " --faults " + (o.faults.empty() ? "none" : o.faults.size() == all_faults().size() ? "all" : list);
+  auto add = [&](const char* name, const auto& values) {
+    if (!values.empty())
+      command += fmt::format(" --{} {}", name, fmt::join(values, ","));
+  };
+  add("buckets", o.buckets);
+  add("checks", o.extra_checks);
+  if (o.operations_max != 0)
+    command += fmt::format(" --operations {}", o.operations_max);
+  if (o.fault_events_max != 0)
+    command += fmt::format(" --fault-events {}", o.fault_events_max);
+  if (!o.planted.empty())
+    command += " --bug " + o.planted;
+  return command;
+}
+
+} // namespace crema::simulation

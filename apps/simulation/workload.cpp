@@ -1,0 +1,407 @@
+#include "apps/simulation/workload.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace crema::simulation {
+
+using protocol::dot_clock;
+using protocol::quorum_level;
+using std::chrono::milliseconds;
+using kind = client_request::kind;
+
+namespace {
+
+constexpr size_t set_elements_max = 60;
+
+struct key_ref {
+  bucket_id bucket;
+  std::string key;
+  friend bool operator<(const key_ref& a, const key_ref& b) {
+    return std::tie(a.bucket, a.key) < std::tie(b.bucket, b.key);
+  }
+};
+
+} // namespace
+
+struct workload::impl {
+  struct client {
+    size_t index = 0;
+    random_stream random{0};
+    size_t node = 0;
+    uint64_t writes = 0;
+    uint64_t burst_left = 0;
+    std::map<key_ref, dot_clock> contexts; // The last one seen of a key; may be stale by the time it is used.
+    uint64_t life = 0;                     // Grows with every connection: replies on old ones are of no interest.
+  };
+  using next_fn = std::function<void(const client_reply*)>; // Null: no answer (lost, refused, or patience ended).
+
+  impl(world& world, history& history, random_stream r, options o)
+      : w(world), h(history), random(r), opts(o), clients(o.clients) {
+    for (size_t i = 0; i < clients.size(); ++i) {
+      clients[i].index = i;
+      clients[i].random = random.split();
+      clients[i].node = clients[i].random.below(w.nodes());
+    }
+  }
+
+  // -- Requests ----------------------------------------------------------------------------------------------------
+
+  quorum_level level(client& c) const {
+    switch (c.random.below(12)) {
+    case 0:
+      return {quorum_level::kind::one, 0};
+    case 1:
+      return {quorum_level::kind::quorum, 0};
+    case 2:
+      return {quorum_level::kind::all, 0};
+    case 3:
+      return {quorum_level::kind::number, static_cast<uint32_t>(c.random.between(1, 3))};
+    default:
+      return {};
+    }
+  }
+
+  client_request request(client& c, kind what, const key_ref& where) const {
+    client_request r;
+    r.what = what;
+    r.bucket = where.bucket;
+    r.key = where.key;
+    r.read = level(c);
+    r.write = level(c);
+    return r;
+  }
+
+  std::string fresh_value(client& c) const { return fmt::format("c{}-{}", c.index, ++c.writes); }
+
+  /// Submits `r` on the client's connection. `next` is called exactly once: with the reply, or with null.
+  void send(client& c, client_request r, next_fn next, bool must_succeed = false) {
+    used.insert({r.bucket, r.key});
+    operation op;
+    op.client = c.index;
+    op.node = c.node;
+    op.request = r;
+    op.must_succeed = must_succeed;
+    op.invoked = w.now();
+    op.wall_invoked = w.wall_ms(c.node);
+    if (!w.running(c.node)) { // Refused: no operation took place.
+      c.node = c.random.below(w.nodes());
+      return next(nullptr);
+    }
+    auto index = h.invoke(std::move(op));
+    auto open = std::make_shared<bool>(true); // Does the client still wait?
+    auto answer = [open, next = std::move(next)](const client_reply* reply) {
+      if (std::exchange(*open, false))
+        next(reply);
+    };
+    auto node = c.node;
+    auto life = c.life;
+    auto submitted = w.submit(
+        node, std::move(r),
+        [this, index, node, answer](const client_reply& reply) {
+          h.complete(index, reply, w.now(), w.wall_ms(node));
+          note(index);
+          answer(&reply);
+        },
+        [this, index, node, &c, life, answer] {
+          h.lose(index, w.now(), w.wall_ms(node));
+          note(index);
+          if (c.life == life)
+            move(c);
+          answer(nullptr);
+        });
+    if (!submitted) {
+      h.lose(index, w.now(), w.wall_ms(node));
+      return answer(nullptr);
+    }
+    if (must_succeed)
+      return;
+    // Longer than most requests take, and sometimes shorter.
+    auto patience = c.random.one_in(20) ? c.random.between(5, 500) : c.random.between(1500, 6000);
+    w.after(milliseconds{patience}, [this, open, answer, &c, life] {
+      if (!*open)
+        return;
+      if (c.life == life)
+        move(c);
+      answer(nullptr);
+    });
+  }
+
+  void note(size_t index) { w.trace(describe(h[index], w.cluster())); }
+
+  void move(client& c) {
+    ++c.life;
+    c.node = c.random.below(w.nodes());
+  }
+
+  // -- What clients do ---------------------------------------------------------------------------------------------
+
+  void loop(client& c) {
+    if (stopped || (opts.operations_max != 0 && h.operations().size() >= opts.operations_max))
+      return;
+    uint64_t think = 0;
+    if (c.burst_left > 0) {
+      --c.burst_left;
+      think = c.random.between(0, 30'000); // Microseconds: often several clients at a key.
+    } else {
+      c.burst_left = c.random.between(1, 20);
+      think = c.random.between(200'000, 30'000'000);
+    }
+    w.after(std::chrono::microseconds{think}, [this, &c] {
+      if (stopped)
+        return;
+      if (c.random.one_in(30))
+        move(c);
+      act(c);
+    });
+  }
+
+  void act(client& c) {
+    const auto& buckets = w.cluster().buckets;
+    const auto& b = buckets[c.random.below(buckets.size())];
+    if (b.conflict == conflict_rule::lww) {
+      switch (c.random.below(6)) {
+      case 0:
+        return delete_and_create(c, {b.db, name("d", c.random.below(4))});
+      case 1:
+        return expiring(c, {b.db, name("e", c.random.below(4))});
+      case 2:
+        return several(c, b.db);
+      case 3:
+        return lww_register(c, {b.db, "hot"});
+      default:
+        return lww_register(c, {b.db, name("r", c.random.below(8))});
+      }
+    }
+    switch (c.random.below(9)) {
+    case 0:
+      return delete_and_create(c, {b.db, name("d", c.random.below(4))});
+    case 1:
+      return expiring(c, {b.db, name("e", c.random.below(4))});
+    case 2:
+      return several(c, b.db);
+    case 3:
+    case 4:
+      return grow_set(c, {b.db, set_key()}, 3);
+    case 5:
+      return with_context(c, {b.db, "hot"});
+    case 6:
+      return plain(c, {b.db, name("p", c.random.below(4))});
+    default:
+      return with_context(c, {b.db, name("r", c.random.below(8))});
+    }
+  }
+
+  static std::string name(std::string_view prefix, uint64_t i) { return fmt::format("{}{}", prefix, i); }
+
+  /// A new set every minute, so that none grows without end.
+  std::string set_key() const {
+    return name("set", static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::minutes>(w.now()).count()));
+  }
+
+  next_fn go_on(client& c) {
+    return [this, &c](const client_reply*) { loop(c); };
+  }
+
+  void lww_register(client& c, const key_ref& where) {
+    switch (c.random.below(10)) {
+    case 0:
+      return send(c, request(c, kind::remove, where), go_on(c));
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+      return put(c, where, c.random.one_in(10), go_on(c));
+    default:
+      return send(c, request(c, kind::get, where), go_on(c));
+    }
+  }
+
+  void put(client& c, const key_ref& where, bool read_first, next_fn next, uint64_t ttl_ms = 0) {
+    auto r = request(c, kind::put, where);
+    r.value = fresh_value(c);
+    r.read_first = read_first;
+    r.ttl_ms = ttl_ms;
+    send(c, std::move(r), std::move(next));
+  }
+
+  /// A register in a siblings bucket: read it, then write or remove with what was read; or with an older context, or
+  /// without any.
+  void with_context(client& c, const key_ref& where) {
+    auto write = [this, &c, where](const dot_clock* context) {
+      auto remove = context != nullptr && c.random.one_in(6);
+      auto r = request(c, remove ? kind::remove : kind::put, where);
+      if (!remove)
+        r.value = fresh_value(c);
+      if (context != nullptr)
+        r.context = *context;
+      send(c, std::move(r), [this, &c, where](const client_reply* reply) {
+        if (reply != nullptr && reply->status == errc::ok)
+          c.contexts[where] = reply->context;
+        loop(c);
+      });
+    };
+    auto known = c.contexts.find(where);
+    auto dice = c.random.below(12);
+    if (dice == 0)
+      return write(nullptr);
+    if (dice <= 3 && known != c.contexts.end()) {
+      auto context = known->second;
+      return write(&context);
+    }
+    send(c, request(c, kind::get, where), [this, &c, where, write, dice](const client_reply* reply) {
+      if (reply == nullptr || reply->status != errc::ok)
+        return retry(c);
+      c.contexts[where] = reply->context;
+      if (dice >= 9)
+        return loop(c); // A reader.
+      write(&reply->context);
+    });
+  }
+
+  void retry(client& c) {
+    w.after(milliseconds{c.random.between(1, 400)}, [this, &c] { loop(c); });
+  }
+
+  /// Reads all siblings and writes their union and one element more, with the context of the read: whatever happens
+  /// meanwhile, no acknowledged element may be missing in the end.
+  void grow_set(client& c, const key_ref& where, int tries) {
+    send(c, request(c, kind::get, where), [this, &c, where, tries](const client_reply* reply) {
+      if (reply == nullptr || reply->status != errc::ok)
+        return retry(c);
+      std::set<std::string> elements;
+      for (const auto& v : reply->values)
+        for (auto e : elements_of(v.value))
+          elements.insert(std::string{e});
+      if (elements.size() >= set_elements_max)
+        return loop(c);
+      auto r = request(c, kind::put, where);
+      r.value = fresh_value(c);
+      char separator = '|';
+      for (const auto& e : elements) {
+        r.value += separator + e;
+        separator = ',';
+      }
+      r.context = reply->context;
+      send(c, std::move(r), [this, &c, where, tries](const client_reply* written) {
+        if ((written == nullptr || written->status != errc::ok) && tries > 0 && !stopped)
+          return w.after(milliseconds{c.random.between(1, 400)}, [this, &c, where, tries] {
+            stopped ? loop(c) : grow_set(c, where, tries - 1);
+          });
+        loop(c);
+      });
+    });
+  }
+
+  /// Plain SET and DEL of a siblings bucket: the coordinator reads first.
+  void plain(client& c, const key_ref& where) {
+    switch (c.random.below(5)) {
+    case 0: {
+      auto r = request(c, kind::remove, where);
+      r.read_first = true;
+      return send(c, std::move(r), go_on(c));
+    }
+    case 1:
+    case 2:
+      return put(c, where, true, go_on(c));
+    default:
+      return send(c, request(c, kind::get, where), go_on(c));
+    }
+  }
+
+  void delete_and_create(client& c, const key_ref& where) {
+    auto siblings = rule(where.bucket) == conflict_rule::siblings;
+    auto remove = [this, &c, where, siblings](const next_fn& next) {
+      auto r = request(c, kind::remove, where);
+      r.read_first = siblings || c.random.one_in(2);
+      send(c, std::move(r), next);
+    };
+    auto read = [this, &c, where](const client_reply*) { send(c, request(c, kind::get, where), go_on(c)); };
+    if (c.random.one_in(2))
+      return remove(read);
+    put(c, where, siblings, [this, &c, remove, read](const client_reply*) {
+      c.random.one_in(2) ? remove(read) : read(nullptr);
+    });
+  }
+
+  void expiring(client& c, const key_ref& where) {
+    if (c.random.one_in(2))
+      return send(c, request(c, kind::get, where), go_on(c));
+    put(c, where, rule(where.bucket) == conflict_rule::siblings, go_on(c), c.random.between(200, 20'000));
+  }
+
+  /// A command over several keys, as the gateway takes it apart.
+  void several(client& c, bucket_id bucket) {
+    auto count = c.random.between(2, 5);
+    auto left = std::make_shared<uint64_t>(count);
+    auto writes = c.random.one_in(2);
+    auto siblings = rule(bucket) == conflict_rule::siblings;
+    auto done = [this, &c, left](const client_reply*) {
+      if (--*left == 0)
+        loop(c);
+    };
+    auto first = c.random.below(8);
+    for (uint64_t i = 0; i < count; ++i) {
+      key_ref where{bucket, name("m", (first + i) % 8)};
+      writes ? put(c, where, siblings, done) : send(c, request(c, kind::get, where), done);
+    }
+  }
+
+  conflict_rule rule(bucket_id bucket) const {
+    for (const auto& b : w.cluster().buckets)
+      if (b.db == bucket)
+        return b.conflict;
+    return conflict_rule::lww;
+  }
+
+  world& w;
+  history& h;
+  random_stream random;
+  options opts;
+  std::vector<client> clients;
+  std::set<key_ref> used;
+  bool stopped = false;
+};
+
+workload::workload(world& w, history& h, random_stream random, options opts)
+    : impl_(std::make_unique<impl>(w, h, random, opts)) {}
+workload::~workload() = default;
+
+void workload::start() {
+  for (auto& c : impl_->clients)
+    impl_->loop(c);
+}
+
+void workload::stop() { impl_->stopped = true; }
+
+void workload::read_everything() {
+  auto& c = impl_->clients.front();
+  for (const auto& where : std::set<key_ref>{impl_->used}) {
+    for (auto level : {quorum_level::kind::bucket_default, quorum_level::kind::all}) {
+      client_request r;
+      r.bucket = where.bucket;
+      r.key = where.key;
+      r.read.level = level;
+      c.node = c.random.below(impl_->w.nodes());
+      impl_->send(c, std::move(r), [](const client_reply*) {}, true);
+    }
+  }
+}
+
+void workload::write_once_more(bool must_succeed) {
+  auto& c = impl_->clients.front();
+  for (const auto& b : impl_->w.cluster().buckets) {
+    for (size_t node = 0; node < impl_->w.nodes(); ++node) {
+      auto r = impl_->request(c, kind::put, {b.db, impl::name("r", node)});
+      r.value = impl_->fresh_value(c);
+      r.write = {};
+      c.node = node;
+      impl_->send(c, std::move(r), [](const client_reply*) {}, must_succeed);
+    }
+  }
+}
+
+} // namespace crema::simulation
