@@ -183,10 +183,9 @@ struct server::implementation {
   tcp::acceptor acceptor{loop};
   asio::steady_timer retry{loop};
   std::thread thread;
-  uint16_t port = 0;
 };
 
-server::server(pages shown) : implementation_(std::make_shared<implementation>(std::move(shown))) {}
+server::server(pages shown) : implementation_(std::make_unique<implementation>(std::move(shown))) {}
 
 server::~server() { stop(); }
 
@@ -194,7 +193,7 @@ std::optional<std::string> server::start(const std::string& host, uint16_t port)
   auto& x = *implementation_;
   if (auto failure = resp::listen(x.acceptor, host, port))
     return failure;
-  x.port = x.acceptor.local_endpoint().port();
+  port_ = x.acceptor.local_endpoint().port();
   x.accept();
   sigset_t all, before;
   sigfillset(&all);
@@ -208,6 +207,8 @@ std::optional<std::string> server::start(const std::string& host, uint16_t port)
 }
 
 void server::stop() {
+  if (!implementation_)
+    return;
   auto& x = *implementation_;
   {
     std::lock_guard lock(x.guard->mutex);
@@ -216,10 +217,7 @@ void server::stop() {
   x.loop.stop();
   if (x.thread.joinable())
     x.thread.join();
-  error ignored;
-  x.acceptor.close(ignored);
+  implementation_.reset(); // With the loop go the connections.
 }
-
-uint16_t server::port() const { return implementation_->port; }
 
 } // namespace crema::gateway::http

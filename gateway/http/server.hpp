@@ -25,11 +25,12 @@ public:
   std::optional<std::string> start(const std::string& host, uint16_t port);
   /// Closes everything at once. May be called twice.
   void stop();
-  uint16_t port() const;
+  uint16_t port() const { return port_; }
 
 private:
   struct implementation;
-  std::shared_ptr<implementation> implementation_;
+  std::unique_ptr<implementation> implementation_; ///< Null once stopped.
+  uint16_t port_ = 0;
 };
 
 } // namespace crema::gateway::http
