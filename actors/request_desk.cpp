@@ -14,7 +14,8 @@ using protocol::put_quorum;
 
 namespace {
 
-constexpr size_t op_overhead = 64; // Bytes an operation costs beside its key and value, roughly.
+constexpr size_t read_bytes_first = size_t{1} << 20; // Before anything is known of a bucket: few at a time.
+constexpr size_t op_overhead = 64;                   // Bytes an operation costs beside its key and value, roughly.
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
@@ -28,6 +29,8 @@ struct request_desk::pending {
   std::vector<node_id> owners; // Nearest first.
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
+  bool started = false;        // It has its turn.
+  size_t weight = 0;           // What it counts for in active_bytes_ (started) or waiting_bytes_.
   bool writing = false;        // put is the machine that runs.
   bool write_next = false;     // The read of read_first is done.
   bool answered = false;       // The client has its reply.
@@ -40,6 +43,8 @@ struct request_desk::pending {
   timestamp time = 0;
   std::string delta;
   std::string refusal; // What an owner said when it refused.
+
+  bool reads_first() const { return request.what == client_request::kind::get || request.read_first; }
 };
 
 struct request_desk::put_effects final : protocol::put_outbox {
@@ -180,14 +185,67 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   }
   auto id = next_id_++;
   auto& ref = *p;
-  pending_.emplace(id, std::move(p));
+  ref.weight = weight_of(ref);
   auto what = ref.request.what;
   ++(what == client_request::kind::get ? gets_ : what == client_request::kind::put ? puts_ : removes_);
-  if (what == client_request::kind::get || ref.request.read_first)
-    start_get(id, ref, now);
+  auto wait = !waiting_.empty() || (active_bytes_ > 0 && active_bytes_ + ref.weight > active_bytes_max);
+  if (wait && waiting_bytes_ + ref.weight > waiting_bytes_max)
+    return refuse(sink, ref.request, errc::busy,
+                  fmt::format("requests of {} MiB wait for their turn on {}", waiting_bytes_ >> 20, env_->name));
+  if (ref.reads_first())
+    read_deadlines_.push_back({now + env_->config.read_timeout, id});
   else
-    start_put(id, ref, now);
+    write_deadlines_.push_back({now + env_->config.write_timeout, id});
+  pending_.emplace(id, std::move(p));
+  if (wait) {
+    waiting_bytes_ += ref.weight;
+    waiting_.push_back(id);
+    return;
+  }
+  start(id, ref, now);
+}
+
+size_t request_desk::weight_of(const pending& p) const {
+  auto size = op_overhead + p.request.key.size() + p.request.value.size();
+  if (!p.reads_first())
+    return size;
+  auto expected = read_bytes_expected_.find(p.bucket->db);
+  return size + (expected == read_bytes_expected_.end() ? read_bytes_first : expected->second);
+}
+
+void request_desk::start(uint64_t id, pending& p, monotonic now) {
+  p.started = true;
+  active_bytes_ += p.weight;
+  if (p.reads_first())
+    start_get(id, p, now);
+  else
+    start_put(id, p, now);
   settle(id);
+}
+
+void request_desk::start_waiting(monotonic now) {
+  while (!waiting_.empty()) {
+    auto id = waiting_.front();
+    auto found = pending_.find(id);
+    if (found == pending_.end()) { // Its deadline has passed.
+      waiting_.pop_front();
+      continue;
+    }
+    auto& p = *found->second;
+    auto weight = weight_of(p); // By what is known now.
+    if (active_bytes_ > 0 && active_bytes_ + weight > active_bytes_max)
+      return;
+    waiting_.pop_front();
+    waiting_bytes_ -= p.weight;
+    p.weight = weight;
+    start(id, p, now);
+  }
+}
+
+void request_desk::leave(pending& p) {
+  p.answered = true;
+  (p.started ? active_bytes_ : waiting_bytes_) -= p.weight;
+  p.weight = 0;
 }
 
 std::vector<bool> request_desk::reachable(const pending& p) const {
@@ -203,11 +261,10 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
   auto n = static_cast<uint32_t>(p.owners.size());
   auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
   if (!required) {
-    p.answered = true;
+    leave(p);
     return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R {} is more than N {}", p.request.read.count, n));
   }
   p.get.emplace(p.bucket->conflict, p.owners, reachable(p), *required, gets_ % ask_all_every == 0);
-  read_deadlines_.push_back({now + env_->config.read_timeout, id});
   if (n > *required)
     hedges_.push_back({now + env_->config.read_timeout / 4, id});
   get_effects out{*this, id, p};
@@ -218,14 +275,15 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
   auto n = static_cast<uint32_t>(p.owners.size());
   auto required = p.request.write.resolve(n, std::min(p.bucket->w, n));
   if (!required) {
-    p.answered = true;
+    leave(p);
     return refuse(p.sink, p.request, errc::no_quorum, fmt::format("W {} is more than N {}", p.request.write.count, n));
   }
   release(p); // Late answers of the read that went before are not waited for.
   p.get.reset();
   p.writing = true;
   p.put.emplace(p.owners, reachable(p), *required);
-  write_deadlines_.push_back({now + env_->config.write_timeout, id});
+  if (p.request.read_first) // Its deadline so far was that of the read.
+    write_deadlines_.push_back({now + env_->config.write_timeout, id});
   put_effects out{*this, id, p};
   p.put->start(out);
 }
@@ -300,6 +358,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
     }
   }
   settle(a.request);
+  start_waiting(now);
 }
 
 void request_desk::on_time(monotonic now) {
@@ -308,21 +367,29 @@ void request_desk::on_time(monotonic now) {
     auto id = hedges_.front().id;
     hedges_.pop_front();
     auto found = pending_.find(id);
-    if (found == pending_.end() || found->second->writing || found->second->answered)
-      continue;
+    if (found == pending_.end() || !found->second->get || found->second->answered)
+      continue; // Done, waiting for its turn, or writing.
+    if (active_bytes_ > active_bytes_max / 2 || !waiting_.empty())
+      continue; // Everything is slow: asking more of it helps nobody.
     ++hedged_;
     get_effects out{*this, id, *found->second};
     found->second->get->hedge(out);
+    settle(id); // With one owner more to wait for, what has been answered may be enough.
   }
   for (auto* queue : {&read_deadlines_, &write_deadlines_}) {
     while (!queue->empty() && queue->front().at <= now) {
       auto id = queue->front().id;
       queue->pop_front();
       auto found = pending_.find(id);
-      if (found == pending_.end() || found->second->writing != (queue == &write_deadlines_))
+      if (found == pending_.end())
+        continue;
+      // The read's deadline does not end the write that followed it.
+      if (found->second->started && found->second->writing != (queue == &write_deadlines_))
         continue;
       auto& p = *found->second;
-      if (p.writing) {
+      if (!p.started) {
+        fail(p, errc::busy, 0, 0, false);
+      } else if (p.writing) {
         put_effects out{*this, id, p};
         p.put->deadline_passed(out);
       } else {
@@ -333,6 +400,7 @@ void request_desk::on_time(monotonic now) {
       pending_.erase(id);
     }
   }
+  start_waiting(now);
 }
 
 void request_desk::settle(uint64_t id) {
@@ -352,6 +420,8 @@ void request_desk::settle(uint64_t id) {
 }
 
 void request_desk::finish_get(pending& p, const std::string& object) {
+  auto& expected = read_bytes_expected_.emplace(p.bucket->db, read_bytes_first).first->second;
+  expected = std::max(object.size(), expected - expected / 16);
   client_reply r;
   r.id = p.request.id;
   auto now_ms = env_->wall_ms();
@@ -383,7 +453,7 @@ void request_desk::finish_get(pending& p, const std::string& object) {
     return fail(p, errc::storage_failure, p.get->required(), p.get->answered(), false);
   }
   if (p.request.what == client_request::kind::get) {
-    p.answered = true;
+    leave(p);
     return port_.reply(p.sink, std::move(r));
   }
   // read_first: now the write, which replaces what was read.
@@ -404,7 +474,7 @@ void request_desk::finish_put(pending& p) {
     r.context = std::move(p.context);
     r.context.add(p.given);
   }
-  p.answered = true;
+  leave(p);
   port_.reply(p.sink, std::move(r));
 }
 
@@ -424,7 +494,7 @@ std::string request_desk::owners_missing(const pending& p) const {
 }
 
 void request_desk::fail(pending& p, errc why, uint32_t required, uint32_t got, bool write) {
-  p.answered = true;
+  leave(p);
   auto missing = owners_missing(p);
   auto detail = (missing.empty() ? "" : ": " + missing) + (p.refusal.empty() ? "" : "; " + p.refusal);
   auto overloaded = std::any_of(p.owners.begin(), p.owners.end(), [this](node_id o) {
@@ -448,6 +518,9 @@ void request_desk::fail(pending& p, errc why, uint32_t required, uint32_t got, b
   case errc::unknown_outcome:
     text = fmt::format("needed {}, acknowledged {}{}; outcome unknown", required, got, detail);
     break;
+  case errc::busy:
+    text = fmt::format("no turn on {} before the deadline; nothing was written", env_->name);
+    break;
   default:
     text = p.refusal.empty() ? std::string{to_string(why)} : p.refusal;
   }
@@ -462,6 +535,7 @@ std::map<std::string, uint64_t> request_desk::counters() const {
           {"repairs", repairs_},
           {"hedged_reads", hedged_},
           {"in_flight", pending_.size()},
+          {"waiting", waiting_.size()},
           {"stray_answers", stray_answers_}};
 }
 

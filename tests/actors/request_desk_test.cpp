@@ -155,6 +155,35 @@ TEST_F(Desk, TheOwnersRefusalIsTheClientsError) {
   EXPECT_TRUE(desk.idle());
 }
 
+// Found by the simulator (seed 66): the read ended with the hedge, nobody started the write, and there was no reply.
+TEST_F(Desk, AWriteGoesOnWhenTheHedgeEndsTheReadBeforeIt) {
+  up(1);
+  up(2);
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::put;
+  r.key = "k";
+  r.value = "v";
+  r.read_first = true;
+  r.read = {protocol::quorum_level::kind::one, 0};
+  desk.on_request(nullptr, std::move(r), now);
+  ASSERT_EQ(port.sent.size(), 3U) << "the object from one, digests from two";
+  replica_answer digest;
+  digest.request = port.sent[1].second.request;
+  digest.what = replica_answer::kind::digest;
+  digest.digest = 5;
+  desk.on_answer(port.sent[1].first, digest, now);
+  answer(0, replica_answer::kind::object); // Differs: the other object is asked for.
+  ASSERT_EQ(port.sent.size(), 4U);
+  now += env->config.read_timeout / 4;
+  desk.on_time(now);
+  ASSERT_EQ(port.sent.size(), 5U);
+  EXPECT_EQ(port.sent[4].second.what, replica_op::kind::put);
+  now += env->config.write_timeout;
+  desk.on_time(now);
+  EXPECT_EQ(only_reply(1).status, errc::timeout);
+}
+
 TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed));
