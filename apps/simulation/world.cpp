@@ -470,7 +470,7 @@ size_t world::requests_in_flight() const { return impl_->requests.size(); }
 void world::crash_process(size_t node) { impl_->die(node); }
 void world::crash_machine(size_t node) {
   auto& x = impl_->nodes[node];
-  x.new_id_due = x.new_id_due || x.running; // It did not stop cleanly, and this is another boot.
+  x.new_id_due = true; // It did not stop cleanly, now or earlier, and this is another boot.
   impl_->die(node);
   impl_->note(impl_->name(node) + "'s machine crashes");
   storage::crash_machine(*x.disk);
