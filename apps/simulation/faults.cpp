@@ -113,7 +113,7 @@ struct fault_planner::impl {
       network_profile p;
       p.delay_max = std::chrono::microseconds{random.between(2000, 400'000)};
       p.slow_per_10000 = static_cast<uint32_t>(random.below(500));
-      p.slow_delay_max = milliseconds{random.between(200, 4000)};
+      p.slow_delay_max = milliseconds{random.between(500, 4000)}; // Not below delay_max.
       return set_network(p);
     }
     case 1:
@@ -122,6 +122,7 @@ struct fault_planner::impl {
       // A peer that answers late by minutes.
       auto from = any();
       auto to = other(from);
+      late.insert({from, to});
       w.slow_link(from, to, milliseconds{random.between(10'000, 120'000)});
       return after(seconds{random.between(1, 20)}, [this, from, to] { w.slow_link(from, to, milliseconds{0}); });
     }
@@ -355,6 +356,8 @@ struct fault_planner::impl {
       }
       w.start(n);
     }
+    for (auto [a, b] : late) // What is on its way there would hold up what comes after it for minutes.
+      w.break_connection(a, b);
     bring_back(80);
   }
 
@@ -378,6 +381,7 @@ struct fault_planner::impl {
   int64_t wall_start = 0; // What an undisturbed wall clock showed at the beginning.
   bool over = false;
   std::vector<bool> restart_due;
+  std::set<std::pair<size_t, size_t>> late; // Directions in which messages may be minutes on their way.
   std::vector<sim_time> slow_since; // Negative: the disk is as fast as ever.
   fault_log log;
 };
