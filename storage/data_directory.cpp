@@ -72,6 +72,17 @@ status check_creatable(const std::string& path) {
   return check_writable(existing);
 }
 
+status foreign(const std::string& path, const std::string& holds) {
+  return {path + ": is not empty and was not made by crema (it holds \"" + holds +
+          "\"). Choose an empty or a new directory as data_dir."};
+}
+
+status identity_lost(const std::string& path) {
+  return {identity_path(path) + ": is missing, but " + db_path(path) +
+          " is there. Restore the whole data directory from a copy (docs/storage.md, \"Restoring a copy\"), or move it "
+          "away: the node then starts empty."};
+}
+
 /// What else is in there, given that identity.json is missing: only what crema leaves before it, or before a crash?
 status check_empty(const std::string& path) {
   std::error_code code;
@@ -82,12 +93,8 @@ status check_empty(const std::string& path) {
     if (name == "LOCK" || name == "lost+found" || unfinished)
       continue;
     if (name == "db")
-      return {
-          identity_path(path) + ": is missing, but " + db_path(path) +
-          " is there. Restore the whole data directory from a copy (docs/storage.md, \"Restoring a copy\"), or move "
-          "it away: the node then starts empty."};
-    return {path + ": is not empty and was not made by crema (it holds \"" + name +
-            "\"). Choose an empty or a new directory as data_dir."};
+      return identity_lost(path);
+    return foreign(path, name);
   }
   return code ? status{path + ": cannot list the directory: " + code.message()} : status{};
 }

@@ -144,6 +144,7 @@ status check_opened(database& opened, const synced_state& synced) {
 } // namespace
 
 database::~database() {
+  synced.sync().ok(); // Only to be of more use at the next start.
   for (auto* family : families)
     db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
 }

@@ -51,6 +51,8 @@ public:
     if (failed_.load(std::memory_order_acquire))
       return failure();
     auto written = database_->db->GetLatestSequenceNumber();
+    if (written <= database_->synced.sequence())
+      return {}; // An idle node leaves its disk in peace.
     auto s = database_->db->SyncWAL();
     if (!s.ok())
       return fail("sync", s.ToString());

@@ -79,6 +79,11 @@ status synced_mark::advance(uint64_t sequence) {
   return write_locked();
 }
 
+uint64_t synced_mark::sequence() const {
+  std::lock_guard<std::mutex> lock{mutex_};
+  return state_.sequence;
+}
+
 status synced_mark::write_locked() {
   auto line = to_line(state_);
   // One write within one sector: a crash leaves the old line or the new one.

@@ -30,12 +30,13 @@ public:
   status open(const std::string& database, synced_state state);
   /// Notes that writes up to `sequence` are on disk. Thread-safe; never goes back.
   status advance(uint64_t sequence);
+  uint64_t sequence() const;
   status sync();
 
 private:
   status write_locked();
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::string path_;
   descriptor file_;
   synced_state state_;
