@@ -247,6 +247,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::dial_now)
 namespace crema {
 
 void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& config) {
+  basp_guard_linked();
   register_messages(cfg);
   cfg.load<caf::io::middleman>();
   cfg.load<node_id_module>();

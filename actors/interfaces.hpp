@@ -81,7 +81,8 @@ struct node_options {
   std::function<void(node_id)> peer_said_hello;
   /// Receives the handles of the children once they are spawned: the backend's way in.
   std::function<void(const node_children& children)> spawned;
-  /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it has.
+  /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it
+  /// has.
   std::function<void()> ready;
   std::chrono::milliseconds ready_wait{2000};
 };

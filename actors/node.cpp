@@ -37,7 +37,8 @@ using node_self = caf::stateful_actor<node_state>*;
 
 void drop_unexpected(caf::scheduled_actor* self, const env_ptr& env) {
   self->set_default_handler([env](caf::scheduled_actor* me, caf::message_view& x) -> caf::result<caf::message> {
-    env->log->warn("{} got a message that it does not know: {}", me->name(), caf::to_string(x.move_content_to_message()));
+    env->log->warn("{} got a message that it does not know: {}", me->name(),
+                   caf::to_string(x.move_content_to_message()));
     return caf::sec::unexpected_message;
   });
 }

@@ -36,8 +36,11 @@ public:
 
 class request_desk {
 public:
-  static constexpr size_t requests_max = 100'000;            ///< In flight at once; more are refused as busy.
-  static constexpr size_t peer_bytes_max = size_t{64} << 20; ///< Sent to one node and not answered yet.
+  static constexpr size_t requests_max = 100'000; ///< In flight at once; more are refused as busy.
+  /// What requests in flight may hold together, a read counted by what it is expected to return; more wait their turn.
+  static constexpr size_t active_bytes_max = size_t{64} << 20;
+  static constexpr size_t waiting_bytes_max = size_t{256} << 20; ///< Of those that wait; more are refused as busy.
+  static constexpr size_t peer_bytes_max = size_t{64} << 20;     ///< Sent to one node and not answered yet.
   static constexpr size_t peer_requests_max = 50'000;
   static constexpr uint64_t ask_all_every = 16; ///< Every 16th read asks all owners, for read repair.
 
@@ -67,6 +70,12 @@ private:
     bool overloaded() const { return bytes > peer_bytes_max || requests > peer_requests_max; }
   };
 
+  void start(uint64_t id, pending& p, protocol::monotonic now);
+  /// As many of those that wait as there is room for.
+  void start_waiting(protocol::monotonic now);
+  /// The client has its reply: the request gives its room to others.
+  void leave(pending& p);
+  size_t weight_of(const pending& p) const;
   void start_get(uint64_t id, pending& p, protocol::monotonic now);
   void start_put(uint64_t id, pending& p, protocol::monotonic now);
   /// Starts the write that a finished read was for; forgets the request if nothing more is to come.
@@ -88,6 +97,11 @@ private:
   std::vector<peer> peers_; // By node index.
   boost::unordered_flat_map<uint64_t, std::unique_ptr<pending>> pending_;
   uint64_t next_id_ = 1;
+  std::deque<uint64_t> waiting_;
+  size_t waiting_bytes_ = 0;
+  size_t active_bytes_ = 0;
+  /// What the next read of a bucket will return, by recent ones: at once as large as the largest, slowly smaller.
+  std::map<bucket_id, size_t> read_bytes_expected_;
   protocol::monotonic now_{};
   // Ids in the order of their deadlines: each kind has one timeout, so its queue is sorted as it grows.
   struct due {

@@ -99,6 +99,12 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
       return refuse(source, op, errc::too_many_siblings,
                     fmt::format("the key has {} siblings; read it (KV.GET) and write with the CONTEXT you get", count),
                     answer);
+    if (stored.object && stored.object->size() + op.data.size() > object_bytes_max)
+      return refuse(
+          source, op, errc::too_big,
+          fmt::format("the {} siblings of the key hold {} MiB; read it (KV.GET) and write with the CONTEXT you get",
+                      count, stored.object->size() >> 20),
+          answer);
     if (count >= siblings_warn)
       env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
   }
@@ -201,41 +207,44 @@ storage::status shard::sync(const answer_fn& answer) {
 }
 
 void shard::answer_reads(const answer_fn& answer) {
-  if (reads_.empty())
-    return;
-  std::vector<storage::store::key_ref> keys;
-  keys.reserve(reads_.size());
-  for (const auto& r : reads_)
-    keys.push_back({r.at->node.id(), r.key});
-  auto results = store_->get_many(keys);
-  for (size_t i = 0; i < reads_.size(); ++i) {
-    const auto& r = reads_[i];
-    auto& found = results[i];
-    replica_answer a;
-    a.request = r.request;
-    std::string_view stored;
-    if (found.object)
-      stored = *found.object;
-    auto digest = found.what.ok() ? r.at->node.digest(stored) : std::nullopt;
-    if (!digest) {
-      a.status = errc::storage_failure;
-      a.data =
-          fmt::format("{}: {}", env_->name, found.what.ok() ? "a stored object does not decode" : found.what.error);
-      env_->log->error("read failed in bucket {} partition {}: {}; the other owners still answer, restore or wipe this "
-                       "node's data directory",
-                       r.at->node.id().bucket, r.at->node.id().partition, a.data);
-    } else {
-      a.what = r.digest_only ? replica_answer::kind::digest : replica_answer::kind::object;
-      a.digest = *digest;
-      if (!r.digest_only && r.at->node.rule() == conflict_rule::lww && found.object)
-        a.data = std::move(*found.object); // A register is sent as it is stored.
-      else if (!r.digest_only)
-        a.data = r.at->node.expanded(stored).value_or("");
-    }
-    answer(r.source, std::move(a));
-  }
+  for (size_t from = 0; from < reads_.size(); from += reads_at_once)
+    answer_reads(from, std::min(from + reads_at_once, reads_.size()), answer);
   reads_done_ += reads_.size();
   reads_.clear();
+}
+
+void shard::answer_reads(size_t from, size_t to, const answer_fn& answer) {
+  std::vector<storage::store::key_ref> keys;
+  keys.reserve(to - from);
+  for (size_t i = from; i < to; ++i)
+    keys.push_back({reads_[i].at->node.id(), reads_[i].key});
+  auto results = store_->get_many(keys);
+  for (size_t i = from; i < to; ++i)
+    answer(reads_[i].source, answer_to(reads_[i], results[i - from]));
+}
+
+replica_answer shard::answer_to(const read& r, storage::store::read_result& found) {
+  replica_answer a;
+  a.request = r.request;
+  std::string_view stored;
+  if (found.object)
+    stored = *found.object;
+  auto digest = found.what.ok() ? r.at->node.digest(stored) : std::nullopt;
+  if (!digest) {
+    a.status = errc::storage_failure;
+    a.data = fmt::format("{}: {}", env_->name, found.what.ok() ? "a stored object does not decode" : found.what.error);
+    env_->log->error("read failed in bucket {} partition {}: {}; the other owners still answer, restore or wipe this "
+                     "node's data directory",
+                     r.at->node.id().bucket, r.at->node.id().partition, a.data);
+    return a;
+  }
+  a.what = r.digest_only ? replica_answer::kind::digest : replica_answer::kind::object;
+  a.digest = *digest;
+  if (!r.digest_only && r.at->node.rule() == conflict_rule::lww && found.object)
+    a.data = std::move(*found.object); // A register is sent as it is stored.
+  else if (!r.digest_only)
+    a.data = r.at->node.expanded(stored).value_or("");
+  return a;
 }
 
 std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {

@@ -26,6 +26,7 @@ namespace crema {
 class shard {
 public:
   static constexpr size_t batch_bytes_max = size_t{8} << 20; ///< A larger batch is written before the flush.
+  static constexpr size_t reads_at_once = 64;                ///< Values in memory together.
   static constexpr uint64_t clock_save_every = 4096;         ///< Dots per vnode between two saved clocks.
   static constexpr size_t shards_max = 64;
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
@@ -94,6 +95,8 @@ private:
   void note_dots(held& at, uint64_t count);
   storage::status write_batch(const answer_fn& answer);
   void answer_reads(const answer_fn& answer);
+  void answer_reads(size_t from, size_t to, const answer_fn& answer);
+  replica_answer answer_to(const read& r, storage::store::read_result& found);
   std::string failed_early_; // A write outside flush() failed; flush() reports it.
 
   env_ptr env_;

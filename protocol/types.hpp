@@ -79,6 +79,7 @@ std::string_view to_string(errc code);
 constexpr size_t key_bytes_max = size_t{64} << 10;
 constexpr size_t value_bytes_max = size_t{16} << 20;
 constexpr size_t context_bytes_max = size_t{64} << 10;
+constexpr size_t object_bytes_max = size_t{32} << 20; ///< All siblings of a key together; a put beyond it is refused.
 constexpr size_t siblings_warn = 25;
 constexpr size_t siblings_max = 100;
 
