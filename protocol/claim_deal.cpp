@@ -2,37 +2,19 @@
 
 #include <algorithm>
 #include <cassert>
-#include <limits>
+#include <tuple>
 #include <utility>
 
 namespace crema::protocol {
 
-namespace {
-
-constexpr int64_t far = std::numeric_limits<int64_t>::max();
-/// Cost first, then the number of steps: then no partition is on a path twice, see the comment at shift_to().
-constexpr int64_t cost_unit = int64_t{1} << 32;
-
-/// Spreads choices that are otherwise equal, so that the partitions of a node have many different co-owners.
-uint64_t scatter(uint32_t p, uint32_t m) {
-  uint64_t x = (uint64_t{p} << 32 | m) + 0x9E3779B97F4A7C15; // SplitMix64 (Steele et al. 2014).
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
-bool contains(const std::vector<uint32_t>& row, uint32_t m) {
-  return std::find(row.begin(), row.end(), m) != row.end();
-}
-
-} // namespace
-
-claim_deal::claim_deal(const claim_spread& spread, uint32_t k, const rows& old, const rows& candidates)
-    : spread_(spread), k_(k), old_(old), candidates_(candidates), members_(static_cast<uint32_t>(spread.quota.size())),
-      quota_(spread.quota), owners_(old.size()), place_(old.size()), owned_(members_),
-      ways_(size_t{members_} * members_), cost_(size_t{members_} * members_, no_edge), old_mark_(members_),
-      owner_mark_(members_), on_host_(spread.hosts.size()), in_zone_(spread.zones.size()),
-      host_need_(spread.zones.size()), distance_(members_ + 1), from_(members_ + 1), queued_(members_ + 1) {
+claim_deal::claim_deal(const claim_spread& spread, uint32_t k, const rows& old, const rows& candidates, bool fixed)
+    : spread_(spread), k_(k), old_(old), candidates_(candidates), fixed_(fixed), exact_(spread.nested),
+      members_(static_cast<uint32_t>(spread.quota.size())), quota_(spread.quota), owners_(old.size()),
+      place_(old.size()), owned_(members_), ways_(size_t{members_} * members_),
+      cost_(size_t{members_} * members_, no_edge), old_mark_(members_), owner_mark_(members_),
+      on_host_(spread.hosts.size()), in_zone_(spread.zones.size()), host_need_(spread.zones.size()),
+      shifts_left_(4 * (uint64_t{k} * old.size() + 1000)), distance_(members_ + 1), from_(members_ + 1),
+      queued_(members_ + 1) {
   std::vector<bool> seen(spread.hosts.size());
   for (uint32_t m = 0; m < members_; ++m) {
     auto host = spread.host_of[m];
@@ -46,15 +28,21 @@ claim_deal::claim_deal(const claim_spread& spread, uint32_t k, const rows& old, 
 
 claim_deal::rows claim_deal::run() {
   keep_old();
+  complete();
   for (uint32_t p = 0; p < owners_.size(); ++p) {
     look_at(p);
     count_edges(p, 1);
     look_away();
   }
-  for (uint32_t p = 0; p < owners_.size(); ++p)
-    fill_partition(p);
   balance();
   return std::move(owners_);
+}
+
+uint64_t claim_deal::scatter(uint32_t p, uint32_t m) {
+  uint64_t x = (uint64_t{p} << 32 | m) + 0x9E3779B97F4A7C15; // SplitMix64 (Steele et al. 2014).
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
 }
 
 // -- One partition --
@@ -110,11 +98,13 @@ bool claim_deal::can_add(uint32_t m) const {
   return need <= k_;
 }
 
-/// Can `b` own the partition in place of `a`? The path from a to b in the flow network, up to the group that both have
-/// in common, and down again.
+/// Can `b` own the partition, which has k owners, in place of `a`? The path from a to b in the flow network, up to the
+/// group that both have in common, and down again.
 bool claim_deal::can_replace(uint32_t a, uint32_t b) const {
+  if (fixed_ && was_owner(a))
+    return false;
   auto leaves = [](uint32_t count, const claim_bounds& x) { return count > x.low; };
-  auto enters = [](uint32_t count, const claim_bounds& x) { return count >= x.low && count < x.high; };
+  auto enters = [](uint32_t count, const claim_bounds& x) { return count < x.high; };
   auto host_a = spread_.host_of[a], host_b = spread_.host_of[b];
   auto zone_a = spread_.zone_of[a], zone_b = spread_.zone_of[b];
   return (host_a == host_b ||
@@ -172,14 +162,12 @@ void claim_deal::remove(uint32_t p, uint32_t m) {
   place_[p].erase(place_[p].begin() + i);
 }
 
-void claim_deal::change(uint32_t p, uint32_t leaving, uint32_t entering) {
+void claim_deal::replace(uint32_t p, uint32_t a, uint32_t b) {
   look_at(p);
   count_edges(p, -1);
   look_away();
-  if (leaving != nobody)
-    remove(p, leaving);
-  if (entering != nobody)
-    add(p, entering);
+  remove(p, a);
+  add(p, b);
   look_at(p);
   count_edges(p, 1);
   look_away();
@@ -187,105 +175,67 @@ void claim_deal::change(uint32_t p, uint32_t leaving, uint32_t entering) {
 
 // -- Stages --
 
+/// As many as the hosts and zones allow. Which ones does not matter: another one that is old costs nothing later.
 void claim_deal::keep_old() {
-  bool nothing_old = true;
   for (uint32_t p = 0; p < owners_.size(); ++p) {
     for (auto m : old_[p]) {
-      if (!candidates_.empty() && !contains(candidates_[p], m))
-        continue;
-      nothing_old = false;
       look_at(p);
-      bool fits = can_add(m);
+      bool fits = can_add(m) && (candidates_.empty() || contains(candidates_[p], m));
       look_away();
       if (fits)
         add(p, m);
     }
   }
-  if (nothing_old)
-    fill_evenly();
 }
 
-/// A first, nearly even dealing where all choices cost the same: for every partition in turn, those that are the
-/// farthest behind their share.
-void claim_deal::fill_evenly() {
-  auto partitions = static_cast<double>(owners_.size());
+/// Gives every partition k owners, each time one that has room and is the farthest behind: on the way from what it has
+/// to its share, all advance alike. Quotas may be exceeded where hosts and zones leave no choice.
+void claim_deal::complete() {
+  std::vector<double> at_first;
+  auto lacking = static_cast<double>(owners_.size()) * k_;
+  for (const auto& mine : owned_) {
+    at_first.push_back(static_cast<double>(mine.size()));
+    lacking -= at_first.back();
+  }
+  double added = 0;
   for (uint32_t p = 0; p < owners_.size(); ++p) {
-    for (uint32_t i = 0; i < k_; ++i) {
+    while (owners_[p].size() < k_) {
+      auto progress = ++added / lacking;
+      auto rank = [&](uint32_t m) {
+        auto due = at_first[m] + std::max(0.0, spread_.share[m] - at_first[m]) * progress;
+        return std::tuple(has_room(m), due - static_cast<double>(owned_[m].size()), scatter(p, m));
+      };
       look_at(p);
       uint32_t best = nobody;
-      std::pair<double, uint64_t> best_rank;
       for_candidates(p, [&](uint32_t m) {
-        std::pair<double, uint64_t> rank{
-            spread_.share[m] * (p + 1) / partitions - static_cast<double>(owned_[m].size()), scatter(p, m)};
-        if (has_room(m) && (best == nobody || rank > best_rank) && can_add(m)) {
+        if (!is_owner(m) && (best == nobody || rank(m) > rank(best)) && can_add(m))
           best = m;
-          best_rank = rank;
-        }
       });
       look_away();
-      if (best == nobody)
-        break;
-      add(p, best);
+      if (best != nobody)
+        add(p, best);
+      else
+        complete_by_search(p);
     }
   }
 }
 
-void claim_deal::fill_partition(uint32_t p) {
-  while (owners_[p].size() < k_) {
-    distances_from_partition(p);
-    auto end = nearest_end();
-    if (end != nobody && shift_to(end, p))
-      continue;
-    // Only where hosts lie in several zones, or the candidates do not allow a good spread.
-    if (!fill_by_search(p, true, true) && !fill_by_search(p, true, false)) {
-      [[maybe_unused]] bool filled = fill_by_search(p, false, false);
-      assert(filled);
-    }
-  }
-}
-
-void claim_deal::balance() {
-  // With room for every quota this is one round. Else the bounds are widened evenly until all are within.
-  for (uint32_t round = 0; round <= owners_.size(); ++round) {
-    for (uint32_t m = 0; m < members_; ++m) {
-      while (owned_[m].size() > quota_[m].high) {
-        distances_from(m);
-        auto end = nearest_end();
-        if (end == nobody || !shift_to(end, nobody))
-          break;
-      }
-    }
-    while (sink_demand() < 0) {
-      distances_from(members_);
-      auto end = nearest_end();
-      if (end == nobody || !shift_to(end, nobody))
-        break;
-    }
-    bool within = true;
-    for (uint32_t m = 0; m < members_; ++m)
-      within = within && owned_[m].size() >= quota_[m].low && owned_[m].size() <= quota_[m].high;
-    if (within)
-      return;
-    for (auto& q : quota_) {
-      q.low -= q.low > 0 ? 1 : 0;
-      ++q.high;
-    }
-  }
-}
-
-bool claim_deal::fill_by_search(uint32_t p, bool heed_hosts, bool heed_zones) {
+/// Hosts that lie in several zones are beyond a flow network: which owner came first may leave no second.
+void claim_deal::complete_by_search(uint32_t p) {
+  exact_ = false;
   std::vector<uint32_t> found;
   uint32_t steps = 0;
-  if (!search(p, heed_hosts, heed_zones, found, steps))
-    return false;
-  auto leaving = owners_[p];
-  for (auto m : leaving)
-    if (!contains(found, m))
-      change(p, m, nobody);
+  for (auto [hosts, zones] : {std::pair(true, true), std::pair(true, false), std::pair(false, false)}) {
+    found = fixed_ ? old_[p] : std::vector<uint32_t>{};
+    steps = 0;
+    if (search(p, hosts, zones, found, steps))
+      break;
+  }
+  assert(found.size() == k_);
+  while (!owners_[p].empty())
+    remove(p, owners_[p].back());
   for (auto m : found)
-    if (!contains(owners_[p], m))
-      change(p, nobody, m);
-  return true;
+    add(p, m);
 }
 
 /// k owners that exceed no bound, found by trying: old ones first, then the emptiest.
@@ -318,125 +268,6 @@ bool claim_deal::search(uint32_t p, bool heed_hosts, bool heed_zones, std::vecto
     found.pop_back();
   }
   return false;
-}
-
-// -- Paths --
-
-void claim_deal::reach(uint32_t node, int64_t distance, uint32_t from) {
-  if (distance >= distance_[node])
-    return;
-  distance_[node] = distance;
-  from_[node] = from;
-  if (!queued_[node]) {
-    queued_[node] = true;
-    queue_.push_back(node);
-  }
-}
-
-void claim_deal::distances_from_partition(uint32_t p) {
-  std::fill(distance_.begin(), distance_.end(), far);
-  look_at(p);
-  for_candidates(p, [&](uint32_t m) {
-    if (can_add(m))
-      reach(m, was_owner(m) ? 0 : cost_unit, nobody);
-  });
-  look_away();
-  relax_all();
-}
-
-void claim_deal::distances_from(uint32_t node) {
-  std::fill(distance_.begin(), distance_.end(), far);
-  reach(node, 0, nobody);
-  relax_all();
-}
-
-/// Bellman-Ford with a queue: costs may be negative, cycles are not.
-void claim_deal::relax_all() {
-  const uint32_t sink = members_;
-  for (size_t next = 0; next < queue_.size(); ++next) {
-    auto a = queue_[next];
-    queued_[a] = false;
-    auto here = distance_[a];
-    if (a == sink) {
-      for (uint32_t b = 0; b < members_; ++b)
-        if (has_spare(b) && quota_[b].high > quota_[b].low)
-          reach(b, here + 1, sink);
-      continue;
-    }
-    if (has_room(a) && quota_[a].high > quota_[a].low)
-      reach(sink, here + 1, a);
-    const auto* costs = &cost_[size_t{a} * members_];
-    for (uint32_t b = 0; b < members_; ++b)
-      if (costs[b] != no_edge)
-        reach(b, here + costs[b] * cost_unit + 1, a);
-  }
-  queue_.clear();
-}
-
-/// Owners needed beyond what members have within their bounds; negative: members below their quota need some.
-int64_t claim_deal::sink_demand() const {
-  auto demand = static_cast<int64_t>(owners_.size()) * k_;
-  for (uint32_t m = 0; m < members_; ++m)
-    demand -= std::clamp(static_cast<uint32_t>(owned_[m].size()), quota_[m].low, quota_[m].high);
-  return demand;
-}
-
-/// A member below its quota, or one with room while all quotas' lower bounds leave some.
-uint32_t claim_deal::nearest_end() const {
-  uint32_t best = nobody;
-  for (uint32_t node = 0; node <= members_; ++node) {
-    bool ends = node == members_ ? sink_demand() > 0 : owned_[node].size() < quota_[node].low;
-    if (ends && distance_[node] != far && (best == nobody || distance_[node] < distance_[best]))
-      best = node;
-  }
-  return best;
-}
-
-/// Shifts one unit along the path found. A shortest path enters no node of the flow network twice (if it did, the part
-/// between could be left out: no cycle is negative), so its steps do not disturb each other. Hosts that lie in several
-/// zones are beyond a flow network; then a step may have become impossible, and the path ends early.
-/// @param p the partition that it starts from, or nobody. @returns false if nothing was done.
-bool claim_deal::shift_to(uint32_t end, uint32_t p) {
-  std::vector<uint32_t> path;
-  for (auto node = end; node != nobody; node = from_[node])
-    path.push_back(node);
-  std::reverse(path.begin(), path.end());
-  if (p != nobody)
-    change(p, nobody, path.front());
-  bool done = p != nobody;
-  for (size_t i = 0; i + 1 < path.size(); ++i) {
-    auto a = path[i], b = path[i + 1];
-    if (a == members_ || b == members_)
-      continue;
-    auto cost = static_cast<int8_t>((distance_[b] - distance_[a] - 1) / cost_unit);
-    auto via = find_partition(a, b, cost);
-    if (via == nobody)
-      return done;
-    change(via, a, b);
-    done = true;
-  }
-  return done;
-}
-
-/// One of the partitions that make up the edge: of the first few, from a place that is different every time.
-uint32_t claim_deal::find_partition(uint32_t a, uint32_t b, int8_t cost) {
-  constexpr uint32_t choices_max = 8;
-  const auto& mine = owned_[a];
-  uint32_t best = nobody, choices = 0;
-  auto start = scatter(mark_, b) % mine.size();
-  for (size_t i = 0; i < mine.size() && choices < choices_max; ++i) {
-    auto p = mine[(start + i) % mine.size()];
-    look_at(p);
-    bool fits = !is_owner(b) && (candidates_.empty() || contains(candidates_[p], b)) &&
-                (was_owner(a) ? 1 : 0) - (was_owner(b) ? 1 : 0) == cost && can_replace(a, b);
-    look_away();
-    if (!fits)
-      continue;
-    ++choices;
-    if (best == nobody || scatter(p, b) > scatter(best, b))
-      best = p;
-  }
-  return best;
 }
 
 } // namespace crema::protocol

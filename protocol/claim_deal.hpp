@@ -2,16 +2,17 @@
 // before. Part of claim (ring.hpp).
 //
 // This is a minimum-cost flow (partition -> zone -> host -> member -> sink; a new pair costs 1, an old one nothing),
-// solved by successive shortest paths (Ahuja, Magnanti, Orlin: "Network Flows", 1993, §9.7): start from the old pairs,
-// and as long as a partition lacks an owner or a member exceeds or misses its quota, shift along the cheapest path. As
-// partitions are many and members few, paths are sought in the graph of members, in which an edge a -> b says that some
-// partition of a can be given to b instead:
+// solved by successive shortest paths (Ahuja, Magnanti, Orlin: "Network Flows", 1993, §9.7): start with as many old
+// pairs in every partition as its hosts and zones allow, and as long as a member exceeds or misses its quota, shift
+// along the cheapest path. As partitions are many and members few, paths are sought in the graph of members, in which
+// an edge a -> b says that some partition of a can be given to b instead:
 //
 //   n4 has 1 too many   n4 -p17-> n2 -p3-> n9   n9 has room: p17 goes from n4 to n2, and p3 from n2 to n9
 #pragma once
 
 #include "protocol/claim_spread.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -25,7 +26,8 @@ public:
 
   /// @param old who had the partition before, in the order in which to keep them.
   /// @param candidates who may own it; empty: everyone.
-  claim_deal(const claim_spread& spread, uint32_t k, const rows& old, const rows& candidates);
+  /// @param fixed whether all of `old` stay, fewer than k each.
+  claim_deal(const claim_spread& spread, uint32_t k, const rows& old, const rows& candidates, bool fixed = false);
 
   /// @returns k owners for every partition, in no particular order. Quotas that the candidates do not allow are
   /// exceeded as little as possible.
@@ -34,6 +36,12 @@ public:
 private:
   static constexpr int8_t no_edge = 2;
   static constexpr uint32_t nobody = UINT32_MAX;
+
+  /// Spreads choices that are otherwise equal, so that the partitions of a node have many different co-owners.
+  static uint64_t scatter(uint32_t p, uint32_t m);
+  static bool contains(const std::vector<uint32_t>& row, uint32_t m) {
+    return std::find(row.begin(), row.end(), m) != row.end();
+  }
 
   // What holds for one partition.
   void look_at(uint32_t p);
@@ -48,24 +56,24 @@ private:
   // Changes.
   void add(uint32_t p, uint32_t m);
   void remove(uint32_t p, uint32_t m);
+  void replace(uint32_t p, uint32_t a, uint32_t b);
   void count_edges(uint32_t p, int32_t by);
-  void change(uint32_t p, uint32_t remove, uint32_t add);
 
   // Stages of run().
   void keep_old();
-  void fill_evenly();
-  void fill_partition(uint32_t p);
-  void balance();
-  bool fill_by_search(uint32_t p, bool heed_hosts, bool heed_zones);
+  void complete();
+  void complete_by_search(uint32_t p);
   bool search(uint32_t p, bool heed_hosts, bool heed_zones, std::vector<uint32_t>& found, uint32_t& steps) const;
 
-  // Shortest paths. The last node is the sink, through which members between their bounds exchange a unit.
-  void distances_from_partition(uint32_t p);
+  // Shortest paths (claim_paths.cpp). The last node is the sink, through which members between their bounds exchange a
+  // unit.
+  void balance();
   void distances_from(uint32_t node);
   void relax_all();
   void reach(uint32_t node, int64_t distance, uint32_t from);
   uint32_t nearest_end() const;
-  bool shift_to(uint32_t end, uint32_t p);
+  bool shift_from(uint32_t node);
+  bool shift_to(uint32_t end);
   uint32_t find_partition(uint32_t a, uint32_t b, int8_t cost);
   bool has_room(uint32_t m) const { return owned_[m].size() < quota_[m].high; }
   bool has_spare(uint32_t m) const { return owned_[m].size() > quota_[m].low; }
@@ -75,6 +83,8 @@ private:
   uint32_t k_;
   const rows& old_;
   const rows& candidates_;
+  bool fixed_;
+  bool exact_; // No cycle of edges has negative cost. Untrue beyond a flow network, and once quotas were widened.
   uint32_t members_;
   std::vector<claim_bounds> quota_;
   rows owners_;                               // By partition.
@@ -92,6 +102,7 @@ private:
   std::vector<uint32_t> host_need_; // and by zone, of its hosts.
 
   // The last search for paths.
+  uint64_t shifts_left_; // Paths that end early must not go on for ever.
   std::vector<int64_t> distance_;
   std::vector<uint32_t> from_;
   std::vector<uint32_t> queue_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <utility>
 
 namespace crema::protocol {
@@ -11,35 +12,37 @@ namespace {
 
 using counts = std::vector<uint32_t>;
 
-uint64_t held(const counts& sizes, uint32_t level) {
-  uint64_t sum = 0;
-  for (auto size : sizes)
-    sum += std::min(size, level);
-  return sum;
-}
-
-/// The smallest level such that k things fit into containers of these sizes with at most `level` in each. The most even
-/// spread puts level - 1 or level into each (or fills it).
-uint32_t even_level(const counts& sizes, uint32_t k) {
+/// How k things spread most evenly over containers of which each can hold from `low` to `high`.
+std::vector<claim_bounds> even_spread(const std::vector<claim_bounds>& containers, uint32_t k) {
+  auto held = [&](uint32_t level) {
+    uint32_t sum = 0;
+    for (const auto& x : containers)
+      sum += std::clamp(level, x.low, x.high);
+    return sum;
+  };
   uint32_t level = 0;
-  while (held(sizes, level) < k)
+  while (held(level) < k)
     ++level;
-  return level;
-}
-
-claim_bounds even_bounds(uint32_t size, uint32_t level) {
-  return {std::min(size, level == 0 ? 0 : level - 1), std::min(size, level)};
+  auto most = held(level);
+  std::vector<claim_bounds> result;
+  for (const auto& x : containers) {
+    auto high = std::clamp(level, x.low, x.high);
+    auto low = std::clamp(level == 0 ? 0 : level - 1, x.low, x.high);
+    low = std::max(low, k - std::min(k, most - high)); // What the others cannot take.
+    result.push_back({low, high});
+  }
+  return result;
 }
 
 /// A share per partition: proportional to weight, at most all partitions; bounded per host and per zone. As in
 /// water-filling, one level `fill` for all, and another for those whose bounds would be exceeded.
 class fair_rates {
 public:
-  fair_rates(const std::vector<member>& members, const claim_spread& spread, uint32_t k, bool nested)
-      : members_(members), spread_(spread), nested_(nested), members_of_(nested ? spread.hosts.size() : members.size()),
+  fair_rates(const std::vector<member>& members, const claim_spread& spread, uint32_t k)
+      : members_(members), spread_(spread), members_of_(spread.nested ? spread.hosts.size() : members.size()),
         hosts_of_(spread.zones.size()), rate_(members.size()) {
     for (uint32_t m = 0; m < members.size(); ++m) {
-      auto host = nested ? spread.host_of[m] : m; // A host in several zones bounds no shares: each member alone.
+      auto host = spread.nested ? spread.host_of[m] : m; // A host in several zones bounds no shares: each member alone.
       if (members_of_[host].empty())
         hosts_of_[spread.zone_of[m]].push_back(host);
       members_of_[host].push_back(m);
@@ -67,7 +70,7 @@ private:
   }
   double on_host(uint32_t host, double fill) const {
     auto sum = of_members(host, fill);
-    return nested_ ? clamp(sum, spread_.hosts[host]) : sum;
+    return spread_.nested ? clamp(sum, spread_.hosts[host]) : sum;
   }
   double on_hosts(uint32_t zone, double fill) const {
     double sum = 0;
@@ -110,7 +113,6 @@ private:
 
   const std::vector<member>& members_;
   const claim_spread& spread_;
-  bool nested_;
   std::vector<counts> members_of_; // By host; of one member each if hosts are not nested in zones.
   std::vector<counts> hosts_of_;   // By zone.
   std::vector<double> rate_;
@@ -133,39 +135,44 @@ claim_spread spread_owners(const std::vector<member>& members, uint32_t partitio
   claim_spread s;
   s.host_of = numbered(members, &member::host);
   s.zone_of = numbered(members, &member::zone);
+  if (how_many(s.host_of) == 1) // A cluster on one machine: nothing to spread over, though it may have zones.
+    std::iota(s.host_of.begin(), s.host_of.end(), 0U);
   s.hosts.resize(how_many(s.host_of));
   s.zones.resize(how_many(s.zone_of));
 
-  counts host_size(s.hosts.size());
+  // Hosts first: one owner each, or as near to that as can be.
   std::map<std::pair<uint32_t, uint32_t>, uint32_t> place_size; // (zone, host)
+  std::vector<claim_bounds> on_host(s.hosts.size());
   for (size_t m = 0; m < members.size(); ++m) {
-    ++host_size[s.host_of[m]];
     ++place_size[{s.zone_of[m], s.host_of[m]}];
+    ++on_host[s.host_of[m]].high;
   }
-  bool nested = place_size.size() == s.hosts.size(); // Every host lies in one zone.
+  s.nested = place_size.size() == s.hosts.size();
+  s.hosts = even_spread(on_host, k);
+  if (!s.nested)
+    for (auto& h : s.hosts)
+      h.low = 0;
 
-  auto host_level = even_level(host_size, k);
-  counts zone_size(s.zones.size());
-  std::vector<counts> zone_hosts(s.zones.size());
-  for (auto [place, size] : place_size) {
-    zone_size[place.first] += std::min(size, host_level);
-    zone_hosts[place.first].push_back(std::min(size, host_level));
-  }
-  auto zone_level = even_level(zone_size, k);
-  for (size_t z = 0; z < s.zones.size(); ++z)
-    s.zones[z] = even_bounds(zone_size[z], zone_level);
+  // Then zones, within what that leaves; then the hosts of a zone, within what the zone may hold.
+  std::vector<claim_bounds> in_zone(s.zones.size());
+  std::vector<counts> hosts_of(s.zones.size());
   for (auto [place, size] : place_size) {
     auto [zone, host] = place;
-    if (!nested) {
-      s.hosts[host] = {0, std::min(host_size[host], host_level)};
-      continue;
-    }
-    size = std::min(size, host_level);
-    s.hosts[host] = {even_bounds(size, even_level(zone_hosts[zone], s.zones[zone].low)).low,
-                     even_bounds(size, even_level(zone_hosts[zone], s.zones[zone].high)).high};
+    in_zone[zone].low += s.hosts[host].low;
+    in_zone[zone].high += std::min(size, s.hosts[host].high);
+    hosts_of[zone].push_back(host);
+  }
+  s.zones = even_spread(in_zone, k);
+  for (size_t z = 0; z < s.zones.size() && s.nested; ++z) {
+    std::vector<claim_bounds> inside;
+    for (auto h : hosts_of[z])
+      inside.push_back(s.hosts[h]);
+    auto fewest = even_spread(inside, s.zones[z].low), most = even_spread(inside, s.zones[z].high);
+    for (size_t i = 0; i < inside.size(); ++i)
+      s.hosts[hosts_of[z][i]] = {fewest[i].low, most[i].high};
   }
 
-  const fair_rates rates(members, s, k, nested);
+  const fair_rates rates(members, s, k);
   for (auto rate : rates.rate()) {
     auto share = rate * partitions;
     constexpr double rounding = 1e-6; // Far above the errors of the sums, far below 1 / total weight.

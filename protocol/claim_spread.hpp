@@ -17,6 +17,7 @@ struct claim_bounds {
 
 /// Members, hosts and zones are numbered from 0; members in the order of their ids.
 struct claim_spread {
+  bool nested = true;            ///< Every host lies in one zone.
   std::vector<uint32_t> host_of; ///< By member.
   std::vector<uint32_t> zone_of;
   std::vector<claim_bounds> hosts; ///< Owners of one partition on this host.
