@@ -225,7 +225,9 @@ caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor 
     if (!s.linked || down.source != s.remote)
       return;
     s.linked = false;
-    auto why = "connection lost: " + self->system().render(down.reason);
+    auto why = down.reason == caf::exit_reason::remote_link_unreachable
+                   ? std::string{"connection lost"}
+                   : "connection lost: " + self->system().render(down.reason);
     self->send(s.root, peer_unlinked{s.peer, why});
     self->delayed_send(self, backoff_first, tick{});
   });

@@ -49,6 +49,14 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
   auto ring = protocol::decode_ring(*stored.object);
   if (!ring)
     return {nullptr, "the stored ring does not decode"};
+  for (const auto& b : config.buckets)
+    if (b.n > ring->owners.front().size())
+      return {
+          nullptr,
+          fmt::format("buckets: \"{}\" wants n = {}, but this cluster's ring was dealt out for {} owners when it was "
+                      "created (allowed: n up to {})",
+                      b.name, b.n, ring->owners.front().size(), ring->owners.front().size()),
+          true};
   // Host names may change (a node moves); names, zones, weights and partitions were checked with the directory.
   auto now = members_of(config);
   for (auto& m : ring->members)

@@ -20,6 +20,7 @@ protocol::ring claim_ring(const config::cluster_config& config);
 struct ring_result {
   protocol::ring_ptr ring; ///< Null on error.
   std::string error;
+  bool misconfigured = false; ///< The error is the configuration's, not the store's.
 };
 ring_result load_or_claim_ring(storage::store& store, const config::cluster_config& config);
 

@@ -1,5 +1,6 @@
 #include "actors/request_desk.hpp"
 
+#include "protocol/planted.hpp"
 #include "protocol/slot.hpp"
 
 #include <fmt/format.h>
@@ -8,8 +9,10 @@
 
 namespace crema {
 
+using protocol::bug;
 using protocol::get_quorum;
 using protocol::monotonic;
+using protocol::planted;
 using protocol::put_quorum;
 
 namespace {
@@ -54,7 +57,7 @@ struct request_desk::put_effects final : protocol::put_outbox {
     replica_op op;
     op.what = replica_op::kind::put;
     op.remove = p.request.what == client_request::kind::remove;
-    op.has_context = p.has_context;
+    op.has_context = p.has_context && !planted(bug::context_dropped);
     if (p.has_context)
       op.context = p.context.encode();
     op.key = p.request.key;
@@ -424,7 +427,7 @@ void request_desk::finish_get(pending& p, const std::string& object) {
   expected = std::max(object.size(), expected - expected / 16);
   client_reply r;
   r.id = p.request.id;
-  auto now_ms = env_->wall_ms();
+  auto now_ms = planted(bug::expired_revived) ? 0 : env_->wall_ms();
   auto malformed = false;
   if (p.bucket->conflict == conflict_rule::lww) {
     if (!object.empty()) {

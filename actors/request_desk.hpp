@@ -38,7 +38,7 @@ class request_desk {
 public:
   static constexpr size_t requests_max = 100'000; ///< In flight at once; more are refused as busy.
   /// What requests in flight may hold together, a read counted by what it is expected to return; more wait their turn.
-  static constexpr size_t active_bytes_max = size_t{64} << 20;
+  static constexpr size_t active_bytes_max = size_t{32} << 20;
   static constexpr size_t waiting_bytes_max = size_t{256} << 20; ///< Of those that wait; more are refused as busy.
   static constexpr size_t peer_bytes_max = size_t{64} << 20;     ///< Sent to one node and not answered yet.
   static constexpr size_t peer_requests_max = 50'000;

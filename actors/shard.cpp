@@ -1,12 +1,16 @@
 #include "actors/shard.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 namespace crema {
 
+using protocol::bug;
 using protocol::dot_clock;
+using protocol::planted;
 
 shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
              const std::vector<std::pair<vnode_id, dot_clock>>& clocks)
@@ -22,7 +26,8 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
   for (const auto& [id, clock] : clocks) {
     const auto* bucket = env_->bucket(id.bucket);
     if (bucket != nullptr && id.partition % count_ == index_)
-      vnodes_.emplace(id, held{protocol::vnode{id, bucket->conflict, self_, clock}, 0});
+      vnodes_.emplace(
+          id, held{protocol::vnode{id, bucket->conflict, self_, planted(bug::counter_reset) ? dot_clock{} : clock}, 0});
   }
 }
 
@@ -126,7 +131,8 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
   a.dot_counter = given.id.counter;
   a.time = time;
   a.data = std::move(given.delta);
-  writes_.push_back({source, std::move(a), bucket->durability == durability::fsync});
+  writes_.push_back(
+      {source, std::move(a), bucket->durability == durability::fsync && !planted(bug::ack_before_disk)});
 }
 
 void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answer) {
@@ -149,7 +155,8 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
-  writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
+  writes_.push_back({source, std::move(a),
+                     env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});
 }
 
 void shard::note_dots(held& at, uint64_t count) {
@@ -188,6 +195,8 @@ storage::status shard::write_batch(const answer_fn& answer) {
 }
 
 storage::status shard::flush(const answer_fn& answer) {
+  if (planted(bug::read_before_write))
+    answer_reads(answer);
   auto written = write_batch(answer);
   if (!written.ok())
     return written;

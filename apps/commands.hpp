@@ -24,6 +24,7 @@ void add_cluster_commands(CLI::App& app, action& chosen);
 void add_config_commands(CLI::App& app, action& chosen);
 void add_ctl_commands(CLI::App& app, action& chosen);
 void add_kv_commands(CLI::App& app, action& chosen);
+void add_sim_command(CLI::App& app, action& chosen);
 
 /// Loads a configuration, or prints all its problems on standard error.
 std::optional<config::cluster_config> load_or_complain(const std::string& file);

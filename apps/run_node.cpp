@@ -109,7 +109,7 @@ int serve(const config::cluster_config& config, const config::node_config& me, s
   auto ring = load_or_claim_ring(*store, config);
   if (!ring.ring) {
     log->critical("{}", ring.error);
-    return exit_failure;
+    return ring.misconfigured ? exit_configuration : exit_failure;
   }
   auto clocks = store->load_clocks();
   if (!clocks.what.ok()) {

@@ -5,6 +5,7 @@
 #include "apps/simulation/network.hpp"
 #include "apps/simulation/watched_store.hpp"
 #include "messages/register.hpp"
+#include "protocol/planted.hpp"
 #include "protocol/slot.hpp"
 
 #include <caf/detail/test_actor_clock.hpp>
@@ -480,7 +481,7 @@ void world::lose_disk(size_t node) {
   impl_->note(impl_->name(node) + " loses its disk");
   auto& x = impl_->nodes[node];
   x.disk = storage::make_memory_disk();
-  x.new_id_due = true;
+  x.new_id_due = !protocol::planted(protocol::bug::replica_id_reused);
 }
 void world::start(size_t node) { impl_->start(node); }
 

@@ -55,6 +55,8 @@ public:
   std::string_view unsent() const { return std::string_view(out_).substr(sent_); }
   /// The socket has taken `size` bytes of it.
   void sent(size_t size);
+  /// Memory held by the output (for tests).
+  size_t output_memory() const { return out_.capacity(); }
   /// The client asked to leave, or broke the protocol: close when all is written.
   bool closing() const { return closing_; }
   /// Nothing is in flight, and nothing waits to be written.
@@ -113,7 +115,7 @@ private:
   size_t bytes_in_flight_ = 0;
   size_t bytes_ready_ = 0; // Replies that wait for an earlier one.
   size_t reads_in_flight_ = 0;
-  size_t read_window_ = 16; // This many reads may be in flight. Grows with small replies, shrinks with large ones.
+  size_t read_window_ = 4;  // This many reads may be in flight. Grows with small replies, shrinks with large ones.
 
   enum class blocked : uint8_t { no, by_key, until_drained };
   blocked blocked_ = blocked::no;
