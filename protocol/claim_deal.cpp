@@ -137,7 +137,7 @@ void claim_deal::count_edges(uint32_t p, int32_t by) {
       auto edge = size_t{a} * members_ + b;
       auto& ways = ways_[edge];
       ways[(was_owner(a) ? 1 : 0) + (was_owner(b) ? 0 : 1)] += static_cast<uint32_t>(by);
-      cost_[edge] = ways[0] != 0 ? -1 : ways[1] != 0 ? 0 : ways[2] != 0 ? 1 : no_edge;
+      cost_[edge] = ways[0] != 0 ? int8_t{-1} : ways[1] != 0 ? int8_t{0} : ways[2] != 0 ? int8_t{1} : no_edge;
     }
   });
 }

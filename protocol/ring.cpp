@@ -24,7 +24,9 @@ const member* ring::find(node_id id) const {
 
 std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) const {
   const auto& row = owners.at(partition);
-  std::vector<node_id> list(row.begin(), row.begin() + std::min<size_t>(n, row.size()));
+  std::vector<node_id> list(row);
+  list.resize(std::min<size_t>(n, row.size()));
+  list.reserve(members.size());
   // Every node must come to the same order: it is a function of ids alone, the same on every machine and release.
   std::vector<std::pair<uint64_t, node_id>> fallbacks;
   for (const auto& m : members) {

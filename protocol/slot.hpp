@@ -10,7 +10,8 @@ constexpr uint32_t slot_count = 16384;
 /// CRC-16/XMODEM: polynomial 0x1021, initial value 0. crc16("123456789") == 0x31C3.
 uint16_t crc16(std::string_view bytes);
 
-/// The slot of a key. If the key has a `{`, and a `}` after it with something in between, only that is hashed (the first
+/// The slot of a key. If the key has a `{`, and a `}` after it with something in between, only that is hashed (the
+/// first
 /// `{` and the first `}` after it), so that keys with one tag share a slot.
 uint16_t slot_of(std::string_view key);
 
