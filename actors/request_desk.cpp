@@ -390,6 +390,8 @@ void request_desk::on_time(monotonic now) {
       if (found->second->started && found->second->writing != (queue == &write_deadlines_))
         continue;
       auto& p = *found->second;
+      if (p.writing && planted(bug::deadline_forgotten))
+        continue;
       if (!p.started) {
         fail(p, errc::busy, 0, 0, false);
       } else if (p.writing) {

@@ -20,6 +20,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # A precompiled header must not change with the debug prefix; GCC otherwise cannot be cached.
   target_compile_options(crema_options INTERFACE -fpch-preprocess)
 endif()
+if(CREMA_PLANTED_BUGS)
+  target_compile_definitions(crema_options INTERFACE CREMA_PLANTED_BUGS)
+endif()
 if(CREMA_SANITIZE)
   # Reports end the program. Null references may be recoverable, else scripts/sanitizers/ubsan.supp has no effect on CAF's own.
   target_compile_options(crema_options INTERFACE -fsanitize=${CREMA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize-recover=null)

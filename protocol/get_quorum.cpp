@@ -1,5 +1,7 @@
 #include "protocol/get_quorum.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <algorithm>
 #include <cassert>
 #include <optional>
@@ -24,7 +26,7 @@ std::optional<uint64_t> digest_of(conflict_rule rule, std::string_view object) {
 
 get_quorum::get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable,
                        uint32_t required, bool ask_all, bool repairs)
-    : rule_(rule), required_(required), ask_all_(ask_all), repairs_(repairs) {
+    : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required), ask_all_(ask_all), repairs_(repairs) {
   assert(owners.size() == reachable.size());
   assert(required >= 1 && required <= owners.size());
   owners_.resize(owners.size());
@@ -61,6 +63,9 @@ void get_quorum::object_received(node_id from, std::string object, uint64_t /*di
 
 void get_quorum::digest_received(node_id from, uint64_t digest, get_outbox& out) {
   auto* x = find(from);
+  if (planted(bug::answer_counted_twice) && x != nullptr && x->has_digest)
+    for (auto& y : owners_)
+      x = y.pending() ? &y : x;
   if (x == nullptr || x->wanted == asked::nothing || x->failed || x->has_digest)
     return;
   x->digest = digest;

@@ -1,5 +1,7 @@
 #include "protocol/object.hpp"
 
+#include "protocol/planted.hpp"
+
 #define XXH_INLINE_ALL // Short inputs: the call would cost more than the hash.
 #include <xxhash.h>
 
@@ -97,7 +99,7 @@ std::optional<std::string> join_encoded(std::string_view a, std::string_view b) 
     return std::nullopt;
   // With equal time and dot the bytes decide, for the same reason as in later().
   auto first = x->time == y->time && x->id == y->id ? a >= b : wins(*x, *y);
-  return std::string{first ? a : b};
+  return std::string{first != planted(bug::older_wins) ? a : b};
 }
 
 void strip(siblings_object& object, const dot_clock& clock) { object.seen.subtract(clock); }
@@ -109,8 +111,9 @@ siblings_object expand(siblings_object object, const dot_clock& clock) {
 
 siblings_object without_known(siblings_object expanded, const dot_clock& mine) {
   // The page must not say of its own siblings that they are replaced: one that is here as well has to stay.
-  for (const auto& s : expanded.siblings)
-    expanded.seen.remove(s.id);
+  if (!planted(bug::page_replaces_itself))
+    for (const auto& s : expanded.siblings)
+      expanded.seen.remove(s.id);
   auto known = [&](const sibling& s) { return mine.contains(s.id); };
   expanded.siblings.erase(std::remove_if(expanded.siblings.begin(), expanded.siblings.end(), known),
                           expanded.siblings.end());

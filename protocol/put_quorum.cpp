@@ -1,5 +1,7 @@
 #include "protocol/put_quorum.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <algorithm>
 #include <cassert>
 
@@ -44,6 +46,9 @@ void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
 
 void put_quorum::acked(node_id from, put_outbox& out) {
   auto* x = find(from);
+  if (planted(bug::ack_counted_twice) && x != nullptr && x->what == state::acked)
+    for (auto& y : owners_)
+      x = y.what == state::waiting ? &y : x;
   // Before there is a dot there is nothing to acknowledge. An owner given up as lost that did write counts.
   if (x == nullptr || !has_dot_ || (x->what != state::waiting && x->what != state::failed))
     return;
@@ -68,13 +73,17 @@ void put_quorum::lost(node_id from, put_outbox& out) {
     return;
   bool giver = x == &owners_[giver_];
   x->what = state::failed;
+  if (planted(bug::write_repeated) && !has_dot_ && giver && count(state::idle) >= required_)
+    return start(out);
   if (!has_dot_ && giver)
     fail(errc::unknown_outcome, out);
   else
     check_reachable(out);
 }
 
-void put_quorum::deadline_passed(put_outbox& out) { fail(errc::timeout, out); }
+void put_quorum::deadline_passed(put_outbox& out) {
+  fail(planted(bug::refusal_written) ? errc::no_quorum : errc::timeout, out);
+}
 
 bool put_quorum::done() const { return replied_ && count(state::waiting) == 0; }
 
@@ -91,7 +100,7 @@ put_quorum::owner* put_quorum::find(node_id id) {
 }
 
 void put_quorum::fail(errc why, put_outbox& out) {
-  if (replied_)
+  if (replied_ && !planted(bug::replies_twice))
     return;
   replied_ = true;
   out.reply_failed(why, required_, acks());

@@ -1,5 +1,7 @@
 #include "protocol/vnode.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <algorithm>
 #include <cassert>
 
@@ -87,6 +89,8 @@ std::optional<std::string> vnode::page_operand(const key_page& page, const dot_c
     auto x = decode_lww(page.object);
     if (!x || !accounted_for(x->id))
       return std::nullopt;
+    if (planted(bug::repair_restamps))
+      return encode_lww({x->time + from_micros(1'000'000), x->id, x->expires_at, x->tombstone, x->value});
     // Known already: it is here, or lost to a newer one, or was a tombstone that has been purged.
     return clock_.contains(x->id) ? std::string{} : page.object;
   }
@@ -111,8 +115,10 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
   auto operand = page_operand(page, arriving);
   if (!operand)
     return 0;
-  if (!operand->empty())
+  if (!operand->empty() && !planted(bug::clock_ahead))
     sink.merge(id_, page.key, *operand);
+  if (planted(bug::clock_skipped))
+    return page.dots.size();
   size_t added = 0;
   for (const auto& d : page.dots)
     if (clock_.add(d)) {
@@ -132,6 +138,9 @@ std::optional<std::string> vnode::expanded(std::string_view stored) const {
   if (!x)
     return std::nullopt;
   x->seen.join(clock_); // Stripping first would change nothing: the clock comes back in.
+  if (planted(bug::context_of_maxima))
+    for (const auto& r : clock_.ranges())
+      x->seen.add(dot_range{r.replica, 1, r.last});
   return encode_siblings(*x);
 }
 

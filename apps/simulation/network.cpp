@@ -68,6 +68,8 @@ void network::node_died(size_t node) {
       continue;
     if (in_reach(node, other) && host_.running(other))
       break_connection(node, other, "connection lost");
+    else
+      pair(node, other).half_open = true;
     // Cut off or stopped: the peer finds out by the connection timeout; what waits on the way is lost with the sockets.
     link(node, other).waiting.clear();
     link(other, node).waiting.clear();
@@ -94,6 +96,7 @@ void network::dial(size_t a, size_t b) {
   if (!host_.responsive(a) || !host_.responsive(b) || !in_reach(a, b))
     return dial_later(a, b, milliseconds{random_.between(redial_min.count(), redial_max.count())});
   p.connection = next_connection_++;
+  p.half_open = false;
   p.silent_since = host_.now();
   link(a, b).last_delivery = link(b, a).last_delivery = host_.now();
   host_.on_link(a, b);
@@ -108,6 +111,8 @@ void network::watch(size_t a, size_t b) {
     auto& p = pair(a, b);
     if (p.connection != connection)
       return;
+    if (p.half_open && in_reach(a, b))
+      return break_connection(a, b, "connection reset");
     auto alive = [this](size_t node) { return host_.responsive(node); };
     if (in_reach(a, b) && alive(a) && alive(b))
       p.silent_since = host_.now();

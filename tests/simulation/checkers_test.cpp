@@ -1,0 +1,360 @@
+#include "tests/simulation/hand_made.hpp"
+
+#include "storage/memory_store.hpp"
+
+namespace crema::simulation::test {
+namespace {
+
+class Checkers : public hand_made {};
+
+TEST_F(Checkers, HaveNothingToSayOfARegisterThatWorks) {
+  put(0, 1, "c0-1");
+  add(read(0, {1}));
+  put(0, 2, "c0-2");
+  add(read(0, {2}));
+  put(0, 3, "");
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, HaveNothingToSayOfSiblingsThatWork) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c1-1");
+  add(read(1, {1, 2}, clock({1, 2})));
+  put(1, 3, "c0-2", clock({1, 2}));
+  put(1, 4, "", clock({1}));
+  add(read(1, {3}, clock({1, 2, 3, 4})));
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, FindAValueNobodyWrote) {
+  put(0, 1, "c0-1");
+  auto r = read(0, {1});
+  r.values[0].value = "c0-9";
+  add(r);
+  EXPECT_EQ(finding(), "nothing invented");
+}
+
+TEST_F(Checkers, FindAStoredWriteNobodyAskedFor) {
+  named(0, 1, "c5-5");
+  EXPECT_EQ(finding(), "nothing invented");
+}
+
+TEST_F(Checkers, FindAnAcknowledgedWriteThatNobodyStored) {
+  put(0, 1, "c0-1");
+  writes.clear();
+  EXPECT_EQ(finding(), "no acknowledged write lost");
+}
+
+TEST_F(Checkers, FindOneRequestThatBecameTwoWrites) {
+  put(0, 1, "c0-1");
+  named(0, 2, "c0-1");
+  EXPECT_EQ(finding(), "one write per request");
+}
+
+TEST_F(Checkers, FindARefusedRequestThatWasWritten) {
+  named(0, 1, "c0-1");
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-1";
+  op.result = outcome::not_done;
+  op.status = errc::no_quorum;
+  add(op);
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, LetATimedOutWriteHappenOrNot) {
+  for (uint64_t n : {1, 2}) {
+    auto op = next(client_request::kind::put, 0);
+    op.request.value = "c0-" + std::to_string(n);
+    op.result = outcome::unknown;
+    op.status = errc::timeout;
+    add(op);
+  }
+  named(0, 1, "c0-1");
+  add(read(0, {}));
+  add(read(0, {1}));
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, FindAQuorumReadOlderThanAnAcknowledgedWrite) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  add(read(0, {1}));
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+}
+
+TEST_F(Checkers, CallItLostWhenTheLastReadMissesIt) {
+  put(0, 1, "c0-1");
+  auto r = read(0, {});
+  r.must_succeed = true;
+  add(r);
+  EXPECT_EQ(finding(), "no acknowledged write lost");
+}
+
+TEST_F(Checkers, AskNothingOfReadsThatNeedNotMeetTheWrite) {
+  put(0, 1, "c0-1");
+  auto r = read(0, {});
+  r.request.read = {protocol::quorum_level::kind::one, 0};
+  add(r);
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, FindARemovedValueThatIsBack) {
+  put(0, 1, "c0-1");
+  put(0, 2, "");
+  add(read(0, {1}));
+  EXPECT_EQ(finding(), "nothing resurrected");
+}
+
+TEST_F(Checkers, FindAReplacedSiblingThatIsBack) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2", clock({1}));
+  add(read(1, {1}, clock({1})));
+  EXPECT_EQ(finding(), "nothing resurrected");
+}
+
+TEST_F(Checkers, FindAnExpiredValue) {
+  put(0, 1, "c0-1");
+  named(0, 2, "c0-2", {}, 1000 + 500);
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-2";
+  op.request.ttl_ms = 500;
+  op.invoked -= milliseconds{100};
+  add(op);
+  add(read(0, {2}));
+  EXPECT_EQ(finding(), "nothing resurrected");
+}
+
+TEST_F(Checkers, FindAWriteThatLivesLongerThanItWasTo) {
+  named(0, 1, "c0-1", {}, 9999);
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-1";
+  op.request.ttl_ms = 500;
+  add(op);
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindAReplacedValueAmongTheSiblings) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2", clock({1}));
+  add(read(1, {1, 2}, clock({1, 2})));
+  EXPECT_EQ(finding(), "siblings are exact");
+}
+
+TEST_F(Checkers, FindAContextThatClaimsWhatWasNotShown) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c1-1");
+  add(read(1, {2}, clock({1, 2})));
+  EXPECT_EQ(finding(), "contexts are exact");
+}
+
+TEST_F(Checkers, FindAContextThatLacksWhatWasShown) {
+  put(1, 1, "c0-1");
+  add(read(1, {1}, {}));
+  EXPECT_EQ(finding(), "contexts are exact");
+}
+
+TEST_F(Checkers, FindAWriteWhoseContextWasLost) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2", clock({1}));
+  named(1, 2, "c0-2", {});
+  writes[{vnode(1), dot{7, 2}}].at = milliseconds{205};
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindAMissingElementOfASet) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2|c0-1", clock({1}));
+  auto r = read(1, {2}, clock({1, 2}));
+  r.must_succeed = true;
+  r.values[0].value = "c0-2|";
+  findings out;
+  add(r);
+  history sets;
+  for (auto op : operations.operations()) {
+    op.request.key = "set1";
+    sets.add(op);
+  }
+  for (auto& [id, w] : writes)
+    w.key = "set1";
+  evidence e{cluster, sets, writes, faults, [](bucket_id, const std::string&) { return std::vector<size_t>{0, 1, 2}; }};
+  model m{e, out};
+  check_sets(e, m, out);
+  ASSERT_EQ(out.size(), 2U) << "each of the two writes had it";
+  EXPECT_NE(out[0].what.find("lacks element c0-1"), std::string::npos) << out[0].what;
+}
+
+TEST_F(Checkers, FindALaterWriteThatLoses) {
+  put(0, 2, "c0-2");
+  put(0, 1, "c0-1"); // With an older timestamp.
+  findings out;
+  auto e = all();
+  model m{e, out};
+  check_lww_order(e, m, out);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_EQ(out[0].checker, "later writes win");
+}
+
+// -- What faults excuse -----------------------------------------------------------------------------------------------
+
+TEST_F(Checkers, ExcuseOneLostDiskInQuorumReadsButNotTwoCopiesAtOnce) {
+  put(0, 1, "c0-1");
+  faults.losses.push_back({0, now, true});
+  now += milliseconds{1};
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "") << "one of two copies is gone, and the read may have met the other owners";
+  auto r = read(0, {});
+  r.request.read = {protocol::quorum_level::kind::all, 0};
+  r.must_succeed = true;
+  add(r);
+  EXPECT_EQ(finding(), "no acknowledged write lost") << "the second copy must be there";
+  faults.losses.push_back({1, now - milliseconds{50}, true});
+  EXPECT_EQ(finding(), "") << "both may be gone";
+}
+
+TEST_F(Checkers, ExcuseAMachineCrashOnlyOfWhatWasNotSyncedYet) {
+  put(0, 1, "c0-1");
+  faults.losses.push_back({0, now + std::chrono::seconds{5}, false});
+  now += std::chrono::seconds{6};
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced long before";
+  faults.losses.front().at = milliseconds{200};
+  EXPECT_EQ(finding(), "") << "it may not have been synced";
+  cluster.buckets[0].durability = durability::fsync;
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced before the acknowledgement";
+}
+
+// -- Replies ----------------------------------------------------------------------------------------------------------
+
+TEST_F(Checkers, FindARequestWithoutAReply) {
+  auto op = next(client_request::kind::get, 0);
+  op.result = outcome::pending;
+  add(op);
+  EXPECT_EQ(finding(), "one reply per request");
+}
+
+TEST_F(Checkers, FindALateReplyUnlessItsNodeWasStopped) {
+  auto op = next(client_request::kind::get, 0);
+  op.completed = op.invoked + milliseconds{1101};
+  add(op);
+  EXPECT_EQ(finding(), "replies in time");
+  faults.pauses.push_back({0, op.invoked, op.invoked + milliseconds{50}});
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, FindAClusterThatDoesNotServeWhenAllIsWell) {
+  auto op = next(client_request::kind::get, 0);
+  op.must_succeed = true;
+  op.result = outcome::not_done;
+  op.status = errc::timeout;
+  add(op);
+  EXPECT_EQ(finding(), "serves again after faults");
+}
+
+// -- Stores -----------------------------------------------------------------------------------------------------------
+
+class Stores : public hand_made {
+protected:
+  void stored(bucket_id bucket, std::initializer_list<uint64_t> merged, std::initializer_list<uint64_t> logged) {
+    auto batch = store->make_batch();
+    for (auto n : merged)
+      batch->merge(vnode(bucket), "k", writes.at({vnode(bucket), dot{7, n}}).delta);
+    for (auto n : logged)
+      batch->log(vnode(bucket), {7, n}, "k");
+    ASSERT_TRUE(store->write(*batch).ok());
+  }
+  std::string store_finding() {
+    findings out;
+    auto e = all();
+    model m{e, out};
+    check_store(e, m, 0, *store, out);
+    return out.empty() ? "" : out.front().what;
+  }
+  std::shared_ptr<storage::store> store = storage::open_memory(storage::make_memory_disk());
+};
+
+TEST_F(Stores, AgreeWithTheirClocks) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  put(1, 1, "c0-3");
+  put(1, 2, "c0-4", clock({1}));
+  stored(0, {1, 2}, {1, 2});
+  stored(1, {2, 1}, {1, 2});
+  EXPECT_EQ(store_finding(), "");
+}
+
+TEST_F(Stores, MayLackWhatTheirClocksLack) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  stored(0, {1}, {1});
+  EXPECT_EQ(store_finding(), "");
+}
+
+TEST_F(Stores, AreFoundWithAClockAheadOfTheState) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  stored(0, {1}, {1, 2});
+  EXPECT_NE(store_finding(), "");
+}
+
+TEST_F(Stores, AreFoundWithAStateAheadOfTheClock) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c1-1");
+  stored(1, {1, 2}, {1});
+  EXPECT_NE(store_finding(), "");
+}
+
+TEST_F(Stores, AreFoundWithAReplacedSibling) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2", clock({1}));
+  stored(1, {1}, {1, 2});
+  EXPECT_NE(store_finding(), "");
+}
+
+TEST_F(Stores, AreFoundWithAKeyNobodyWrote) {
+  put(0, 1, "c0-1");
+  auto batch = store->make_batch();
+  batch->merge(vnode(0), "other", writes.begin()->second.delta);
+  batch->log(vnode(0), {9, 1}, "other");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_NE(store_finding(), "");
+}
+
+TEST_F(Stores, AreFoundWhenOwnersDiffer) {
+  put(0, 1, "c0-1");
+  stored(0, {1}, {1});
+  std::shared_ptr<storage::store> empty = storage::open_memory(storage::make_memory_disk());
+  findings out;
+  auto e = all();
+  model m{e, out};
+  check_convergence(e, m, {store, store, store}, out);
+  EXPECT_TRUE(out.empty());
+  check_convergence(e, m, {store, empty, store}, out);
+  EXPECT_EQ(out.size(), 1U);
+}
+
+TEST_F(Stores, OfACalmRunHaveNoGapsInTheirClocks) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  stored(0, {2}, {2});
+  findings out;
+  check_clocks(all(), 0, *store, out);
+  EXPECT_TRUE(out.empty()) << "one run of dots, wherever it begins";
+  put(0, 4, "c0-4");
+  stored(0, {4}, {4});
+  check_clocks(all(), 0, *store, out);
+  EXPECT_EQ(out.size(), 1U);
+}
+
+TEST_F(Stores, CountersTellOfWhatIsLeftBehind) {
+  findings out;
+  check_settled(all(), 0, {{"in_flight", 0}, {"repairs_waiting", 0}}, out);
+  EXPECT_TRUE(out.empty());
+  check_settled(all(), 0, {{"in_flight", 1}, {"repairs_waiting", 0}}, out);
+  EXPECT_EQ(out.size(), 1U);
+  check_settled(all(), 0, {}, out);
+  EXPECT_EQ(out.size(), 2U);
+}
+
+} // namespace
+} // namespace crema::simulation::test
