@@ -69,7 +69,7 @@ protected:
     EXPECT_EQ(opened.what.error, "");
     write(*opened.opened, 1, synced);
     EXPECT_TRUE(opened.opened->sync().ok());
-    synced_bytes_ = fs::file_size(only_file(path, ".log"));
+    synced_bytes_ = fs::file_size(newest(path, ".log"));
     write(*opened.opened, synced + 1, written);
     return copy(path);
   }
@@ -85,14 +85,20 @@ protected:
     fs::copy(from, to, fs::copy_options::recursive);
     return to;
   }
-  static fs::path only_file(const fs::path& in, const std::string& part) {
+  /// The newest file whose name contains `part`.
+  static fs::path newest(const fs::path& in, const std::string& part) {
+    auto found = files(in, part);
+    EXPECT_FALSE(found.empty()) << part;
+    return found.empty() ? fs::path{} : found.back();
+  }
+  /// From the oldest to the newest.
+  static std::vector<fs::path> files(const fs::path& in, const std::string& part) {
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator{in})
       if (entry.path().filename().string().find(part) != std::string::npos)
         found.push_back(entry.path());
     std::sort(found.begin(), found.end());
-    EXPECT_FALSE(found.empty()) << part;
-    return found.empty() ? fs::path{} : found.back();
+    return found;
   }
   /// How many keys, counted from the first, are there; all of them must be, with their log entries.
   static uint64_t prefix(const store& s) {
@@ -142,20 +148,20 @@ TEST_F(RocksdbDamage, AnEmptiedCurrentFileIsRefused) {
 
 TEST_F(RocksdbDamage, AMissingManifestIsRefused) {
   auto path = flushed(10);
-  fs::remove(only_file(path, "MANIFEST-"));
+  fs::remove(newest(path, "MANIFEST-"));
   expect_refused(path, "MANIFEST-");
 }
 
 TEST_F(RocksdbDamage, AMissingTableFileIsRefused) {
   auto path = flushed(10);
-  auto file = only_file(path, ".sst");
+  auto file = newest(path, ".sst");
   fs::remove(file);
   expect_refused(path, file.filename());
 }
 
 TEST_F(RocksdbDamage, AMissingWriteAheadLogIsRefused) {
   auto path = crashed(10, 10);
-  fs::remove(only_file(path, ".log"));
+  fs::remove(newest(path, ".log"));
   expect_refused(path, "*.log");
   expect_refused(path, "*.log", "boot 2");
 }
@@ -249,7 +255,7 @@ TEST_F(RocksdbDamage, NoFlippedByteOfATableFileGoesUnnoticed) {
 TEST_F(RocksdbDamage, NoFlippedOrLostByteOfTheManifestGoesUnnoticed) {
   auto original = directory_ / "kept";
   fs::copy(flushed(10), original, fs::copy_options::recursive);
-  auto manifest = only_file(original, "MANIFEST-").filename();
+  auto manifest = newest(original, "MANIFEST-").filename();
   auto size = fs::file_size(fs::path{original} / manifest);
   for (size_t position = 0; position < size; position += std::max<size_t>(size / 40, 1)) {
     for (auto cut : {false, true}) {
@@ -278,7 +284,7 @@ TEST_F(RocksdbDamage, NoFlippedByteInTheSyncedPartOfTheWriteAheadLogIsAccepted) 
   for (const auto* boot : {"boot 1", "boot 2"})
     for (size_t position = 0; position < size; position += size / 40) {
       auto path = copy(original);
-      flip(only_file(path, ".log"), position);
+      flip(newest(path, ".log"), position);
       expect_refused(path, "write", boot);
     }
 }
@@ -288,7 +294,7 @@ TEST_F(RocksdbDamage, AZeroedStretchInTheSyncedPartOfTheWriteAheadLogIsRefused) 
   for (const auto* boot : {"boot 1", "boot 2"})
     for (size_t begin : {0, 4096, 32768, 65536}) {
       auto path = copy(directory_ / "original");
-      auto log = only_file(path, ".log");
+      auto log = newest(path, ".log");
       auto bytes = read(log);
       std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(begin), 4096, '\0');
       overwrite(log, bytes);
@@ -298,12 +304,12 @@ TEST_F(RocksdbDamage, AZeroedStretchInTheSyncedPartOfTheWriteAheadLogIsRefused) 
 
 TEST_F(RocksdbDamage, AWriteAheadLogCutBehindTheLastSyncGivesAWholePrefix) {
   crashed(20, 40);
-  auto size = fs::file_size(only_file(directory_ / "original", ".log"));
+  auto size = fs::file_size(newest(directory_ / "original", ".log"));
   uint64_t least = 40, most = 0;
   for (auto length = synced_bytes_; length <= size; length += 113) {
     for (const auto* boot : {"boot 1", "boot 2"}) {
       auto path = copy(directory_ / "original");
-      fs::resize_file(only_file(path, ".log"), length);
+      fs::resize_file(newest(path, ".log"), length);
       auto result = open(path, false, boot);
       ASSERT_NE(result.opened, nullptr) << length << ": " << result.what.error;
       auto count = prefix(*result.opened);
@@ -320,17 +326,44 @@ TEST_F(RocksdbDamage, AWriteAheadLogCutBeforeTheLastSyncIsRefusedForGood) {
   crashed(20, 20);
   for (uintmax_t lost : {1, 100, 500}) {
     auto path = copy(directory_ / "original");
-    fs::resize_file(only_file(path, ".log"), synced_bytes_ - lost);
+    fs::resize_file(newest(path, ".log"), synced_bytes_ - lost);
     expect_refused(path, "were synced");
     expect_refused(path, "were synced");
   }
+}
+
+/// RocksDB alone replays the second log after a first that ends too early, if only it ends between two records.
+TEST_F(RocksdbDamage, AnOlderWriteAheadLogCutBetweenTwoRecordsIsRefused) {
+  auto path = directory_ / "original";
+  auto small = options("boot 1");
+  small.memtable_bytes = 64 << 10; // `data` is flushed, and the next log begun, while `log` still needs the first.
+  auto opened = open_rocksdb(path, small, true);
+  ASSERT_NE(opened.opened, nullptr) << opened.what.error;
+  auto first = newest(path, ".log");
+  std::vector<uintmax_t> ends; // Of the records in the first log.
+  for (uint64_t i = 1; files(path, ".log").size() < 2; ++i) {
+    ASSERT_LT(i, 5000U);
+    write(*opened.opened, i, i);
+    ends.push_back(fs::file_size(first));
+  }
+  write(*opened.opened, ends.size() + 1, ends.size() + 20);
+  ASSERT_TRUE(opened.opened->sync().ok());
+  opened.opened.reset(); // Waits for the flush; what it leaves is what a crash would leave.
+  ASSERT_GT(ends.size(), 10U);
+  for (const auto* boot : {"boot 1", "boot 2"})
+    for (auto end : {ends[0], ends[ends.size() / 2], ends[ends.size() - 5]}) {
+      auto crashed = copy(path);
+      ASSERT_EQ(files(crashed, ".log").size(), 2U);
+      fs::resize_file(files(crashed, ".log").front(), end);
+      expect_refused(crashed, "cannot be read beyond write", boot);
+    }
 }
 
 TEST_F(RocksdbDamage, GarbageBehindTheLastSyncIsDroppedAfterARebootOnly) {
   crashed(200, 300);
   auto garble = [&](bool zero) {
     auto path = copy(directory_ / "original");
-    auto log = only_file(path, ".log");
+    auto log = newest(path, ".log");
     auto bytes = read(log);
     for (auto i = synced_bytes_ + 500; i < synced_bytes_ + 5000; ++i)
       bytes.at(i) = zero ? '\0' : static_cast<char>(bytes.at(i) ^ 0x55);
@@ -360,7 +393,7 @@ TEST_F(RocksdbDamage, GarbageBehindTheLastSyncIsDroppedAfterARebootOnly) {
 TEST_F(RocksdbDamage, AMachineWithoutBootIdCountsEveryStartAsAReboot) {
   crashed(20, 40);
   auto path = copy(directory_ / "original");
-  auto log = only_file(path, ".log");
+  auto log = newest(path, ".log");
   flip(log, synced_bytes_ + 500);
   auto result = open(path, false, "");
   ASSERT_NE(result.opened, nullptr) << result.what.error;
