@@ -23,14 +23,9 @@ std::vector<claim_bounds> even_spread(const std::vector<claim_bounds>& container
   uint32_t level = 0;
   while (held(level) < k)
     ++level;
-  auto most = held(level);
   std::vector<claim_bounds> result;
-  for (const auto& x : containers) {
-    auto high = std::clamp(level, x.low, x.high);
-    auto low = std::clamp(level == 0 ? 0 : level - 1, x.low, x.high);
-    low = std::max(low, k - std::min(k, most - high)); // What the others cannot take.
-    result.push_back({low, high});
-  }
+  for (const auto& x : containers)
+    result.push_back({std::clamp(level == 0 ? 0 : level - 1, x.low, x.high), std::clamp(level, x.low, x.high)});
   return result;
 }
 

@@ -205,15 +205,28 @@ TEST(FailureDetector, CountsTheSilenceFromBeforeThePause) {
   EXPECT_FALSE(w.detector.up(a));
 }
 
-TEST(FailureDetector, IsNotMisledByOtherTrafficBetweenTheHeartbeats) {
+TEST(FailureDetector, DoesNotCountTheTimeBeforeAHeartbeatAsMissed) {
   auto w = world::with({a});
+  w.now += 400ms;
+  w.hear(a);
+  double just_heard = w.detector.phi(a, w.now);
+  w.now += 10s;
+  w.tick();
+  EXPECT_EQ(w.detector.phi(a, w.now), just_heard); // Not less: nobody is heard in the future.
+}
+
+TEST(FailureDetector, IsNotMisledByOtherTrafficBetweenTheHeartbeats) {
+  failure_detector::options opts;
+  opts.silence_min = 250ms;
+  world w(opts);
+  w.link(a);
   for (int i = 0; i < 100000; ++i) {
     w.now += 50us;
     w.hear(a);
     if (i % 5000 == 0)
       w.tick();
   }
-  w.run(750ms, {});
+  w.run(750ms, {}); // Two heartbeats late: that is no reason yet.
   EXPECT_TRUE(w.detector.up(a));
 }
 

@@ -206,6 +206,20 @@ TEST(GetQuorum, RepairsALateOwnerThatIsOlder) {
   EXPECT_EQ(x.out.repaired, (repairs{{c, a}}));
 }
 
+TEST(GetQuorum, LooksAtWhatEveryOwnerKnowsBeforeItRepairsSiblings) {
+  started x(2, true, conflict_rule::siblings);
+  const dot kept{1, 1}, gone{2, 1};
+  x.object(a, siblings({kept}));
+  x.digest(b, siblings({kept}, {gone}));
+  EXPECT_EQ(x.out.take(), words{"object"});
+  x.digest(c, siblings({kept, gone}));
+  EXPECT_EQ(x.out.take(), (words{"get 2", "get 3"}));
+  x.object(c, siblings({kept, gone}));
+  EXPECT_EQ(x.out.take(), words{}); // a must not get back what b knows to be replaced.
+  x.object(b, siblings({kept}, {gone}));
+  EXPECT_EQ(x.out.take(), words{"repair 3 from 2"});
+}
+
 TEST(GetQuorum, LeavesALateOwnerAloneThatAgrees) {
   started x(2, true);
   x.object(a, lww(5));

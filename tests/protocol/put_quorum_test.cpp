@@ -129,6 +129,16 @@ TEST(PutQuorum, IgnoresAcknowledgementsOfOwnersThatWereNotAsked) {
   EXPECT_EQ(put.acks(), 1U);
 }
 
+TEST(PutQuorum, IgnoresAcknowledgementsBeforeTheDot) {
+  recorder out;
+  put_quorum put({a, b}, {true, true}, 1);
+  put.start(out);
+  put.acked(a, out);
+  EXPECT_FALSE(put.replied());
+  put.dot_given(a, true, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "delta 2", "written"}));
+}
+
 TEST(PutQuorum, AnswersWithTheReasonOfAGiverThatRefuses) {
   recorder out;
   put_quorum put({a, b, c}, {true, true, true}, 2);
