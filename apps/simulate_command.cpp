@@ -63,8 +63,8 @@ bool parse_range(const std::string& text, uint64_t& first, uint64_t& last) {
   auto dots = text.find("..");
   if (dots == std::string::npos)
     return false;
-  return CLI::detail::lexical_cast(text.substr(0, dots), first) && CLI::detail::lexical_cast(text.substr(dots + 2), last) &&
-         first <= last && last < UINT64_MAX / 2;
+  return CLI::detail::lexical_cast(text.substr(0, dots), first) &&
+         CLI::detail::lexical_cast(text.substr(dots + 2), last) && first <= last && last < UINT64_MAX / 2;
 }
 
 run_options run_of(const sim_options& o) {
@@ -93,9 +93,10 @@ run_options run_of(const sim_options& o) {
 int one_seed(const sim_options& o) {
   auto options = run_of(o);
   auto result = run(options);
-  fmt::print("seed {}: {} client operations, {} writes acknowledged, {} faults, {} messages, {} simulated; trace {:016x}\n",
-             options.seed, result.operations, result.acknowledged, result.faults, result.messages,
-             show(result.simulated), result.trace_hash);
+  fmt::print(
+      "seed {}: {} client operations, {} writes acknowledged, {} faults, {} messages, {} simulated; trace {:016x}\n",
+      options.seed, result.operations, result.acknowledged, result.faults, result.messages, show(result.simulated),
+      result.trace_hash);
   if (!result.failure)
     return exit_ok;
   fmt::print("{}", report_of(options, *result.failure));
@@ -145,7 +146,9 @@ void add_sim_command(CLI::App& app, action& chosen) {
   command->add_option("--minutes", o->minutes, "Virtual time under load and faults")
       ->capture_default_str()
       ->check(CLI::Range(1, 100'000));
-  command->add_option("--clients", o->clients, "How many clients at once")->capture_default_str()->check(CLI::Range(1, 1000));
+  command->add_option("--clients", o->clients, "How many clients at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   command->add_option("--faults", o->faults, fmt::format("Which may strike: {}", fmt::join(fault_words(), ", ")))
       ->capture_default_str()
       ->check([](const std::string& text) { return check_words(text, fault_words()); });
@@ -153,13 +156,16 @@ void add_sim_command(CLI::App& app, action& chosen) {
       ->capture_default_str()
       ->check([](const std::string& text) { return check_words(text, bucket_words()); });
   command
-      ->add_option("--checks", o->checks,
-                   fmt::format("Checks that are off by default (docs/simulation.md): {}", fmt::join(extra_checks, ", ")))
+      ->add_option(
+          "--checks", o->checks,
+          fmt::format("Checks that are off by default (docs/simulation.md): {}", fmt::join(extra_checks, ", ")))
       ->check([](const std::string& text) { return check_words(text, extra_checks); });
   command->add_option("--operations", o->operations, "End the load after so many client operations (0: no limit)");
   command->add_option("--fault-events", o->fault_events, "End the faults after so many (0: no limit)");
   command->add_option("--trace", o->trace, "Write everything that happens into this file")->excludes(seeds);
-  command->add_option("--jobs", o->jobs, "Worker processes for --seeds")->capture_default_str()->check(CLI::Range(1, 256));
+  command->add_option("--jobs", o->jobs, "Worker processes for --seeds")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 256));
   command->add_flag("--shrink", o->shrink, "Look for a smaller run that fails in the same way");
   command->add_option("--shrink-attempts", o->shrink_attempts, "How many runs that may cost")->capture_default_str();
   command->add_flag("--fail-fast", o->fail_fast, "Stop at the first seed that fails");

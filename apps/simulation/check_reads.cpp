@@ -13,8 +13,8 @@ namespace {
 /// One read against the model of its key.
 class read_check {
 public:
-  read_check(const evidence& e, const key_model& k, const std::vector<size_t>& acknowledgement_of, const operation& read,
-             findings& out)
+  read_check(const evidence& e, const key_model& k, const std::vector<size_t>& acknowledgement_of,
+             const operation& read, findings& out)
       : e_(e), k_(k), acknowledgement_of_(acknowledgement_of), read_(read), out_(out), shown_(k.writes.size(), false) {
     wall_min_ = std::min(read.wall_invoked, read.wall_completed);
     wall_max_ = std::max(read.wall_invoked, read.wall_completed);
@@ -36,8 +36,8 @@ public:
       if (v.time != w.time || v.expires_at != w.expires_at)
         return report("nothing invented", fmt::format("it returned {} with another time or expiry", name_of(w, e_)));
       if (gone_for_sure(w))
-        return report("nothing resurrected", fmt::format("it returned {}, which had expired {} ms before", name_of(w, e_),
-                                                         wall_min_ - w.expires_at));
+        return report("nothing resurrected", fmt::format("it returned {}, which had expired {} ms before",
+                                                         name_of(w, e_), wall_min_ - w.expires_at));
     }
     if (e_.bucket(k_.bucket).conflict == conflict_rule::lww)
       check_register();
@@ -78,7 +78,8 @@ private:
       return !w.is_older(*floor) && w.at <= read_.completed && (w.remove || may_be_gone(w));
     };
     if (std::none_of(k_.writes.begin(), k_.writes.end(), explains))
-      report(missing(), fmt::format("it returned nothing, but must not miss {}: {}", name_of(*floor, e_), acknowledged()));
+      report(missing(),
+             fmt::format("it returned nothing, but must not miss {}: {}", name_of(*floor, e_), acknowledged()));
   }
 
   void check_siblings() {
@@ -90,31 +91,34 @@ private:
       auto by = std::find_if(w.replaced_by.rbegin(), w.replaced_by.rend(), [&](size_t j) { return claimed[j]; });
       auto replaced = by != w.replaced_by.rend();
       if (shown_[i] && !claimed[i])
-        return report("contexts are exact", fmt::format("its context does not contain {}, which it returned", name_of(w, e_)));
-      if (shown_[i] && replaced)
-        return report("siblings are exact", fmt::format("it returned {}, though its context contains {}, which replaced it",
-                                                        name_of(w, e_), name_of(k_.writes[*by], e_)));
-      if (claimed[i] && !w.remove && !replaced && !shown_[i] && !may_be_gone(w))
         return report("contexts are exact",
-                      fmt::format("its context claims {}, which it did not return and nothing in the context replaced: a "
-                                  "write with this context would destroy a value that nobody has seen",
-                                  name_of(w, e_)));
+                      fmt::format("its context does not contain {}, which it returned", name_of(w, e_)));
+      if (shown_[i] && replaced)
+        return report("siblings are exact",
+                      fmt::format("it returned {}, though its context contains {}, which replaced it", name_of(w, e_),
+                                  name_of(k_.writes[*by], e_)));
+      if (claimed[i] && !w.remove && !replaced && !shown_[i] && !may_be_gone(w))
+        return report(
+            "contexts are exact",
+            fmt::format("its context claims {}, which it did not return and nothing in the context replaced: a "
+                        "write with this context would destroy a value that nobody has seen",
+                        name_of(w, e_)));
       if (shown_[i])
         check_not_replaced(w);
     }
     for (size_t i = 0; i < k_.writes.size(); ++i)
       if (!shown_[i] && !k_.writes[i].remove && must_see_write(i) && !accounted_for(i))
-        return report(missing(), fmt::format("it did not return {}, nor anything that replaced it: {}",
-                                             name_of(k_.writes[i], e_),
-                                             describe(e_.operations[acknowledgement_of_[i]], e_.cluster)));
+        return report(missing(),
+                      fmt::format("it did not return {}, nor anything that replaced it: {}", name_of(k_.writes[i], e_),
+                                  describe(e_.operations[acknowledgement_of_[i]], e_.cluster)));
   }
 
   void check_not_replaced(const write_record& w) {
     for (auto j : w.replaced_by)
       if (must_see_write(j))
-        return report("nothing resurrected",
-                      fmt::format("it returned {}, which {} had replaced: {}", name_of(w, e_), name_of(k_.writes[j], e_),
-                                  describe(e_.operations[acknowledgement_of_[j]], e_.cluster)));
+        return report("nothing resurrected", fmt::format("it returned {}, which {} had replaced: {}", name_of(w, e_),
+                                                         name_of(k_.writes[j], e_),
+                                                         describe(e_.operations[acknowledgement_of_[j]], e_.cluster)));
   }
 
   /// The value itself, or something that replaced it, explains what the read returned.
@@ -180,9 +184,10 @@ void check_write_contexts(const evidence& e, const key_model& k, findings& out) 
     auto expected = *op.request.context;
     expected.add(k.writes[a.write].id);
     if (expected != op.context)
-      out.push_back({"contexts are exact",
-                     fmt::format("{}: the reply's context is not the request's and the new write", describe(op, e.cluster)),
-                     op.completed});
+      out.push_back(
+          {"contexts are exact",
+           fmt::format("{}: the reply's context is not the request's and the new write", describe(op, e.cluster)),
+           op.completed});
   }
 }
 
@@ -215,12 +220,13 @@ void check_lww_order(const evidence& e, const model& m, findings& out) {
         const auto& first = e.operations[a.operation];
         const auto& second = e.operations[b.operation];
         // The same instant on two nodes is no order.
-        if (first.completed + std::chrono::milliseconds{1} < second.invoked && !k.writes[a.write].is_older(k.writes[b.write]))
-          out.push_back({"later writes win",
-                         fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
-                                     describe(second, e.cluster), name_of(k.writes[a.write], e),
-                                     name_of(k.writes[b.write], e)),
-                         second.completed});
+        if (first.completed + std::chrono::milliseconds{1} < second.invoked &&
+            !k.writes[a.write].is_older(k.writes[b.write]))
+          out.push_back(
+              {"later writes win",
+               fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
+                           describe(second, e.cluster), name_of(k.writes[a.write], e), name_of(k.writes[b.write], e)),
+               second.completed});
       }
   }
 }
@@ -268,11 +274,11 @@ void check_replies(const evidence& e, findings& out) {
       allowed += e.cluster.read_timeout;
     auto took = op.completed - op.invoked - e.faults.paused(op.node, op.invoked, op.completed);
     if (took > allowed + slack)
-      out.push_back({"replies in time",
-                     fmt::format("{}: it took {} ms of its node's time, {} ms are allowed", describe(op, e.cluster),
-                                 std::chrono::duration_cast<std::chrono::milliseconds>(took).count(),
-                                 (allowed + slack).count()),
-                     op.completed});
+      out.push_back(
+          {"replies in time",
+           fmt::format("{}: it took {} ms of its node's time, {} ms are allowed", describe(op, e.cluster),
+                       std::chrono::duration_cast<std::chrono::milliseconds>(took).count(), (allowed + slack).count()),
+           op.completed});
   }
 }
 

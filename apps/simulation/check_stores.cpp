@@ -35,7 +35,8 @@ public:
     if (!x)
       return;
     if (x->id != newest->id)
-      return report(fmt::format("dot {}, though the newest that its clock knows is {}", show(x->id), name_of(*newest, e_)));
+      return report(
+          fmt::format("dot {}, though the newest that its clock knows is {}", show(x->id), name_of(*newest, e_)));
     if (x->time != newest->time || x->value != newest->value || x->expires_at != newest->expires_at ||
         x->tombstone != newest->remove)
       report(fmt::format("{} with another content than its giver wrote", name_of(*newest, e_)));
@@ -84,7 +85,8 @@ private:
     });
   }
   void report(const std::string& what) {
-    out_.push_back({exact_clock, fmt::format("{} holds of {}: {}", e_.cluster.nodes[node_].name, name_of(k_, e_), what), {}});
+    out_.push_back(
+        {exact_clock, fmt::format("{} holds of {}: {}", e_.cluster.nodes[node_].name, name_of(k_, e_), what), {}});
   }
 
   const evidence& e_;
@@ -130,7 +132,8 @@ std::map<vnode_id, protocol::dot_clock> clocks_of(const storage::store& store) {
 }
 
 /// As a read sees it: what the clock says need not be in the object.
-std::string state_of(const storage::store& store, vnode_id vnode, const key_model& k, const protocol::dot_clock& clock) {
+std::string state_of(const storage::store& store, vnode_id vnode, const key_model& k,
+                     const protocol::dot_clock& clock) {
   auto stored = store.get(vnode, k.key).object.value_or("");
   auto x = protocol::decode_siblings(stored);
   if (!x)
@@ -160,8 +163,8 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
                          : "";
       if (*differs != '\0')
         out.push_back({"convergence",
-                       fmt::format("{} and {} {} of {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name, differs,
-                                   name_of(k, e)),
+                       fmt::format("{} and {} {} of {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name,
+                                   differs, name_of(k, e)),
                        {}});
     }
   }
@@ -178,7 +181,8 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
   for (const auto* counter : {"in_flight", "repairs_waiting"})
     if (count(counter) > 0)
       out.push_back({"bounded memory",
-                     fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter), {}});
+                     fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter),
+                     {}});
 }
 
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace crema::simulation {
 
@@ -25,11 +26,11 @@ bool fault_log::clock_changed(size_t node, sim_time from, sim_time to) const {
 struct fault_planner::impl {
   impl(world& world, random_stream r, std::set<fault_kind> k, sim_time end, uint64_t max)
       : w(world), random(r), kinds(k.begin(), k.end()), until(end), events_max(max), restart_due(w.nodes()),
-        slow_since(w.nodes(), sim_time{-1}) {
+        seen_running(w.nodes()), slow_since(w.nodes(), sim_time{-1}) {
     // With the W of the default buckets one disk may go without an acknowledged write going with it; there is no way
     // yet in which the others give it back what it had (docs/simulation.md).
     fragile = random.below(w.nodes());
-    power_failures = random.one_in(6);
+    power_failures = random.one_in(4);
     machines_crash_everywhere = random.one_in(2);
     disks_left = random.one_in(2) ? 1 : 0;
     wall_start = static_cast<int64_t>(w.wall_ms(0)) - now_ms();
@@ -209,10 +210,9 @@ struct fault_planner::impl {
   }
 
   void crash() {
-    if (power_failures && random.one_in(8)) {
-      for (size_t n = 0; n < w.nodes(); ++n)
-        crash_machine(n);
-      return restart_all();
+    if (power_failures && random.one_in(6)) {
+      power_fails = true;
+      return;
     }
     auto n = any();
     if (down() * 2 + 1 >= w.nodes() && !random.one_in(4))
@@ -226,8 +226,22 @@ struct fault_planner::impl {
     }
   }
 
+  /// At the worst moment: clients have been told that they may rely on what was just written.
+  void acknowledged() {
+    if (over || !std::exchange(power_fails, false))
+      return;
+    after(std::chrono::microseconds{random.between(0, 60'000)}, [this] {
+      if (over)
+        return;
+      w.trace("power fails");
+      for (size_t n = 0; n < w.nodes(); ++n)
+        crash_machine(n);
+      restart_all();
+    });
+  }
+
   void crash_machine(size_t n) {
-    log.losses.push_back({n, w.now(), false});
+    log.losses.push_back({n, w.now(), false, w.running(n) ? w.now() : seen_running[n]});
     end_pause(n);
     w.crash_machine(n);
   }
@@ -263,7 +277,9 @@ struct fault_planner::impl {
     if (over)
       return;
     for (size_t n = 0; n < w.nodes(); ++n)
-      if (!w.running(n))
+      if (w.running(n))
+        seen_running[n] = w.now();
+      else
         restart(n);
     after(milliseconds{500}, [this] { watch(); });
   }
@@ -305,7 +321,7 @@ struct fault_planner::impl {
       return w.fail_next_write(n);
     if (what == 1 && disks_left > 0) {
       --disks_left;
-      log.losses.push_back({fragile, w.now(), true});
+      log.losses.push_back({fragile, w.now(), true, w.now()});
       end_pause(fragile);
       w.lose_disk(fragile);
       return restart(fragile);
@@ -376,13 +392,14 @@ struct fault_planner::impl {
   sim_time until;
   uint64_t events_max;
   size_t fragile = 0; // The one node that may lose its disk; and its machine, if not all may.
-  bool power_failures = false, machines_crash_everywhere = false;
+  bool power_failures = false, power_fails = false, machines_crash_everywhere = false;
   uint64_t disks_left = 0;
   int64_t wall_start = 0; // What an undisturbed wall clock showed at the beginning.
   bool over = false;
   std::vector<bool> restart_due;
+  std::vector<sim_time> seen_running;       // When the process was last known to run.
   std::set<std::pair<size_t, size_t>> late; // Directions in which messages may be minutes on their way.
-  std::vector<sim_time> slow_since; // Negative: the disk is as fast as ever.
+  std::vector<sim_time> slow_since;         // Negative: the disk is as fast as ever.
   fault_log log;
 };
 
@@ -397,13 +414,14 @@ void fault_planner::start() {
   impl_->calm();
   impl_->watch();
 }
+void fault_planner::acknowledged() { impl_->acknowledged(); }
 void fault_planner::end_all() { impl_->end_all(); }
 const fault_log& fault_planner::log() const { return impl_->log; }
 
 // -- Names ----------------------------------------------------------------------------------------------------------
 
 const std::vector<fault_kind>& all_faults() {
-  static const std::vector<fault_kind> all{fault_kind::delay, fault_kind::loss,  fault_kind::partition,
+  static const std::vector<fault_kind> all{fault_kind::delay,      fault_kind::loss,  fault_kind::partition,
                                            fault_kind::connection, fault_kind::crash, fault_kind::pause,
                                            fault_kind::clock,      fault_kind::disk};
   return all;

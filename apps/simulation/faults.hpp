@@ -18,6 +18,7 @@ struct fault_log {
     size_t node;
     sim_time at;
     bool whole_disk;
+    sim_time tail_from; ///< When the process had stopped; nothing has been synced since. `at`, if it ran.
   };
   struct span {
     size_t node;
@@ -28,10 +29,10 @@ struct fault_log {
     sim_time at;
   };
   std::vector<loss> losses;
-  std::vector<span> pauses;     ///< A span may end early, with the process.
+  std::vector<span> pauses; ///< A span may end early, with the process.
   std::vector<span> slow_disks;
-  std::vector<jump> jumps;      ///< Of wall clocks, drift included.
-  uint64_t events = 0;          ///< Faults that struck.
+  std::vector<jump> jumps; ///< Of wall clocks, drift included.
+  uint64_t events = 0;     ///< Faults that struck.
 
   /// How much of `from` .. `to` the node spent stopped.
   sim_time paused(size_t node, sim_time from, sim_time to) const;
@@ -44,6 +45,8 @@ public:
   fault_planner(world& w, random_stream random, std::set<fault_kind> kinds, sim_time until, uint64_t events_max);
   ~fault_planner();
   void start();
+  /// A client had a write acknowledged just now: power that is to fail fails soon after one.
+  void acknowledged();
   /// Ends every fault and starts every node.
   void end_all();
   const fault_log& log() const;

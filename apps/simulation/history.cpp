@@ -108,13 +108,13 @@ std::string describe(const operation& op, const config::cluster_config& cluster)
                   ? fmt::format("removed {}", where)
                   : fmt::format("wrote {} to {}", write_name(op.request.value), where);
   auto ended = op.result == outcome::pending ? std::string{"never answered"}
-               : op.result == outcome::ok    ? fmt::format("{} at {}", op.is_read() ? "answered" : "acknowledged",
-                                                        show(op.completed))
+               : op.result == outcome::ok
+                   ? fmt::format("{} at {}", op.is_read() ? "answered" : "acknowledged", show(op.completed))
                : op.result == outcome::lost
                    ? fmt::format("connection lost at {}", show(op.completed))
                    : fmt::format("{} at {} ({})", to_string(op.status), show(op.completed), op.error);
   return fmt::format("client {} {} ({}{}) at {}, {}", op.client, what, levels,
-                     op.request.context     ? ", with a context"
+                     op.request.context      ? ", with a context"
                      : op.request.read_first ? ", reading first"
                                              : "",
                      show(op.invoked), ended);

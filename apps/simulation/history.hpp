@@ -1,5 +1,6 @@
-// What the clients of a run did and saw: every operation with its invocation, its completion and its outcome, in virtual
-// time. Values are unique and name their write, so a value found anywhere leads back to the operation that wrote it.
+// What the clients of a run did and saw: every operation with its invocation, its completion and its outcome, in
+// virtual time. Values are unique and name their write, so a value found anywhere leads back to the operation that
+// wrote it.
 //
 //   c3-17            the 17th write of client 3
 //   c3-18|c1-4,c3-17 one that grew a set: its own element, and those it had read
@@ -16,7 +17,7 @@
 namespace crema::simulation {
 
 enum class outcome : uint8_t {
-  pending,  ///< No reply yet.
+  pending, ///< No reply yet.
   ok,
   not_done, ///< Refused: the cluster says that nothing was written.
   unknown,  ///< Timed out, or an owner was lost: a write may have happened, or may yet.

@@ -102,7 +102,8 @@ public:
 
 private:
   size_t running() const {
-    return static_cast<size_t>(std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.fd >= 0; }));
+    return static_cast<size_t>(
+        std::count_if(workers_.begin(), workers_.end(), [](const auto& w) { return w.fd >= 0; }));
   }
 
   void start(worker& w) {
@@ -226,10 +227,10 @@ private:
     clear_progress();
     auto cpu = std::max(1e-3, cpu_seconds_of_children());
     auto hours = std::chrono::duration<double, std::ratio<3600>>(simulated_).count();
-    fmt::print("{} seeds, {} failed; {:.1f} simulated hours, {:.0f} per core-hour; {} client operations; {:.0f} messages "
-               "per second and core\n",
-               result_.seeds, result_.failed, hours, hours / (cpu / 3600), operations_,
-               static_cast<double>(messages_) / cpu);
+    fmt::print(
+        "{} seeds, {} failed; {:.1f} simulated hours, {:.0f} per core-hour; {} client operations; {:.0f} messages "
+        "per second and core\n",
+        result_.seeds, result_.failed, hours, hours / (cpu / 3600), operations_, static_cast<double>(messages_) / cpu);
   }
 
   const many_options& o_;

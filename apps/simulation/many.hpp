@@ -16,7 +16,7 @@ struct many_options {
 
 struct many_result {
   uint64_t seeds = 0, failed = 0;
-  uint64_t first_failed = 0;  ///< Its place in the range, from 1; 0: none failed.
+  uint64_t first_failed = 0; ///< Its place in the range, from 1; 0: none failed.
 };
 
 /// Prints progress on standard error, and each failing seed, with the command that replays it, and a summary on

@@ -80,8 +80,8 @@ void model::decode(const evidence& e, findings& out) {
         w.value = std::move(set->siblings[0].value);
       }
     } else {
-      out.push_back({"nothing invented", fmt::format("the delta of dot {} of key {} does not decode", show(id), named.key),
-                     named.at});
+      out.push_back({"nothing invented",
+                     fmt::format("the delta of dot {} of key {} does not decode", show(id), named.key), named.at});
     }
     auto& k = keys_[{vnode.bucket, named.key}];
     k.bucket = vnode.bucket;
@@ -89,9 +89,8 @@ void model::decode(const evidence& e, findings& out) {
     k.writes.push_back(std::move(w));
   }
   for (auto& [where, k] : keys_) {
-    std::sort(k.writes.begin(), k.writes.end(), [](const auto& a, const auto& b) {
-      return std::tie(a.at, a.id) < std::tie(b.at, b.id);
-    });
+    std::sort(k.writes.begin(), k.writes.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.at, a.id) < std::tie(b.at, b.id); });
     for (auto& w : k.writes)
       for (size_t i = 0; i < k.writes.size(); ++i)
         if (k.writes[i].replaces.contains(w.id))
@@ -158,7 +157,8 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
     auto wrong = difference(e.operations[op], w, rule);
     if (!wrong.empty())
       out.push_back({"writes are what was asked for",
-                     fmt::format("{} became {}: {}", describe(e.operations[op], e.cluster), name_of(w, e), wrong), w.at});
+                     fmt::format("{} became {}: {}", describe(e.operations[op], e.cluster), name_of(w, e), wrong),
+                     w.at});
   }
   for (auto i : k.confirmed) {
     const auto& op = e.operations[i];
@@ -173,8 +173,8 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
   }
 }
 
-/// Removes have no value that names them: any that was written meanwhile, and replaces the right things, may be the one.
-/// The weakest of them is taken, which asks least of later reads.
+/// Removes have no value that names them: any that was written meanwhile, and replaces the right things, may be the
+/// one. The weakest of them is taken, which asks least of later reads.
 void model::assign_remove(const evidence& e, key_model& k, size_t operation, findings& out) {
   const auto& op = e.operations[operation];
   auto lww = e.bucket(k.bucket).conflict == conflict_rule::lww;
@@ -203,7 +203,8 @@ size_t may_have_lost(const evidence& e, const key_model& k, const operation& wri
   const auto& bucket = e.bucket(k.bucket);
   std::set<size_t> lost;
   for (const auto& loss : e.faults.losses) {
-    if (loss.at < write.invoked || loss.at > until || std::find(k.owners.begin(), k.owners.end(), loss.node) == k.owners.end())
+    if (loss.at < write.invoked || loss.at > until ||
+        std::find(k.owners.begin(), k.owners.end(), loss.node) == k.owners.end())
       continue;
     if (loss.whole_disk) {
       lost.insert(loss.node);
@@ -218,7 +219,7 @@ size_t may_have_lost(const evidence& e, const key_model& k, const operation& wri
     for (const auto& slow : e.faults.slow_disks)
       if (slow.node == loss.node && slow.from <= safe && slow.to >= write.invoked)
         safe = std::max(safe, std::min(slow.to, loss.at) + std::chrono::seconds{5});
-    if (loss.at <= safe)
+    if (loss.tail_from <= safe)
       lost.insert(loss.node);
   }
   return lost.size();

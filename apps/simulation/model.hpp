@@ -1,5 +1,5 @@
-// What really happened in a run, write by write: every write that a vnode named, who asked for it, and what it replaced.
-// Full causal histories, kept apart from the product's joins and quorums: the checkers compare the two.
+// What really happened in a run, write by write: every write that a vnode named, who asked for it, and what it
+// replaced. Full causal histories, kept apart from the product's joins and quorums: the checkers compare the two.
 #pragma once
 
 #include "apps/simulation/faults.hpp"
@@ -33,9 +33,9 @@ struct write_record {
   timestamp time = 0;
   protocol::expiry_ms expires_at = 0;
   std::string value;
-  protocol::dot_clock replaces;       ///< Siblings only.
-  size_t operation = history::none;   ///< The client's request; of removes only the acknowledged ones are known.
-  std::vector<size_t> replaced_by;    ///< Indexes of the writes that have this one in `replaces`.
+  protocol::dot_clock replaces;     ///< Siblings only.
+  size_t operation = history::none; ///< The client's request; of removes only the acknowledged ones are known.
+  std::vector<size_t> replaced_by;  ///< Indexes of the writes that have this one in `replaces`.
 
   bool is_older(const write_record& other) const { return std::tie(time, id) < std::tie(other.time, other.id); }
 };

@@ -87,7 +87,8 @@ private:
       smaller.duration = std::chrono::minutes{minutes};
       better |= attempt(smaller);
     }
-    halve([](auto& o, uint64_t n) { o.duration = std::chrono::minutes{n}; }, static_cast<uint64_t>(best_.duration.count()), 1);
+    halve([](auto& o, uint64_t n) { o.duration = std::chrono::minutes{n}; },
+          static_cast<uint64_t>(best_.duration.count()), 1);
     halve([](auto& o, uint64_t n) { o.clients = n; }, best_.clients, 1);
     if (best_.nodes > 3) {
       auto smaller = best_;

@@ -16,8 +16,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds settle_time{20};  ///< Longer than the longest stop, connection timeout and reconnect.
-constexpr seconds answer_time{10};  ///< In which every request under way has its answer.
+constexpr seconds settle_time{20}; ///< Longer than the longest stop, connection timeout and reconnect.
+constexpr seconds answer_time{10}; ///< In which every request under way has its answer.
 constexpr seconds converge_time{10};
 
 config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n) {
@@ -61,7 +61,8 @@ config::cluster_config cluster_of(const run_options& o) {
 class simulated_run {
 public:
   explicit simulated_run(const run_options& o)
-      : options_(o), seeds_(o.seed), world_(world_options(o)), clients_(world_, history_, seeds_.split(), {o.clients, o.operations_max}),
+      : options_(o), seeds_(o.seed), world_(world_options(o)),
+        clients_(world_, history_, seeds_.split(), {o.clients, o.operations_max, [this] { faults_.acknowledged(); }}),
         faults_(world_, seeds_.split(), o.faults, o.duration, o.fault_events_max) {}
 
   void run() {

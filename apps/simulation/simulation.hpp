@@ -29,14 +29,14 @@ struct run_options {
   size_t nodes = 5;
   std::chrono::minutes duration{10}; ///< Virtual, with faults; then faults stop and the cluster gets time to settle.
   size_t clients = 8;
-  std::set<fault_kind> faults;       ///< Which may strike; empty: none.
-  std::vector<std::string> buckets;  ///< Of the default set; empty: all.
+  std::set<fault_kind> faults;      ///< Which may strike; empty: none.
+  std::vector<std::string> buckets; ///< Of the default set; empty: all.
   std::string trace_file;
-  uint64_t operations_max = 0;       ///< Stop the load after so many operations (for shrinking); 0: no limit.
-  uint64_t fault_events_max = 0;     ///< Stop the faults after so many (for shrinking); 0: no limit.
+  uint64_t operations_max = 0;   ///< Stop the load after so many operations (for shrinking); 0: no limit.
+  uint64_t fault_events_max = 0; ///< Stop the faults after so many (for shrinking); 0: no limit.
   /// Checks that are off until the cluster can satisfy them (docs/simulation.md): "convergence", "later-writes-win".
   std::set<std::string> extra_checks;
-  std::string planted;               ///< Name of a planted bug, in builds that have them.
+  std::string planted; ///< Name of a planted bug, in builds that have them.
 };
 
 struct run_result {
@@ -44,9 +44,9 @@ struct run_result {
   uint64_t trace_hash = 0;
   uint64_t messages = 0;
   uint64_t steps = 0;
-  uint64_t operations = 0;   ///< Client requests.
+  uint64_t operations = 0; ///< Client requests.
   uint64_t acknowledged = 0;
-  uint64_t faults = 0;       ///< That struck.
+  uint64_t faults = 0; ///< That struck.
   sim_time simulated{};
 };
 
@@ -59,7 +59,8 @@ std::vector<std::string> bucket_names();
 /// The command line that repeats this run.
 std::string command_of(const run_options& options);
 
-/// The smallest run that still fails (fewer clients, faults, operations, nodes, minutes) that `attempts` tries can find.
+/// The smallest run that still fails (fewer clients, faults, operations, nodes, minutes) that `attempts` tries can
+/// find.
 run_options shrink(const run_options& failing, size_t attempts);
 
 } // namespace crema::simulation

@@ -40,7 +40,7 @@ struct workload::impl {
   using next_fn = std::function<void(const client_reply*)>; // Null: no answer (lost, refused, or patience ended).
 
   impl(world& world, history& history, random_stream r, options o)
-      : w(world), h(history), random(r), opts(o), clients(o.clients) {
+      : w(world), h(history), random(r), opts(std::move(o)), clients(opts.clients) {
     for (size_t i = 0; i < clients.size(); ++i) {
       clients[i].index = i;
       clients[i].random = random.split();
@@ -104,6 +104,8 @@ struct workload::impl {
         [this, index, node, answer](const client_reply& reply) {
           h.complete(index, reply, w.now(), w.wall_ms(node));
           note(index);
+          if (h[index].acknowledged() && opts.acknowledged)
+            opts.acknowledged();
           answer(&reply);
         },
         [this, index, node, &c, life, answer] {
@@ -288,9 +290,8 @@ struct workload::impl {
       r.context = reply->context;
       send(c, std::move(r), [this, &c, where, tries](const client_reply* written) {
         if ((written == nullptr || written->status != errc::ok) && tries > 0 && !stopped)
-          return w.after(milliseconds{c.random.between(1, 400)}, [this, &c, where, tries] {
-            stopped ? loop(c) : grow_set(c, where, tries - 1);
-          });
+          return w.after(milliseconds{c.random.between(1, 400)},
+                         [this, &c, where, tries] { stopped ? loop(c) : grow_set(c, where, tries - 1); });
         loop(c);
       });
     });
@@ -322,9 +323,8 @@ struct workload::impl {
     auto read = [this, &c, where](const client_reply*) { send(c, request(c, kind::get, where), go_on(c)); };
     if (c.random.one_in(2))
       return remove(read);
-    put(c, where, siblings, [this, &c, remove, read](const client_reply*) {
-      c.random.one_in(2) ? remove(read) : read(nullptr);
-    });
+    put(c, where, siblings,
+        [this, &c, remove, read](const client_reply*) { c.random.one_in(2) ? remove(read) : read(nullptr); });
   }
 
   void expiring(client& c, const key_ref& where) {
@@ -367,7 +367,7 @@ struct workload::impl {
 };
 
 workload::workload(world& w, history& h, random_stream random, options opts)
-    : impl_(std::make_unique<impl>(w, h, random, opts)) {}
+    : impl_(std::make_unique<impl>(w, h, random, std::move(opts))) {}
 workload::~workload() = default;
 
 void workload::start() {
@@ -386,7 +386,8 @@ void workload::read_everything() {
       r.key = where.key;
       r.read.level = level;
       c.node = c.random.below(impl_->w.nodes());
-      impl_->send(c, std::move(r), [](const client_reply*) {}, true);
+      impl_->send(
+          c, std::move(r), [](const client_reply*) {}, true);
     }
   }
 }
@@ -399,7 +400,8 @@ void workload::write_once_more(bool must_succeed) {
       r.value = impl_->fresh_value(c);
       r.write = {};
       c.node = node;
-      impl_->send(c, std::move(r), [](const client_reply*) {}, must_succeed);
+      impl_->send(
+          c, std::move(r), [](const client_reply*) {}, must_succeed);
     }
   }
 }

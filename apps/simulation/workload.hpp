@@ -1,10 +1,11 @@
-// The clients: each does one thing after another in a loop of its own (reads a register, writes with the context it has,
-// grows a set, deletes and creates again, ...), now in bursts, now at leisure. They move between nodes, lose patience,
-// reconnect and try again, as real ones do.
+// The clients: each does one thing after another in a loop of its own (reads a register, writes with the context it
+// has, grows a set, deletes and creates again, ...), now in bursts, now at leisure. They move between nodes, lose
+// patience, reconnect and try again, as real ones do.
 #pragma once
 
 #include "apps/simulation/history.hpp"
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -16,7 +17,8 @@ class workload {
 public:
   struct options {
     size_t clients = 8;
-    uint64_t operations_max = 0; ///< 0: no limit.
+    uint64_t operations_max = 0;        ///< 0: no limit.
+    std::function<void()> acknowledged; ///< Called at each acknowledged write. May be empty.
   };
   /// Uses all buckets of the world.
   workload(world& w, history& h, random_stream random, options opts);

@@ -353,7 +353,9 @@ void world::impl::start(size_t n) {
   if (x.new_id_due)
     x.id = random.next() | 1;
   x.new_id_due = false;
-  auto store = watch_store(storage::open_memory(x.disk), x.id, std::make_shared<watcher>(*this, n));
+  auto opened = storage::open_memory(x.disk);
+  opened->sync().ok(); // As RocksDB: what it has replayed it flushes to synced files.
+  auto store = watch_store(std::move(opened), x.id, std::make_shared<watcher>(*this, n));
   x.running = true; // From here on the store serves.
   auto loaded = load_or_claim_ring(*store, opts.cluster);
   auto clocks = store->load_clocks();

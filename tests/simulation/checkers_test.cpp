@@ -199,7 +199,7 @@ TEST_F(Checkers, FindALaterWriteThatLoses) {
 
 TEST_F(Checkers, ExcuseOneLostDiskInQuorumReadsButNotTwoCopiesAtOnce) {
   put(0, 1, "c0-1");
-  faults.losses.push_back({0, now, true});
+  faults.losses.push_back({0, now, true, now});
   now += milliseconds{1};
   add(read(0, {}));
   EXPECT_EQ(finding(), "") << "one of two copies is gone, and the read may have met the other owners";
@@ -208,17 +208,17 @@ TEST_F(Checkers, ExcuseOneLostDiskInQuorumReadsButNotTwoCopiesAtOnce) {
   r.must_succeed = true;
   add(r);
   EXPECT_EQ(finding(), "no acknowledged write lost") << "the second copy must be there";
-  faults.losses.push_back({1, now - milliseconds{50}, true});
+  faults.losses.push_back({1, now - milliseconds{50}, true, now});
   EXPECT_EQ(finding(), "") << "both may be gone";
 }
 
 TEST_F(Checkers, ExcuseAMachineCrashOnlyOfWhatWasNotSyncedYet) {
   put(0, 1, "c0-1");
-  faults.losses.push_back({0, now + std::chrono::seconds{5}, false});
+  faults.losses.push_back({0, now + std::chrono::seconds{5}, false, now + std::chrono::seconds{5}});
   now += std::chrono::seconds{6};
   add(read(0, {}));
   EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced long before";
-  faults.losses.front().at = milliseconds{200};
+  faults.losses.front().at = faults.losses.front().tail_from = milliseconds{200};
   EXPECT_EQ(finding(), "") << "it may not have been synced";
   cluster.buckets[0].durability = durability::fsync;
   EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced before the acknowledgement";

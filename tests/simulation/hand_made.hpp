@@ -9,8 +9,8 @@ namespace crema::simulation::test {
 
 using std::chrono::milliseconds;
 
-/// One key "k" of an lww bucket (db 0) and of a siblings bucket (db 1), three owners n1, n2, n3, W = R = 2. One operation
-/// every 100 ms; each takes 10 ms.
+/// One key "k" of an lww bucket (db 0) and of a siblings bucket (db 1), three owners n1, n2, n3, W = R = 2. One
+/// operation every 100 ms; each takes 10 ms.
 class hand_made : public testing::Test {
 protected:
   hand_made() {
@@ -95,7 +95,9 @@ protected:
   void add(operation op) { operations.add(std::move(op)); }
 
   evidence all() {
-    return {cluster, operations, writes, faults, [](bucket_id, const std::string&) { return std::vector<size_t>{0, 1, 2}; }};
+    return {cluster, operations, writes, faults, [](bucket_id, const std::string&) {
+              return std::vector<size_t>{0, 1, 2};
+            }};
   }
   findings check_all() {
     findings out;

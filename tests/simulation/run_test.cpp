@@ -46,9 +46,7 @@ TEST(Simulation, TheSameSeedIsTheSameRunInOneProcessAndInAnother) {
   }
 }
 
-TEST(Simulation, AnotherSeedIsAnotherRun) {
-  EXPECT_NE(run(short_run(3)).trace_hash, run(short_run(4)).trace_hash);
-}
+TEST(Simulation, AnotherSeedIsAnotherRun) { EXPECT_NE(run(short_run(3)).trace_hash, run(short_run(4)).trace_hash); }
 
 TEST(Simulation, ACalmClusterAcknowledgesNearlyEverything) {
   auto o = short_run(1);
