@@ -24,6 +24,7 @@ std::vector<claim_bounds> even_spread(const std::vector<claim_bounds>& container
   while (held(level) < k)
     ++level;
   std::vector<claim_bounds> result;
+  result.reserve(containers.size());
   for (const auto& x : containers)
     result.push_back({std::clamp(level == 0 ? 0 : level - 1, x.low, x.high), std::clamp(level, x.low, x.high)});
   return result;
