@@ -208,7 +208,7 @@ TEST_F(Checkers, ExcuseOneLostDiskInQuorumReadsButNotTwoCopiesAtOnce) {
   r.must_succeed = true;
   add(r);
   EXPECT_EQ(finding(), "no acknowledged write lost") << "the second copy must be there";
-  faults.losses.push_back({1, now - milliseconds{50}, true, now});
+  faults.losses.push_back({1, now - milliseconds{95}, true, now});
   EXPECT_EQ(finding(), "") << "both may be gone";
 }
 
