@@ -25,7 +25,7 @@ using error = beast::error_code;
 namespace {
 
 constexpr uint32_t header_bytes_max = 8 * 1024;
-constexpr uint64_t body_bytes_max = 64 * 1024;
+constexpr uint64_t body_bytes_max = uint64_t{64} * 1024;
 constexpr int connections_max = 256;
 constexpr std::chrono::seconds io_timeout{10};
 constexpr std::chrono::seconds status_timeout{5};

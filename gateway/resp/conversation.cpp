@@ -13,7 +13,7 @@ namespace {
 // A command on more keys than this waits for all earlier ones instead of looking for the one it conflicts with.
 constexpr size_t keys_compared_max = 64;
 // An output buffer above this is given back once it is written.
-constexpr size_t output_bytes_kept = 16 * 1024;
+constexpr size_t output_bytes_kept = size_t{16} * 1024;
 
 } // namespace
 
@@ -77,8 +77,8 @@ bool conversation::must_wait(const command& c, const std::vector<std::string_vie
   if (!arity_fits(c, args.size()))
     return false;
   if (c.first_key > 0) {
-    auto last = c.last_key < 0 ? args.size() : static_cast<size_t>(c.last_key) + 1;
-    for (auto i = static_cast<size_t>(c.first_key); i < last; i += static_cast<size_t>(c.key_step))
+    auto last = c.last_key < 0 ? args.size() : static_cast<size_t>(int{c.last_key}) + 1;
+    for (auto i = static_cast<size_t>(int{c.first_key}); i < last; i += static_cast<size_t>(int{c.key_step}))
       hashes_.push_back(hash_of(args[i]));
   }
   if (queue_.empty())
@@ -232,7 +232,7 @@ void conversation::on_reply(uint64_t sequence, uint32_t part, client_reply&& rep
   if (command.wide) {
     if (!command.write)
       adapt_read_window(reply.values.empty() ? 0 : reply.values.front().value.size());
-    collect(*command.wide, command.how, part, std::move(reply));
+    collect(*command.wide, command.how, part, reply);
     if (command.wide->failure != errc::ok)
       command.wide->next = command.wide->items.size(); // The reply is an error: no use in going on.
     send_items(sequence, command);

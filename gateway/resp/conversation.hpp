@@ -21,11 +21,11 @@ struct command;
 class conversation;
 
 /// A client beyond any of these is not read from until it is below them again.
-constexpr size_t unsent_bytes_max = 1024 * 1024;
+constexpr size_t unsent_bytes_max = size_t{1024} * 1024;
 constexpr size_t commands_in_flight_max = 1024;
-constexpr size_t bytes_in_flight_max = 32 * 1024 * 1024;
+constexpr size_t bytes_in_flight_max = size_t{32} * 1024 * 1024;
 /// Reads in flight are limited such that, by the sizes seen lately, their replies stay below this together.
-constexpr size_t read_bytes_expected_max = 4 * 1024 * 1024;
+constexpr size_t read_bytes_expected_max = size_t{4} * 1024 * 1024;
 
 /// Where a conversation's requests go. Each is answered by conversation::on_reply with the same sequence and part.
 class request_port {
@@ -115,7 +115,7 @@ private:
   size_t bytes_in_flight_ = 0;
   size_t bytes_ready_ = 0; // Replies that wait for an earlier one.
   size_t reads_in_flight_ = 0;
-  size_t read_window_ = 4;  // This many reads may be in flight. Grows with small replies, shrinks with large ones.
+  size_t read_window_ = 4; // This many reads may be in flight. Grows with small replies, shrinks with large ones.
 
   enum class blocked : uint8_t { no, by_key, until_drained };
   blocked blocked_ = blocked::no;

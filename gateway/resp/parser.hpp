@@ -18,10 +18,10 @@ namespace crema::gateway::resp {
 /// More arguments than this are a protocol error.
 constexpr size_t arguments_max = 1048576;
 /// A longer bulk string makes its command oversized: its bytes are skipped, and the connection lives on.
-constexpr size_t bulk_bytes_kept_max = 16 * 1024 * 1024;
+constexpr size_t bulk_bytes_kept_max = size_t{16} * 1024 * 1024;
 /// More payload than this in one command is a protocol error.
-constexpr size_t command_bytes_max = 64 * 1024 * 1024;
-constexpr size_t inline_bytes_max = 64 * 1024;
+constexpr size_t command_bytes_max = size_t{64} * 1024 * 1024;
+constexpr size_t inline_bytes_max = size_t{64} * 1024;
 
 class request_parser {
 public:

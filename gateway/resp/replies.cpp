@@ -9,7 +9,7 @@ namespace crema::gateway::resp {
 namespace {
 
 // One MGET collects no more than this.
-constexpr size_t values_bytes_max = 64 * 1024 * 1024;
+constexpr size_t values_bytes_max = size_t{64} * 1024 * 1024;
 
 int64_t ttl_ms(const client_value& value, uint64_t now_ms) {
   if (value.expires_at == 0)
@@ -104,7 +104,7 @@ void write_reply(writer& out, const pending_command& command, const client_reply
   assert(!"a reply without a shape");
 }
 
-void collect(wide_command& wide, shape how, size_t item, client_reply&& reply) {
+void collect(wide_command& wide, shape how, size_t item, client_reply& reply) {
   --wide.outstanding;
   if (reply.status != errc::ok) {
     if (item < wide.failed_item) {

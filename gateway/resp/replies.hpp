@@ -12,8 +12,8 @@ std::string error_line(errc status, std::string_view cause, bool write);
 /// Writes the reply to a command on one key.
 void write_reply(writer& out, const pending_command& command, const client_reply& reply, uint64_t now_ms);
 
-/// Takes in the reply to one item of a command on several keys.
-void collect(wide_command& wide, shape how, size_t item, client_reply&& reply);
+/// Takes in the reply to one item of a command on several keys, and its value out of it.
+void collect(wide_command& wide, shape how, size_t item, client_reply& reply);
 /// Writes the reply once all items have been answered.
 void write_wide_reply(writer& out, const pending_command& command);
 

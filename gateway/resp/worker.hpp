@@ -59,7 +59,7 @@ public:
   void closed();
   void on_arrived();
   /// Room to read into, shared by all connections: an idle connection holds no buffer.
-  std::array<char, 64 * 1024>& read_buffer() { return read_buffer_; }
+  std::array<char, 65536>& read_buffer() { return read_buffer_; }
   statistics& stats() { return stats_; }
   environment& env() { return env_; }
 
@@ -103,7 +103,7 @@ private:
   bool flush_posted_ = false;
   std::vector<std::vector<client_reply>> batches_; // Reused.
   std::vector<session*> touched_;                  // By the replies being handled.
-  std::array<char, 64 * 1024> read_buffer_;
+  std::array<char, 65536> read_buffer_;
 };
 
 } // namespace crema::gateway::resp

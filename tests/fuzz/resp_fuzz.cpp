@@ -1,5 +1,5 @@
-// libFuzzer: no bytes of a client make the parser or the commands crash, hang or hold memory that was only announced; and
-// how the bytes are split into reads does not change what is answered.
+// libFuzzer: no bytes of a client make the parser or the commands crash, hang or hold memory that was only announced;
+// and how the bytes are split into reads does not change what is answered.
 #include "gateway/resp/conversation.hpp"
 
 #include <algorithm>
@@ -31,7 +31,9 @@ public:
     open_.push_back({&from, sequence, part, std::move(reply)});
   }
   void ask_status(conversation& from, uint64_t sequence) override { open_.push_back({&from, sequence, 0, {}}); }
-  void count_keys(conversation& from, uint64_t sequence, bucket_id) override { open_.push_back({&from, sequence, 0, {}}); }
+  void count_keys(conversation& from, uint64_t sequence, bucket_id) override {
+    open_.push_back({&from, sequence, 0, {}});
+  }
   /// Answers the newest request first. @returns false if there is none.
   bool answer() {
     if (open_.empty())

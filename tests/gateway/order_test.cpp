@@ -107,7 +107,7 @@ TEST(Order, APipelineReturnsWhatTheSameCommandsReturnOneByOne) {
     using words = std::vector<std::string>;
     auto one = rc::gen::oneOf(
         rc::gen::map(key,
-                     [](std::string k) {
+                     [](const std::string& k) {
                        return words{"GET", k};
                      }),
         rc::gen::map(rc::gen::pair(key, value),
@@ -127,11 +127,11 @@ TEST(Order, APipelineReturnsWhatTheSameCommandsReturnOneByOne) {
                        return words{"MSET", std::get<0>(x), std::get<1>(x), std::get<2>(x), std::get<3>(x)};
                      }),
         rc::gen::map(key,
-                     [](std::string k) {
+                     [](const std::string& k) {
                        return words{"EXISTS", k, "a"};
                      }),
         rc::gen::map(rc::gen::element<std::string>("0", "1"),
-                     [](std::string db) {
+                     [](const std::string& db) {
                        return words{"SELECT", db};
                      }),
         rc::gen::just(words{"PING"}));
@@ -180,8 +180,10 @@ TEST(BackPressure, NoMoreCommandsThanTheLimitAreInFlight) {
 
 TEST(BackPressure, NoMoreBytesThanTheLimitAreInFlight) {
   dialogue d;
+  std::string value;
+  value.resize(15'000'000);
   for (int i = 0; i < 5; ++i)
-    d.send({"SET", "k" + std::to_string(i), std::string(15'000'000, 'v')});
+    d.send({"SET", "k" + std::to_string(i), value});
   EXPECT_EQ(d.port.open.size(), 3U) << "the third passes the limit, the fourth has to wait";
 }
 
@@ -209,6 +211,7 @@ TEST(BackPressure, RepliesThatWaitForAnEarlierOneCountAsUnsent) {
 }
 
 TEST(BackPressure, FewReadsRunAtATimeWhileTheyReturnMuch) {
+  constexpr size_t half_mib = size_t{512} * 1024;
   dialogue d;
   size_t most = 0;
   for (int i = 0; i < 400; ++i)
@@ -216,10 +219,10 @@ TEST(BackPressure, FewReadsRunAtATimeWhileTheyReturnMuch) {
   for (int i = 0; i < 200; ++i) {
     if (i > 32)
       most = std::max(most, d.port.open.size());
-    d.answer(0, value_reply(std::string(512 * 1024, 'v')));
+    d.answer(0, value_reply(std::string(half_mib, 'v')));
     d.heard();
   }
-  EXPECT_LE(most, read_bytes_expected_max / (512 * 1024));
+  EXPECT_LE(most, read_bytes_expected_max / half_mib);
   for (int i = 0; i < 100; ++i) {
     d.answer(0, {});
     d.heard();
@@ -240,6 +243,8 @@ TEST(BackPressure, ASlowReaderDoesNotMakeSentBytesPileUp) {
   }
   EXPECT_EQ(d.talk.unsent().size(), in * 1009 - out);
   EXPECT_LE(d.talk.unsent().size(), unsent_bytes_max + 1009);
+  EXPECT_GT(out, 8 * unsent_bytes_max);
+  EXPECT_LE(d.talk.output_memory(), 4 * unsent_bytes_max);
 }
 
 TEST(Malformed, EndsTheConversationBehindTheRepliesToComeBefore) {

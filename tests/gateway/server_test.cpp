@@ -68,6 +68,7 @@ TEST_F(Server, ServesAThousandConnectionsAtOnce) {
   opts.threads = 2;
   start(opts);
   std::vector<test_client> clients;
+  clients.reserve(1000);
   for (int i = 0; i < 1000; ++i)
     clients.emplace_back(port());
   for (size_t i = 0; i < clients.size(); ++i)
@@ -176,7 +177,7 @@ TEST_F(Server, DoesNotReadFromAClientThatDoesNotRead) {
   for (int i = 0; i < 1000; ++i)
     requests += encoded({"GET", "big"});
   size_t sent = 0;
-  constexpr size_t much = 64 * 1024 * 1024;
+  constexpr size_t much = size_t{64} * 1024 * 1024;
   while (sent < much && greedy.writable(1000)) {
     auto n = greedy.try_send(requests.substr(sent % requests.size()));
     ASSERT_GE(n, 0);
