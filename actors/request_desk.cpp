@@ -33,7 +33,7 @@ struct request_desk::pending {
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
   bool started = false;        // It has its turn.
-  size_t weight = 0;           // What it counts for in active_bytes_ (started) or waiting_bytes_.
+  size_t weight = 0;           // What it counts for in waiting_bytes_, or, once started, in active_bytes_.
   bool writing = false;        // put is the machine that runs.
   bool write_next = false;     // The read of read_first is done.
   bool answered = false;       // The client has its reply.
@@ -47,6 +47,7 @@ struct request_desk::pending {
   std::string delta;
   std::string refusal; // What an owner said when it refused.
 
+  size_t bytes() const { return op_overhead + request.key.size() + request.value.size(); }
   bool reads_first() const { return request.what == client_request::kind::get || request.read_first; }
 };
 
@@ -188,10 +189,10 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   }
   auto id = next_id_++;
   auto& ref = *p;
-  ref.weight = weight_of(ref);
+  ref.weight = ref.bytes();
   auto what = ref.request.what;
   ++(what == client_request::kind::get ? gets_ : what == client_request::kind::put ? puts_ : removes_);
-  auto wait = !waiting_.empty() || (active_bytes_ > 0 && active_bytes_ + ref.weight > active_bytes_max);
+  auto wait = !waiting_.empty() || (active_bytes_ > 0 && active_bytes_ + weight_of(ref) > active_bytes_max);
   if (wait && waiting_bytes_ + ref.weight > waiting_bytes_max)
     return refuse(sink, ref.request, errc::busy,
                   fmt::format("requests of {} MiB wait for their turn on {}", waiting_bytes_ >> 20, env_->name));
@@ -209,15 +210,15 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
 }
 
 size_t request_desk::weight_of(const pending& p) const {
-  auto size = op_overhead + p.request.key.size() + p.request.value.size();
   if (!p.reads_first())
-    return size;
+    return p.bytes();
   auto expected = read_bytes_expected_.find(p.bucket->db);
-  return size + (expected == read_bytes_expected_.end() ? read_bytes_first : expected->second);
+  return p.bytes() + (expected == read_bytes_expected_.end() ? read_bytes_first : expected->second);
 }
 
 void request_desk::start(uint64_t id, pending& p, monotonic now) {
   p.started = true;
+  p.weight = weight_of(p); // By what is known now.
   active_bytes_ += p.weight;
   if (p.reads_first())
     start_get(id, p, now);
@@ -235,12 +236,10 @@ void request_desk::start_waiting(monotonic now) {
       continue;
     }
     auto& p = *found->second;
-    auto weight = weight_of(p); // By what is known now.
-    if (active_bytes_ > 0 && active_bytes_ + weight > active_bytes_max)
+    if (active_bytes_ > 0 && active_bytes_ + weight_of(p) > active_bytes_max)
       return;
     waiting_.pop_front();
     waiting_bytes_ -= p.weight;
-    p.weight = weight;
     start(id, p, now);
   }
 }
