@@ -131,8 +131,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
   a.dot_counter = given.id.counter;
   a.time = time;
   a.data = std::move(given.delta);
-  writes_.push_back(
-      {source, std::move(a), bucket->durability == durability::fsync && !planted(bug::ack_before_disk)});
+  writes_.push_back({source, std::move(a), bucket->durability == durability::fsync && !planted(bug::ack_before_disk)});
 }
 
 void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answer) {

@@ -26,7 +26,8 @@ std::optional<uint64_t> digest_of(conflict_rule rule, std::string_view object) {
 
 get_quorum::get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable,
                        uint32_t required, bool ask_all, bool repairs)
-    : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required), ask_all_(ask_all), repairs_(repairs) {
+    : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required), ask_all_(ask_all),
+      repairs_(repairs) {
   assert(owners.size() == reachable.size());
   assert(required >= 1 && required <= owners.size());
   owners_.resize(owners.size());

@@ -58,19 +58,19 @@ enum class durability : uint8_t { interval = 0, fsync = 1 };
 /// What went wrong. On the wire: append only.
 enum class errc : uint8_t {
   ok = 0,
-  timeout,         ///< No quorum of answers before the deadline; a write's outcome is unknown.
-  no_quorum,       ///< Too few owners can be reached; nothing was written.
-  busy,            ///< An in-flight limit was reached; nothing was written. Try again later.
-  too_big,         ///< Key, value or context is longer than allowed.
-  invalid_context, ///< The context is damaged or belongs to another bucket or partition.
+  timeout,           ///< No quorum of answers before the deadline; a write's outcome is unknown.
+  no_quorum,         ///< Too few owners can be reached; nothing was written.
+  busy,              ///< An in-flight limit was reached; nothing was written. Try again later.
+  too_big,           ///< Key, value or context is longer than allowed.
+  invalid_context,   ///< The context is damaged or belongs to another bucket or partition.
   too_many_siblings, ///< A put without context on a key that holds the largest allowed number of siblings.
-  storage_failure, ///< The store reported an error.
-  stale_epoch,     ///< The request was made under an older ring than the receiver knows.
-  not_owner,       ///< The receiver does not hold the vnode.
-  clock_skew,      ///< A timestamp lies further in the future than the drift bound allows.
-  unknown_version, ///< The peer's message version is not spoken here.
-  shutting_down,   ///< The node is about to stop.
-  unknown_outcome, ///< An owner was lost while it wrote; the write may have happened.
+  storage_failure,   ///< The store reported an error.
+  stale_epoch,       ///< The request was made under an older ring than the receiver knows.
+  not_owner,         ///< The receiver does not hold the vnode.
+  clock_skew,        ///< A timestamp lies further in the future than the drift bound allows.
+  unknown_version,   ///< The peer's message version is not spoken here.
+  shutting_down,     ///< The node is about to stop.
+  unknown_outcome,   ///< An owner was lost while it wrote; the write may have happened.
 };
 
 /// A stable, lower-case name: "timeout", "no_quorum", ...
@@ -87,7 +87,9 @@ constexpr size_t siblings_max = 100;
 
 template <>
 struct std::hash<crema::vnode_id> {
-  size_t operator()(crema::vnode_id v) const noexcept { return (size_t{v.bucket} << 16 | v.partition) * 0x9E3779B97F4A7C15; }
+  size_t operator()(crema::vnode_id v) const noexcept {
+    return (size_t{v.bucket} << 16 | v.partition) * 0x9E3779B97F4A7C15;
+  }
 };
 template <>
 struct std::hash<crema::dot> {

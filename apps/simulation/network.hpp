@@ -86,7 +86,7 @@ private:
   struct pair_state {
     uint64_t connection = 0; // 0: none. Each connection has a number of its own.
     bool dialing = false;
-    bool half_open = false; // One end died out of reach of the other, who learns it from the first answer it gets.
+    bool half_open = false;  // One end died out of reach of the other, who learns it from the first answer it gets.
     sim_time silent_since{}; // Start of a cut that has lasted until now; for the connection timeout.
     uint64_t watch = 0;
   };
