@@ -20,6 +20,10 @@ namespace {
 constexpr size_t read_bytes_first = size_t{1} << 20; // Before anything is known of a bucket: few at a time.
 constexpr size_t op_overhead = 64;                   // Bytes an operation costs beside its key and value, roughly.
 
+// A request that reads before it writes asks twice under one id: what replicas see tells the two apart, so that a late
+// answer to the read is not taken for one to the write.
+uint64_t wire_id(uint64_t id, bool writing) { return id << 1 | (writing ? 1 : 0); }
+
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
 } // namespace
@@ -291,7 +295,7 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
 }
 
 void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
-  op.request = id;
+  op.request = wire_id(id, p.writing);
   op.bucket = p.bucket->db;
   op.partition = p.partition;
   auto at = static_cast<size_t>(std::find(p.owners.begin(), p.owners.end(), to) - p.owners.begin());
@@ -323,9 +327,10 @@ void request_desk::release(pending& p) {
 
 void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   now_ = now;
-  auto found = pending_.find(a.request);
-  if (found == pending_.end()) {
-    ++stray_answers_; // It came after the deadline, or twice.
+  auto id = a.request >> 1;
+  auto found = pending_.find(id);
+  if (found == pending_.end() || a.request != wire_id(id, found->second->writing)) {
+    ++stray_answers_; // It came after the deadline, or twice, or belongs to the read that went before this write.
     return;
   }
   auto& p = *found->second;
@@ -334,7 +339,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   if (!(a.what == kind::given && !a.durable))
     answered(p, from);
   if (p.writing) {
-    put_effects out{*this, a.request, p};
+    put_effects out{*this, id, p};
     if (a.what == kind::given) {
       p.given = {a.dot_replica, a.dot_counter};
       p.time = a.time;
@@ -345,11 +350,9 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
     } else if (a.what == kind::refused) {
       p.refusal = std::move(a.data);
       p.put->refused(from, a.status, out);
-    } else {
-      ++stray_answers_; // Of the read that went before this write.
     }
   } else {
-    get_effects out{*this, a.request, p};
+    get_effects out{*this, id, p};
     if (a.what == kind::object) {
       p.get->object_received(from, std::move(a.data), a.digest, out);
     } else if (a.what == kind::digest) {
@@ -359,7 +362,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
       p.get->failed(from, a.status, out);
     }
   }
-  settle(a.request);
+  settle(id);
   start_waiting(now);
 }
 

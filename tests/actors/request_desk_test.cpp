@@ -227,6 +227,27 @@ TEST_F(Desk, AWriteGoesOnWhenTheHedgeEndsTheReadBeforeIt) {
   EXPECT_EQ(only_reply(1).status, errc::timeout);
 }
 
+TEST_F(Desk, ALateRefusalOfTheReadIsNotOneOfTheWriteThatFollowed) {
+  up(1);
+  up(2);
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::put;
+  r.key = "k";
+  r.value = "v";
+  r.read_first = true;
+  desk.on_request(nullptr, std::move(r), now);
+  answer(0, replica_answer::kind::object);
+  answer(1, replica_answer::kind::digest);
+  auto write = port.sent.size() - 1;
+  ASSERT_EQ(port.sent[write].second.what, replica_op::kind::put);
+  answer(0, replica_answer::kind::refused, errc::storage_failure);
+  EXPECT_TRUE(port.replies.empty());
+  give(write, 1, "delta");
+  answer(write + 1, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
 TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed));
