@@ -17,7 +17,10 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
     : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count),
       ring_(env_->first_ring), batch_(store_->make_batch()) {
   for (size_t i = 0; i < shards_max; ++i) {
-    protocol::byte_reader in{store_->get_meta(fmt::format("time/{}", i)).object.value_or("")};
+    auto stored = store_->get_meta(fmt::format("time/{}", i)).object;
+    if (!stored)
+      continue;
+    protocol::byte_reader in{*stored};
     auto bound = in.u64();
     // A wall clock that was set back while we were down must not give an older time than before.
     if (in.finished() && clock_.observe(bound, to_micros(bound)))
