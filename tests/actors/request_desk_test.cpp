@@ -52,6 +52,17 @@ protected:
     r.value = std::move(value);
     desk.on_request(nullptr, std::move(r), now);
   }
+  /// A plain SET in a siblings bucket, or one that says what existed.
+  void ask_reading_first(uint64_t id, protocol::quorum_level read = {}) {
+    client_request r;
+    r.id = id;
+    r.what = client_request::kind::put;
+    r.key = "k";
+    r.value = "v";
+    r.read_first = true;
+    r.read = read;
+    desk.on_request(nullptr, std::move(r), now);
+  }
   void answer(size_t sent, replica_answer::kind what, errc status = errc::ok) {
     auto [to, op] = port.sent.at(sent);
     replica_answer a;
@@ -202,14 +213,7 @@ TEST_F(Desk, TheOwnersRefusalIsTheClientsError) {
 TEST_F(Desk, AWriteGoesOnWhenTheHedgeEndsTheReadBeforeIt) {
   up(1);
   up(2);
-  client_request r;
-  r.id = 1;
-  r.what = client_request::kind::put;
-  r.key = "k";
-  r.value = "v";
-  r.read_first = true;
-  r.read = {protocol::quorum_level::kind::one, 0};
-  desk.on_request(nullptr, std::move(r), now);
+  ask_reading_first(1, {protocol::quorum_level::kind::one, 0});
   ASSERT_EQ(port.sent.size(), 3U) << "the object from one, digests from two";
   replica_answer digest;
   digest.request = port.sent[1].second.request;
@@ -230,13 +234,7 @@ TEST_F(Desk, AWriteGoesOnWhenTheHedgeEndsTheReadBeforeIt) {
 TEST_F(Desk, ALateRefusalOfTheReadIsNotOneOfTheWriteThatFollowed) {
   up(1);
   up(2);
-  client_request r;
-  r.id = 1;
-  r.what = client_request::kind::put;
-  r.key = "k";
-  r.value = "v";
-  r.read_first = true;
-  desk.on_request(nullptr, std::move(r), now);
+  ask_reading_first(1);
   answer(0, replica_answer::kind::object);
   answer(1, replica_answer::kind::digest);
   auto write = port.sent.size() - 1;
