@@ -140,7 +140,7 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
   std::vector<uint64_t> waiting;
   for (auto& [id, p] : pending_)
     for (size_t i = 0; i < p->owners.size(); ++i)
-      if (p->owners[i] == node && (p->outstanding >> i & 1) != 0)
+      if (p->owners[i] == node && (p->writing || (p->outstanding >> i & 1) != 0))
         waiting.push_back(id);
   std::sort(waiting.begin(), waiting.end()); // The same order whatever the hash table's.
   for (auto id : waiting) {

@@ -209,6 +209,19 @@ TEST_F(Desk, TheOwnersRefusalIsTheClientsError) {
   EXPECT_TRUE(desk.idle());
 }
 
+TEST_F(Desk, AnOwnerLostBeforeTheDotIsNotSentTheDelta) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  desk.on_node(node_id{1}, false, "gone");
+  give(0, 1, "delta");
+  ASSERT_EQ(port.sent.size(), 2U);
+  EXPECT_EQ(port.sent[1].first, node_id{2});
+  answer(1, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  EXPECT_TRUE(desk.idle());
+}
+
 // Found by the simulator (seed 66): the read ended with the hedge, nobody started the write, and there was no reply.
 TEST_F(Desk, AWriteGoesOnWhenTheHedgeEndsTheReadBeforeIt) {
   up(1);
