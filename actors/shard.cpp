@@ -308,7 +308,6 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
   if (!object)
     return failure{errc::storage_failure, "a stored object does not decode"};
   page.object = std::move(*object);
-  page.newest = clock_.latest();
   ++pages_;
   return {};
 }
@@ -320,7 +319,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, uint64
     return failure{errc::not_owner, why};
   if (page.key.empty() || page.key.size() > key_bytes_max || page.dots.size() % 2 != 0)
     return failure{errc::too_big, "a malformed page"};
-  if (!clock_.observe(page.newest, env_->wall_micros()))
+  if (!clock_.observe(protocol::newest_time(page.object), env_->wall_micros()))
     return failure{errc::clock_skew, "the page holds a time too far in the future"};
   protocol::key_page decoded{page.key, page.object, {}};
   for (size_t i = 0; i < page.dots.size(); i += 2) {

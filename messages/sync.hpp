@@ -53,12 +53,11 @@ struct page_message {
   std::string key;
   std::string object;
   std::vector<uint64_t> dots; ///< replica id, counter, replica id, counter, ...
-  timestamp newest = 0;       ///< No write of the page is later than this.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
     return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.key, x.object,
-             x.dots, x.newest);
+             x.dots);
   }
 };
 

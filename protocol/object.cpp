@@ -122,6 +122,16 @@ siblings_object without_known(siblings_object expanded, const dot_clock& mine) {
 
 // -- Reading --
 
+timestamp newest_time(std::string_view object) {
+  if (auto x = decode_lww(object))
+    return x->time;
+  timestamp newest = 0;
+  if (auto x = view_siblings(object))
+    for (const auto& s : x->siblings)
+      newest = std::max(newest, s.time);
+  return newest;
+}
+
 uint64_t digest_lww(const std::optional<lww_view>& x) {
   if (!x)
     return 0;

@@ -108,6 +108,9 @@ siblings_object without_known(siblings_object expanded, const dot_clock& mine);
 
 constexpr bool expired(expiry_ms expires_at, uint64_t now_ms) { return expires_at != 0 && expires_at <= now_ms; }
 
+/// The newest time in an encoded object of either kind; 0: it is empty, malformed or holds no values.
+timestamp newest_time(std::string_view object);
+
 /// 64-bit digest of what a read would return: the (timestamp and) dots, not the values. 0: no object, or no siblings.
 uint64_t digest_lww(const std::optional<lww_view>& x);
 uint64_t digest_siblings(const siblings_object& x);

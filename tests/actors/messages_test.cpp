@@ -89,9 +89,9 @@ TEST_F(Messages, ControlMessagesKeepEveryField) {
   auto p = round_trip(system_, page_request{1, 2, 3, 4, "key", "clock"});
   EXPECT_EQ(std::tie(p.epoch, p.bucket, p.partition, p.key, p.clock),
             std::make_tuple(2U, 3, 4, std::string{"key"}, std::string{"clock"}));
-  auto m = round_trip(system_, page_message{1, 2, 3, 4, "key", "object", {5, 6}, 7});
-  EXPECT_EQ(std::tie(m.epoch, m.bucket, m.partition, m.key, m.object, m.dots, m.newest),
-            std::make_tuple(2U, 3, 4, std::string{"key"}, std::string{"object"}, std::vector<uint64_t>{5, 6}, 7U));
+  auto m = round_trip(system_, page_message{1, 2, 3, 4, "key", "object", {5, 6}});
+  EXPECT_EQ(std::tie(m.epoch, m.bucket, m.partition, m.key, m.object, m.dots),
+            std::make_tuple(2U, 3, 4, std::string{"key"}, std::string{"object"}, std::vector<uint64_t>{5, 6}));
   EXPECT_EQ(round_trip(system_, page_applied{3}).dots_new, 3U);
   auto n = round_trip(system_, count_request{1, 2, 3, {4, 5}});
   EXPECT_EQ(std::tie(n.epoch, n.bucket, n.partitions), std::make_tuple(2U, 3, std::vector<partition_id>{4, 5}));

@@ -70,6 +70,16 @@ TEST(LwwJoin, ATombstoneBeatsWhatIsOlder) {
   EXPECT_EQ(join_encoded(tombstone, value), tombstone);
 }
 
+TEST(NewestTime, IsThatOfTheRegisterOrOfTheNewestSibling) {
+  EXPECT_EQ(newest_time(encode_lww({7, {1, 1}, 0, false, "v"})), 7U);
+  EXPECT_EQ(newest_time(encode_lww({7, {1, 1}, 0, true, {}})), 7U);
+  siblings_object two{{{{2, 3}, 5, 0, "a"}, {{2, 4}, 4, 0, "b"}}, {}};
+  EXPECT_EQ(newest_time(encode_siblings(two)), 5U);
+  EXPECT_EQ(newest_time(encode_siblings(siblings_object{})), 0U);
+  EXPECT_EQ(newest_time(""), 0U);
+  EXPECT_EQ(newest_time("rubbish"), 0U);
+}
+
 TEST(JoinEncoded, TakesEmptyBytesForNoObject) {
   auto lww = encode_lww({1, {1, 1}, 0, false, "v"});
   auto siblings = encode_siblings(one({1, 1}, "v"));
