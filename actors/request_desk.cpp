@@ -20,9 +20,13 @@ namespace {
 constexpr size_t read_bytes_first = size_t{1} << 20; // Before anything is known of a bucket: few at a time.
 constexpr size_t op_overhead = 64;                   // Bytes an operation costs beside its key and value, roughly.
 
-// A request that reads before it writes asks twice under one id: what replicas see tells the two apart, so that a late
-// answer to the read is not taken for one to the write.
-uint64_t wire_id(uint64_t id, bool writing) { return id << 1 | (writing ? 1 : 0); }
+/// What a request asks its owners for; one after the other.
+enum class stage : uint8_t { reading, writing, writing_at_any_time };
+
+// A request may ask an owner in several stages under one id: what replicas see tells them apart, so that a late answer
+// to the read is not taken for one to the write.
+uint64_t wire_id(uint64_t id, stage at) { return id << 2 | static_cast<uint64_t>(at); }
+uint64_t request_of(uint64_t wire_id) { return wire_id >> 2; }
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
@@ -36,9 +40,9 @@ struct request_desk::pending {
   std::vector<node_id> owners; // Nearest first.
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
-  bool started = false;        // It has its turn.
-  size_t weight = 0;           // What it counts for in waiting_bytes_, or, once started, in active_bytes_.
-  bool writing = false;        // put is the machine that runs.
+  bool started = false; // It has its turn.
+  size_t weight = 0;    // What it counts for in waiting_bytes_, or, once started, in active_bytes_.
+  stage at = stage::reading;
   bool write_next = false;     // The read of read_first is done.
   bool answered = false;       // The client has its reply.
   uint32_t outstanding = 0;    // Bit i: owners[i] owes an answer.
@@ -52,27 +56,31 @@ struct request_desk::pending {
   std::string refusal; // What an owner said when it refused.
 
   size_t bytes() const { return op_overhead + request.key.size() + request.value.size(); }
+  bool writing() const { return at != stage::reading; } // put is the machine that runs.
   bool reads_first() const { return request.what == client_request::kind::get || request.read_first; }
 };
 
 struct request_desk::put_effects final : protocol::put_outbox {
   put_effects(request_desk& d, uint64_t i, pending& x) : desk(d), id(i), p(x) {}
 
-  void send_put(node_id to) override {
+  void send_put(node_id to, bool any_time) override {
+    p.at = any_time ? stage::writing_at_any_time : stage::writing;
     replica_op op;
     op.what = replica_op::kind::put;
+    op.any_time = any_time;
     op.remove = p.request.what == client_request::kind::remove;
     op.has_context = p.has_context && !planted(bug::context_dropped);
     if (p.has_context)
       op.context = p.context.encode();
     op.key = p.request.key;
-    op.data = std::move(p.request.value); // From here on the delta carries it.
+    op.data = p.request.value;
     op.ttl_ms = p.request.ttl_ms;
     desk.send(id, p, to, std::move(op));
   }
   void send_delta(node_id to) override {
     replica_op op;
     op.what = replica_op::kind::apply;
+    op.any_time = p.at == stage::writing_at_any_time;
     op.key = p.request.key;
     op.data = p.delta;
     op.dot_replica = p.given.replica;
@@ -140,13 +148,13 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
   std::vector<uint64_t> waiting;
   for (auto& [id, p] : pending_)
     for (size_t i = 0; i < p->owners.size(); ++i)
-      if (p->owners[i] == node && (p->writing || (p->outstanding >> i & 1) != 0))
+      if (p->owners[i] == node && (p->writing() || (p->outstanding >> i & 1) != 0))
         waiting.push_back(id);
   std::sort(waiting.begin(), waiting.end()); // The same order whatever the hash table's.
   for (auto id : waiting) {
     auto& p = *pending_.at(id);
     answered(p, node);
-    if (p.writing) {
+    if (p.writing()) {
       put_effects out{*this, id, p};
       p.put->lost(node, out);
     } else {
@@ -286,7 +294,7 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
   }
   release(p); // Late answers of the read that went before are not waited for.
   p.get.reset();
-  p.writing = true;
+  p.at = stage::writing;
   p.put.emplace(p.owners, reachable(p), *required);
   if (p.request.read_first) // Its deadline so far was that of the read.
     write_deadlines_.push_back({now + env_->config.write_timeout, id});
@@ -295,7 +303,7 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
 }
 
 void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
-  op.request = wire_id(id, p.writing);
+  op.request = wire_id(id, p.at);
   op.bucket = p.bucket->db;
   op.partition = p.partition;
   auto at = static_cast<size_t>(std::find(p.owners.begin(), p.owners.end(), to) - p.owners.begin());
@@ -327,10 +335,10 @@ void request_desk::release(pending& p) {
 
 void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   now_ = now;
-  auto id = a.request >> 1;
+  auto id = request_of(a.request);
   auto found = pending_.find(id);
-  if (found == pending_.end() || a.request != wire_id(id, found->second->writing)) {
-    ++stray_answers_; // It came after the deadline, or twice, or belongs to the read that went before this write.
+  if (found == pending_.end() || a.request != wire_id(id, found->second->at)) {
+    ++stray_answers_; // It came after the deadline, or twice, or belongs to an earlier stage.
     return;
   }
   auto& p = *found->second;
@@ -338,18 +346,22 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   // A giver that is not durable yet owes another answer.
   if (!(a.what == kind::given && !a.durable))
     answered(p, from);
-  if (p.writing) {
+  if (p.writing()) {
     put_effects out{*this, id, p};
     if (a.what == kind::given) {
       p.given = {a.dot_replica, a.dot_counter};
       p.time = a.time;
       p.delta = std::move(a.data);
+      p.request.value = {}; // The delta carries it.
       p.put->dot_given(from, a.durable, out);
     } else if (a.what == kind::written) {
       p.put->acked(from, out);
     } else if (a.what == kind::refused) {
       p.refusal = std::move(a.data);
-      p.put->refused(from, a.status, out);
+      if (a.status == errc::clock_skew)
+        p.put->ahead(from, a.time, out);
+      else
+        p.put->refused(from, a.status, out);
     }
   } else {
     get_effects out{*this, id, p};
@@ -389,14 +401,14 @@ void request_desk::on_time(monotonic now) {
       if (found == pending_.end())
         continue;
       // The read's deadline does not end the write that followed it.
-      if (found->second->started && found->second->writing != (queue == &write_deadlines_))
+      if (found->second->started && found->second->writing() != (queue == &write_deadlines_))
         continue;
       auto& p = *found->second;
-      if (p.writing && planted(bug::deadline_forgotten))
+      if (p.writing() && planted(bug::deadline_forgotten))
         continue;
       if (!p.started) {
         fail(p, errc::busy, 0, 0, false);
-      } else if (p.writing) {
+      } else if (p.writing()) {
         put_effects out{*this, id, p};
         p.put->deadline_passed(out);
       } else {
@@ -419,7 +431,7 @@ void request_desk::settle(uint64_t id) {
     p.write_next = false;
     start_put(id, p, now_);
   }
-  auto done = p.writing ? p.put && p.put->done() : !p.get || p.get->done();
+  auto done = p.writing() ? p.put && p.put->done() : !p.get || p.get->done();
   if (!p.answered || !done)
     return;
   release(p);

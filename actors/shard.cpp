@@ -57,6 +57,7 @@ void shard::refuse(size_t source, const replica_op& op, errc why, std::string te
   replica_answer a;
   a.request = op.request;
   a.status = why;
+  a.time = clock_.latest() + 1;
   a.data = std::move(text);
   answer(source, std::move(a));
 }
@@ -90,6 +91,12 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
 void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer) {
   const auto* bucket = env_->bucket(op.bucket);
   auto siblings = bucket->conflict == conflict_rule::siblings;
+  auto wall = env_->wall_micros();
+  if (!op.any_time && clock_.ahead(wall) && !planted(bug::gives_ahead))
+    return refuse(source, op, errc::clock_skew,
+                  fmt::format("{} has given or seen times {} s ahead of its clock: set the clocks of all hosts (NTP)",
+                              env_->name, (to_micros(clock_.latest()) - wall) / 1'000'000),
+                  answer);
   dot_clock context;
   if (op.has_context) {
     auto decoded = dot_clock::decode(op.context);
@@ -116,7 +123,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
     if (count >= siblings_warn)
       env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
   }
-  auto time = clock_.now(env_->wall_micros());
+  auto time = clock_.now(wall);
   if (time > time_bound_) {
     time_bound_ = time + from_micros(time_reserve_micros);
     std::string bytes;
@@ -141,7 +148,8 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   if (op.dot_replica == 0 || op.dot_counter == 0 || op.dot_replica == self_)
     return refuse(source, op, errc::storage_failure, "a delta with an impossible dot", answer);
   auto wall = env_->wall_micros();
-  if (!clock_.observe(op.time, wall))
+  // At any time: all owners that could be asked are ahead, so the bound counts from their times.
+  if (!clock_.observe(op.time, op.any_time ? std::max(wall, to_micros(clock_.latest())) : wall))
     return refuse(source, op, errc::clock_skew,
                   fmt::format("the write's time is {} s ahead of {}'s clock: set the clocks of all hosts (NTP)",
                               (to_micros(op.time) - wall) / 1'000'000, env_->name),

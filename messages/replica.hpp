@@ -27,6 +27,7 @@ struct replica_op {
   kind what = kind::get;
   bool remove = false; ///< put: a delete.
   bool has_context = false;
+  bool any_time = false; ///< put: give even if the clock is ahead. apply: its giver did (protocol/put_quorum.hpp).
   bucket_id bucket = 0;
   partition_id partition = 0;
   std::string key;
@@ -41,8 +42,8 @@ struct replica_op {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, replica_op& x) {
-    return f(caf::meta::type_name("crema::replica_op"), x.request, x.what, x.remove, x.has_context, x.bucket,
-             x.partition, x.key, x.data, x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
+    return f(caf::meta::type_name("crema::replica_op"), x.request, x.what, x.remove, x.has_context, x.any_time,
+             x.bucket, x.partition, x.key, x.data, x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
   }
 };
 
@@ -74,7 +75,7 @@ struct replica_answer {
   bool durable = false;
   replica_id dot_replica = 0;
   uint64_t dot_counter = 0;
-  timestamp time = 0;
+  timestamp time = 0; ///< given: of the delta. refused: none would be given before it.
   uint64_t digest = 0;
   std::string data; ///< given: the delta. object: the encoded, expanded object, or empty. refused: the reason in words.
 

@@ -18,11 +18,16 @@ timestamp hybrid_clock::now(uint64_t wall_micros) {
 }
 
 bool hybrid_clock::observe(timestamp remote, uint64_t wall_micros) {
-  auto ahead = to_micros(remote) > wall_micros ? to_micros(remote) - wall_micros : 0;
-  if (ahead > static_cast<uint64_t>(drift_max_.count()))
+  if (remote <= latest_)
+    return true;
+  if (too_far(remote, wall_micros))
     return false;
-  latest_ = std::max(latest_, remote);
+  latest_ = remote;
   return true;
+}
+
+bool hybrid_clock::too_far(timestamp t, uint64_t wall_micros) const {
+  return to_micros(t) > wall_micros && to_micros(t) - wall_micros > static_cast<uint64_t>(drift_max_.count());
 }
 
 } // namespace crema::protocol

@@ -19,13 +19,19 @@ public:
   timestamp now(uint64_t wall_micros);
 
   /// Takes note of a timestamp from elsewhere.
-  /// @returns false, and changes nothing, if it lies more than the drift bound ahead of `wall_micros`.
+  /// @returns false, and changes nothing, if it is the newest and more than the drift bound ahead of `wall_micros`.
   bool observe(timestamp remote, uint64_t wall_micros);
+
+  /// Would now() give a time more than the drift bound ahead of `wall_micros`? So it is when the wall clock was set
+  /// back: then others may refuse what is given.
+  bool ahead(uint64_t wall_micros) const { return too_far(latest_ + 1, wall_micros); }
 
   /// The newest timestamp given or observed.
   timestamp latest() const { return latest_; }
 
 private:
+  bool too_far(timestamp t, uint64_t wall_micros) const;
+
   std::chrono::microseconds drift_max_;
   timestamp latest_ = 0;
 };

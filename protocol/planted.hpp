@@ -32,6 +32,7 @@ enum class bug : uint8_t {
   replies_twice,
   write_repeated,
   refusal_written,
+  gives_ahead,
   count,
 };
 
@@ -57,6 +58,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "replies-twice",
     "write-repeated",
     "refusal-written",
+    "gives-ahead",
 };
 
 #ifdef CREMA_PLANTED_BUGS

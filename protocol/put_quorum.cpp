@@ -21,10 +21,22 @@ void put_quorum::start(put_outbox& out) {
     return;
   if (count(state::idle) < required_)
     return fail(errc::no_quorum, out);
-  while (owners_[giver_].what != state::idle)
-    ++giver_;
-  owners_[giver_].what = state::waiting;
-  out.send_put(owners_[giver_].id);
+  ask_giver(out);
+}
+
+/// The first that has not said that it is ahead; else the one that is the least ahead: what it gives is the least of a
+/// surprise to the others.
+/// @pre An owner is idle.
+void put_quorum::ask_giver(put_outbox& out) {
+  auto best = owners_.end();
+  for (auto i = owners_.begin(); i != owners_.end(); ++i)
+    if (i->what == state::idle && (best == owners_.end() || i->ahead < best->ahead))
+      best = i;
+  assert(best != owners_.end());
+  giver_ = static_cast<uint32_t>(best - owners_.begin());
+  any_time_ = best->ahead > 0;
+  best->what = state::waiting;
+  out.send_put(best->id, any_time_);
 }
 
 void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
@@ -65,6 +77,17 @@ void put_quorum::refused(node_id from, errc why, put_outbox& out) {
     fail(why, out);
   else
     check_reachable(out);
+}
+
+void put_quorum::ahead(node_id from, timestamp next, put_outbox& out) {
+  auto& giver = owners_[giver_];
+  if (has_dot_ || any_time_ || replied_)
+    return refused(from, errc::clock_skew, out);
+  if (from != giver.id || giver.what != state::waiting)
+    return;
+  giver.what = state::idle; // It gets the delta like any other.
+  giver.ahead = std::max<timestamp>(next, 1);
+  ask_giver(out);
 }
 
 void put_quorum::lost(node_id from, put_outbox& out) {

@@ -1,5 +1,6 @@
 // Decides when one coordinated write has reached its write quorum (Dynamo §4.5). One owner, the giver, names the write
 // by a dot and applies it; then the delta goes to the other owners in parallel; W acknowledgements answer the client.
+// A giver whose clock is ahead gives nothing, and the next owner is asked (docs/protocol.md, "Timestamps").
 //
 //   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every owner asked has answered or is
 //   lost)
@@ -17,8 +18,8 @@ namespace crema::protocol {
 class put_outbox {
 public:
   virtual ~put_outbox() = default;
-  /// Ask `to` to give the write a dot, apply it and return the delta.
-  virtual void send_put(node_id to) = 0;
+  /// Ask `to` to give the write a dot, apply it and return the delta. `any_time`: even if its clock is ahead.
+  virtual void send_put(node_id to, bool any_time) = 0;
   /// Send the delta (known since the dot was given) to `to`.
   virtual void send_delta(node_id to) = 0;
   /// Answer the client: at least `required` owners have the write.
@@ -45,6 +46,9 @@ public:
   void acked(node_id from, put_outbox& out);
   /// An owner refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply.
   void refused(node_id from, errc why, put_outbox& out);
+  /// The giver's clock is ahead: it would have named the write no earlier than `next`, and wrote nothing. The next
+  /// reachable owner is asked. If all have said so, the one that is least ahead is asked to give at any time.
+  void ahead(node_id from, timestamp next, put_outbox& out);
   /// An owner was lost (link down, believed dead). The giver, before it gave the dot: unknown_outcome. Else
   /// unknown_outcome as soon as `required` can no longer be reached. An owner lost before the dot is not sent the
   /// delta.
@@ -63,9 +67,11 @@ private:
   struct owner {
     node_id id;
     state what;
+    timestamp ahead = 0; // What it said in ahead(); 0: nothing.
   };
   uint32_t count(state what) const;
   owner* find(node_id id);
+  void ask_giver(put_outbox& out);
   void fail(errc why, put_outbox& out);
   void check_acked(put_outbox& out);
   void check_reachable(put_outbox& out);
@@ -73,6 +79,7 @@ private:
   std::vector<owner> owners_;
   uint32_t required_;
   uint32_t giver_ = 0; // Index into owners_.
+  bool any_time_ = false;
   bool has_dot_ = false;
   bool replied_ = false;
 };

@@ -86,8 +86,7 @@ public:
     clients_.write_once_more(false); // A write error that was ordered earlier strikes now, and the node comes back.
     if (!advance(settle_time) || !verdict_on_memory())
       return;
-    // A node whose clock was far ahead goes on giving out times that others refuse (docs/simulation.md).
-    clients_.write_once_more(options_.faults.count(fault_kind::clock) == 0);
+    clients_.write_once_more(true);
     if (!advance(answer_time))
       return;
     if (options_.extra_checks.count("convergence") > 0 &&

@@ -100,6 +100,72 @@ TEST(Cluster, ValuesExpireOnEveryNodeAtOnce) {
     EXPECT_TRUE(c.ask(at, get("k")).values.empty());
 }
 
+// Found by the simulator: a node whose clock had been ahead gave out such times for as long again, and the others
+// refused them.
+TEST(Cluster, WritesThroughANodeWhoseClockWasAheadSucceedOnceItIsRight) {
+  test_cluster c{3, buckets()};
+  c.nodes[0].ahead = std::chrono::hours{1};
+  auto wrong = c.ask(0, put("k", "from the future"));
+  EXPECT_NE(wrong.status, errc::ok) << "the others refuse it";
+  c.nodes[0].ahead = {};
+  ASSERT_EQ(c.ask(0, put("new", "v")).status, errc::ok);
+  ASSERT_EQ(c.ask(0, put("new", "v", 1)).status, errc::ok);
+  EXPECT_EQ(values(c.ask(1, get("new"))), std::vector<std::string>{"v"});
+  c.kill(0);
+  c.start(0); // The bound of its times is on its disk.
+  c.link_all();
+  c.run_for(milliseconds{500});
+  ASSERT_EQ(c.ask(0, put("newer", "v")).status, errc::ok);
+  auto all = put("newest", "v");
+  all.write = {protocol::quorum_level::kind::all, 0};
+  EXPECT_EQ(c.ask(0, all).status, errc::ok) << "it takes part, with the times of others";
+}
+
+TEST(Cluster, StaysWritableInOrderWhenTheClocksOfAllNodesAreSetBack) {
+  test_cluster c{3, buckets()};
+  for (auto& n : c.nodes)
+    n.ahead = std::chrono::hours{1};
+  for (size_t at = 0; at < 3; ++at)
+    ASSERT_EQ(c.ask(at, put("k", "before")).status, errc::ok);
+  for (auto& n : c.nodes)
+    n.ahead = {};
+  auto set = put("k", "");
+  set.write = {protocol::quorum_level::kind::all, 0};
+  for (size_t i = 0; i < 20; ++i) {
+    set.value = std::to_string(i);
+    ASSERT_EQ(c.ask(i % 3, set).status, errc::ok) << i;
+    EXPECT_EQ(values(c.ask((i + 1) % 3, get("k"))), std::vector<std::string>{set.value});
+  }
+}
+
+TEST(Cluster, OneNodeStaysWritableWhenItsClockIsSetBack) {
+  test_cluster c{1, buckets(1)};
+  c.nodes[0].ahead = std::chrono::hours{1};
+  ASSERT_EQ(c.ask(0, put("k", "before")).status, errc::ok);
+  c.nodes[0].ahead = {};
+  ASSERT_EQ(c.ask(0, put("k", "after")).status, errc::ok);
+  EXPECT_EQ(values(c.ask(0, get("k"))), std::vector<std::string>{"after"});
+}
+
+TEST(Cluster, AReadRepairsFromANodeThatIsAheadWhatIsNot) {
+  test_cluster c{3, buckets()};
+  c.unlink(0, 2);
+  c.sched().run();
+  ASSERT_EQ(c.ask(0, put("k", "v")).status, errc::ok);
+  c.link(0, 2);
+  c.nodes[0].ahead = c.nodes[1].ahead = std::chrono::hours{1};
+  ASSERT_EQ(c.ask(0, put("another", "from the future")).status, errc::ok);
+  c.nodes[0].ahead = c.nodes[1].ahead = {};
+  c.run_for(milliseconds{500});
+  auto all = get("k");
+  all.read = {protocol::quorum_level::kind::all, 0};
+  ASSERT_EQ(values(c.ask(0, all)), std::vector<std::string>{"v"});
+  c.run_for(milliseconds{500});
+  auto one = get("k");
+  one.read = {protocol::quorum_level::kind::one, 0};
+  EXPECT_EQ(values(c.ask(2, one)), std::vector<std::string>{"v"}) << "n3 has it now";
+}
+
 TEST(Cluster, OneNodeDownCostsNothing) {
   test_cluster c{3, buckets()};
   ASSERT_EQ(c.ask(0, put("k", "old")).status, errc::ok);

@@ -38,7 +38,7 @@ TEST_F(Messages, ReplicaBatchesKeepEveryField) {
   replica_op op;
   op.request = 1ULL << 60;
   op.what = replica_op::kind::apply;
-  op.remove = op.has_context = true;
+  op.remove = op.has_context = op.any_time = true;
   op.bucket = 9;
   op.partition = 16383;
   op.key = std::string("k\0\xff", 3);
@@ -53,10 +53,10 @@ TEST_F(Messages, ReplicaBatchesKeepEveryField) {
   ASSERT_EQ(y.ops.size(), 2U);
   const auto& o = y.ops[0];
   EXPECT_EQ(std::tie(y.version, y.epoch, y.from), std::tie(x.version, x.epoch, x.from));
-  EXPECT_EQ(std::tie(o.request, o.what, o.remove, o.has_context, o.bucket, o.partition, o.key, o.data, o.context,
-                     o.ttl_ms, o.dot_replica, o.dot_counter, o.time),
-            std::tie(op.request, op.what, op.remove, op.has_context, op.bucket, op.partition, op.key, op.data,
-                     op.context, op.ttl_ms, op.dot_replica, op.dot_counter, op.time));
+  EXPECT_EQ(std::tie(o.request, o.what, o.remove, o.has_context, o.any_time, o.bucket, o.partition, o.key, o.data,
+                     o.context, o.ttl_ms, o.dot_replica, o.dot_counter, o.time),
+            std::tie(op.request, op.what, op.remove, op.has_context, op.any_time, op.bucket, op.partition, op.key,
+                     op.data, op.context, op.ttl_ms, op.dot_replica, op.dot_counter, op.time));
 }
 
 TEST_F(Messages, AnswerBatchesKeepEveryField) {

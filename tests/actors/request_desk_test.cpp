@@ -204,8 +204,45 @@ TEST_F(Desk, TheOwnersRefusalIsTheClientsError) {
   up(1);
   up(2);
   ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::refused, errc::storage_failure);
+  EXPECT_EQ(only_reply(1).status, errc::storage_failure);
+  EXPECT_TRUE(desk.idle());
+}
+
+TEST_F(Desk, AsksTheNextOwnerForTheSameWriteWhenTheClockOfTheGiverIsAhead) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
   answer(0, replica_answer::kind::refused, errc::clock_skew);
-  EXPECT_EQ(only_reply(1).status, errc::clock_skew);
+  ASSERT_EQ(port.sent.size(), 2U);
+  auto& [to, op] = port.sent[1];
+  EXPECT_NE(to, node_id{0});
+  EXPECT_EQ(op.what, replica_op::kind::put);
+  EXPECT_EQ(op.data, "v");
+  EXPECT_FALSE(op.any_time);
+  give(1, 1, "delta");
+  ASSERT_EQ(port.sent.size(), 4U);
+  EXPECT_EQ(port.sent[2].first, node_id{0}) << "the one that gave nothing is an owner like any other";
+  EXPECT_EQ(port.sent[2].second.data, "delta");
+  answer(2, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
+TEST_F(Desk, ALateRefusalIsNotOneOfTheGiverThatIsToGiveAtAnyTime) {
+  up(1);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::refused, errc::clock_skew);
+  answer(1, replica_answer::kind::refused, errc::clock_skew);
+  ASSERT_EQ(port.sent.size(), 3U);
+  EXPECT_EQ(port.sent[2].first, node_id{0});
+  EXPECT_TRUE(port.sent[2].second.any_time);
+  answer(0, replica_answer::kind::refused, errc::clock_skew); // The network says it twice.
+  EXPECT_TRUE(port.replies.empty());
+  give(2, 1, "delta");
+  ASSERT_EQ(port.sent.size(), 4U);
+  EXPECT_TRUE(port.sent[3].second.any_time);
+  answer(3, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
   EXPECT_TRUE(desk.idle());
 }
 
@@ -297,7 +334,9 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
                  : op.what == replica_op::kind::apply  ? replica_answer::kind::written
                  : op.what == replica_op::kind::digest ? replica_answer::kind::digest
                                                        : replica_answer::kind::object;
-        a.status = a.what == replica_answer::kind::refused ? errc::storage_failure : errc::ok;
+        a.status = a.what != replica_answer::kind::refused ? errc::ok
+                   : rng() % 2 == 0                        ? errc::storage_failure
+                                                           : errc::clock_skew;
         a.durable = rng() % 2 == 0;
         a.dot_replica = 7;
         a.dot_counter = 1 + rng() % 3;

@@ -51,6 +51,7 @@ public:
     std::string fatal; // Why it died, if it did.
     bool alive = false;
     std::unique_ptr<actor_backend> backend;
+    std::chrono::seconds ahead{0}; // Of its wall clock.
   };
 
   explicit test_cluster(size_t count, std::vector<config::bucket_config> buckets = {}) : system_(config_) {
@@ -84,7 +85,9 @@ public:
     auto env = make_env(cluster, cluster.nodes[i].name, ring.ring);
     env->own_threads = false;
     env->incarnation = ++incarnations_;
-    env->wall_micros = [this] { return wall_micros(); };
+    env->wall_micros = [this, &n] {
+      return wall_micros() + static_cast<uint64_t>(std::chrono::microseconds{n.ahead}.count());
+    };
     env->log = std::make_shared<spdlog::logger>(env->name, std::make_shared<spdlog::sinks::ostream_sink_mt>(log));
     node_options o;
     o.store = store;

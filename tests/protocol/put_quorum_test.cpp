@@ -16,9 +16,11 @@ namespace {
 
 constexpr node_id a{1}, b{2}, c{3}, stranger{99};
 
-/// Writes down what it is told, as words: "put 1", "delta 2", "written", "failed timeout 0/2".
+/// Writes down what it is told, as words: "put 1", "put 1 at any time", "delta 2", "written", "failed timeout 0/2".
 struct recorder : put_outbox {
-  void send_put(node_id to) override { said.push_back("put " + std::to_string(to_index(to))); }
+  void send_put(node_id to, bool any_time) override {
+    said.push_back("put " + std::to_string(to_index(to)) + (any_time ? " at any time" : ""));
+  }
   void send_delta(node_id to) override { said.push_back("delta " + std::to_string(to_index(to))); }
   void reply_written() override {
     said.emplace_back("written");
@@ -218,6 +220,91 @@ TEST(PutQuorum, StillSpreadsAWriteWhoseDotComesAfterTheDeadline) {
   EXPECT_EQ(out.take(), (words{"delta 2", "delta 3"}));
 }
 
+// Clocks that are ahead.
+
+TEST(PutQuorum, AsksTheNextOwnerForTheDotWhenTheClockOfTheGiverIsAhead) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, true}, 2);
+  put.start(out);
+  put.ahead(a, 70, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
+  put.dot_given(b, true, out);
+  EXPECT_EQ(out.take(), (words{"delta 1", "delta 3"})) << "the one that gave nothing is an owner like any other";
+  put.acked(a, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorum, AsksTheOneThatIsLeastAheadToGiveAtAnyTimeWhenAllAre) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, true}, 2);
+  put.start(out);
+  put.ahead(a, 70, out);
+  put.ahead(b, 50, out);
+  put.ahead(c, 60, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2", "put 3", "put 2 at any time"}));
+  put.dot_given(b, true, out);
+  put.acked(c, out);
+  EXPECT_EQ(out.take(), (words{"delta 1", "delta 3", "written"}));
+}
+
+TEST(PutQuorum, StaysWritableWithOneOwnerWhoseClockIsAhead) {
+  recorder out;
+  put_quorum put({a}, {true}, 1);
+  put.start(out);
+  put.ahead(a, 0, out);
+  put.dot_given(a, true, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 1 at any time", "written"}));
+}
+
+TEST(PutQuorum, AsksNobodyTwiceToGiveAtAnyTime) {
+  recorder out;
+  put_quorum put({a, b}, {true, true}, 1);
+  put.start(out);
+  put.ahead(a, 70, out);
+  put.ahead(b, 50, out);
+  put.ahead(b, 50, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2", "put 2 at any time", "failed clock_skew 0/1"}));
+  EXPECT_TRUE(put.done());
+}
+
+TEST(PutQuorum, DoesNotAskAnOwnerThatWasLostMeanwhile) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, true}, 1);
+  put.start(out);
+  put.lost(b, out);
+  put.ahead(a, 50, out);
+  put.lost(a, out);
+  put.ahead(c, 70, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 3", "put 3 at any time"}));
+}
+
+TEST(PutQuorum, AsksNobodyElseOnceItHasReplied) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, true}, 2);
+  put.start(out);
+  put.deadline_passed(out);
+  put.ahead(a, 70, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "failed timeout 0/2"}));
+  EXPECT_TRUE(put.done());
+}
+
+TEST(PutQuorum, TakesAnOwnerThatIsAheadOfTheDeltaForOneThatRefuses) {
+  put_with_dot x(3);
+  x.put.ahead(b, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{"failed unknown_outcome 1/3"});
+}
+
+TEST(PutQuorum, IgnoresThoseWhoSayThatTheyAreAheadUnasked) {
+  recorder out;
+  put_quorum put({a, b}, {true, true}, 1);
+  put.start(out);
+  put.ahead(b, 70, out);
+  put.ahead(stranger, 70, out);
+  put.ahead(a, 70, out);
+  put.ahead(a, 70, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
+}
+
 // Laws, over random clusters and random orders, repetitions and losses of events.
 
 TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
@@ -240,8 +327,10 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
     bool giver_refused = false, dot = false;
     for (int step = 0; step < 25; ++step) {
       auto who = below(8) == 0 ? stranger : owners[below(n)];
-      bool asked_put = out.said.size() == 1 && out.said[0] == "put " + std::to_string(to_index(who));
-      switch (below(8)) {
+      auto put_to_who = "put " + std::to_string(to_index(who));
+      bool asked_put =
+          !out.said.empty() && (out.said.back() == put_to_who || out.said.back() == put_to_who + " at any time");
+      switch (below(9)) {
       case 0:
       case 1: {
         bool durable = below(2) == 0;
@@ -269,6 +358,9 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
         if (below(10) == 0)
           put.deadline_passed(out);
         break;
+      case 8:
+        put.ahead(who, below(100), out);
+        break;
       }
       if (out.written > 0) {
         ASSERT_GE(has_it.size(), required);
@@ -284,7 +376,8 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
     std::multiset<std::string> sent(out.said.begin(), out.said.end());
     for (uint32_t i = 0; i < n; ++i) {
       auto name = std::to_string(to_index(owners[i]));
-      ASSERT_LE(sent.count("put " + name) + sent.count("delta " + name), reachable[i] ? 1U : 0U);
+      ASSERT_LE(sent.count("put " + name), reachable[i] ? 1U : 0U);
+      ASSERT_LE(sent.count("put " + name + " at any time") + sent.count("delta " + name), reachable[i] ? 1U : 0U);
     }
     for (auto id : owners)
       put.lost(id, out);
