@@ -1,0 +1,73 @@
+// The inside of a world, shared by world.cpp (what others ask of it) and nodes.cpp (how a node lives and dies).
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "apps/simulation/event_loop.hpp"
+#include "apps/simulation/network.hpp"
+#include "apps/simulation/trace_log.hpp"
+#include "apps/simulation/world.hpp"
+#include "storage/memory_store.hpp"
+
+namespace crema::simulation {
+
+struct world::impl final : network_host {
+  struct node {
+    std::shared_ptr<storage::memory_disk> disk = storage::make_memory_disk();
+    replica_id id = 0;
+    bool new_id_due = true;
+    bool running = false, paused = false;
+    uint64_t life = 0; // Counts starts and deaths: odd while running.
+    caf::actor root;
+    node_children children;
+    std::shared_ptr<storage::store> store;
+    int64_t wall_offset_micros = 0;
+    int64_t drift_ppm = 0;
+    sim_time drift_since{};
+    std::chrono::milliseconds sync_time{0};
+  };
+  struct request {
+    size_t node;
+    reply_fn done;
+    lost_fn lost;
+  };
+  class sink;
+  class watcher;
+
+  explicit impl(options o);
+  ~impl() override;
+
+  // -- network_host --------------------------------------------------------------------------------------------------
+  sim_time now() const override { return loop.now(); }
+  void after(sim_time delay, std::function<void()> what) override { loop.after(delay, std::move(what)); }
+  bool responsive(size_t n) const override { return nodes[n].running && !nodes[n].paused; }
+  bool running(size_t n) const override { return nodes[n].running; }
+  void on_link(size_t viewer, size_t peer) override;
+  void on_unlink(size_t viewer, size_t peer, const std::string& why) override;
+  void on_delivery(size_t from, size_t to, const caf::strong_actor_ptr& receiver, const caf::message& what) override;
+
+  // -- Nodes (nodes.cpp) ---------------------------------------------------------------------------------------------
+  const std::string& name(size_t n) const { return opts.cluster.nodes[n].name; }
+  void start(size_t n);
+  void die(size_t n);
+  /// Takes the replies of this life of the node.
+  std::shared_ptr<reply_sink> make_sink(size_t n);
+  uint64_t wall_micros(size_t n) const;
+  void set_drift(size_t n, int64_t ppm);
+
+  void report(violation v);
+  void note(const std::string& text) { traced.note(now(), text); }
+
+  options opts;
+  trace_log traced;
+  random_stream random;
+  event_loop loop;
+  network net;
+  std::vector<node> nodes;
+  protocol::ring ring;
+  std::map<uint64_t, request> requests;
+  uint64_t next_request = 1;
+  std::map<std::pair<vnode_id, dot>, named_write> writes;
+  std::vector<violation> violations;
+};
+
+} // namespace crema::simulation
