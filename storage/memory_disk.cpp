@@ -4,6 +4,8 @@
 
 #include "protocol/object.hpp"
 
+#include <algorithm>
+
 namespace crema::storage {
 
 namespace {
@@ -39,16 +41,24 @@ bool fault::strikes() {
   return false;
 }
 
-void memory_disk::sync() {
-  for (const auto& effect : unsynced)
-    synced.apply(effect);
-  unsynced.clear();
+void memory_disk::sync(size_t batches) {
+  auto end = unsynced.begin() + static_cast<ptrdiff_t>(std::min(batches, unsynced.size()));
+  for (auto batch = unsynced.begin(); batch != end; ++batch)
+    for (const auto& effect : *batch)
+      synced.apply(effect);
+  unsynced.erase(unsynced.begin(), end);
 }
 
 std::shared_ptr<memory_disk> make_memory_disk() { return std::make_shared<memory_disk>(); }
 
-void crash_machine(memory_disk& disk) {
+size_t unsynced_batches(memory_disk& disk) {
   std::lock_guard<std::mutex> lock{disk.mutex};
+  return disk.unsynced.size();
+}
+
+void crash_machine(memory_disk& disk, size_t batches_kept) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.sync(batches_kept);
   disk.now = disk.synced;
   disk.unsynced.clear();
   disk.write_fault = {};
@@ -58,6 +68,16 @@ void crash_machine(memory_disk& disk) {
 void fail_writes(memory_disk& disk, size_t after) {
   std::lock_guard<std::mutex> lock{disk.mutex};
   disk.write_fault.after = after;
+}
+
+void set_full(memory_disk& disk, bool full) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.full = full;
+}
+
+bool is_full(memory_disk& disk) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  return disk.full;
 }
 
 void fail_syncs(memory_disk& disk, size_t after) {

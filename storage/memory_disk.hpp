@@ -58,12 +58,14 @@ struct fault {
 class memory_disk {
 public:
   std::mutex mutex;
-  memory_image now;                   ///< What the process sees; survives its death.
-  memory_image synced;                ///< What survives the death of the machine.
-  std::vector<store_effect> unsynced; ///< now = synced + unsynced.
+  memory_image now;                                ///< What the process sees; survives its death.
+  memory_image synced;                             ///< What survives the death of the machine.
+  std::vector<std::vector<store_effect>> unsynced; ///< Batches; now = synced + unsynced.
   fault write_fault, sync_fault;
+  bool full = false;
 
-  void sync();
+  /// The first `batches` of what is unsynced are on disk.
+  void sync(size_t batches);
 };
 
 } // namespace crema::storage

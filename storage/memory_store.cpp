@@ -59,10 +59,11 @@ public:
       return {};
     if (disk_->write_fault.strikes())
       return fail("memory: cannot write: injected fault");
-    for (const auto& effect : effects) {
+    if (disk_->full)
+      return fail("memory: cannot write: no space left");
+    for (const auto& effect : effects)
       disk_->now.apply(effect);
-      disk_->unsynced.push_back(effect);
-    }
+    disk_->unsynced.push_back(effects);
     return {};
   }
 
@@ -72,7 +73,7 @@ public:
       return {failure_};
     if (disk_->sync_fault.strikes())
       return fail("memory: cannot sync: injected fault");
-    disk_->sync();
+    disk_->sync(disk_->unsynced.size());
     return {};
   }
 

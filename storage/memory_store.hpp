@@ -12,13 +12,18 @@ class memory_disk;
 std::shared_ptr<memory_disk> make_memory_disk();
 
 /// The process dies: everything written survives; nothing to call, open the disk again.
-/// The machine dies: what was written after the last sync is lost.
-void crash_machine(memory_disk& disk);
+/// The machine dies: of the batches written after the last sync the first `batches_kept` survive, as many as the kernel
+/// happened to have written; a record torn in the middle is none.
+void crash_machine(memory_disk& disk, size_t batches_kept = 0);
+size_t unsynced_batches(memory_disk& disk);
 
 /// Faults to inject: the next `after` calls succeed, the one after them fails, and nothing of it is written. As with
 /// rocksdb_store, a store that has failed goes on failing; open the disk again to go on. Forgotten by crash_machine.
 void fail_writes(memory_disk& disk, size_t after);
 void fail_syncs(memory_disk& disk, size_t after);
+/// A full disk: writes fail until there is space again.
+void set_full(memory_disk& disk, bool full);
+bool is_full(memory_disk& disk);
 
 std::unique_ptr<store> open_memory(std::shared_ptr<memory_disk> disk);
 

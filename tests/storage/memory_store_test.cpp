@@ -47,6 +47,33 @@ TEST_F(MemoryStore, LosesExactlyTheUnsyncedWritesWhenTheMachineDies) {
   EXPECT_EQ(state(), std::make_pair(std::string{"2"}, size_t{2}));
 }
 
+TEST_F(MemoryStore, KeepsAnyPrefixOfTheUnsyncedBatchesWhenTheMachineDies) {
+  ASSERT_TRUE(write(1).ok());
+  ASSERT_TRUE(store_->sync().ok());
+  for (uint64_t i = 2; i <= 4; ++i)
+    ASSERT_TRUE(write(i).ok());
+  EXPECT_EQ(unsynced_batches(*disk_), 3U);
+  crash_machine(*disk_, 2);
+  reopen();
+  EXPECT_EQ(state(), std::make_pair(std::string{"3"}, size_t{3}));
+  EXPECT_EQ(unsynced_batches(*disk_), 0U);
+  crash_machine(*disk_);
+  reopen();
+  EXPECT_EQ(state(), std::make_pair(std::string{"3"}, size_t{3})) << "what has survived is on disk";
+}
+
+TEST_F(MemoryStore, FailsToWriteWhileItsDiskIsFull) {
+  ASSERT_TRUE(write(1).ok());
+  set_full(*disk_, true);
+  EXPECT_TRUE(is_full(*disk_));
+  EXPECT_NE(write(2).error.find("space"), std::string::npos);
+  set_full(*disk_, false);
+  EXPECT_FALSE(write(2).ok()) << "a store that has failed goes on failing";
+  reopen();
+  EXPECT_TRUE(write(2).ok());
+  EXPECT_EQ(state(), std::make_pair(std::string{"2"}, size_t{2}));
+}
+
 TEST_F(MemoryStore, LosesUnsyncedClocksTrimsAndNamesWhenTheMachineDies) {
   ASSERT_TRUE(write(1).ok());
   ASSERT_TRUE(store_->sync().ok());
