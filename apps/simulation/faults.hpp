@@ -42,7 +42,7 @@ struct fault_log {
 class fault_planner {
 public:
   /// @param events_max stop after so many faults (for shrinking); 0: no limit.
-  fault_planner(world& w, random_stream random, std::set<fault_kind> kinds, sim_time until, uint64_t events_max);
+  fault_planner(world& w, random_stream random, const std::set<fault_kind>& kinds, uint64_t events_max);
   ~fault_planner();
   void start();
   /// A client had a write acknowledged just now: power that is to fail fails soon after one.

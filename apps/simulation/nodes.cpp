@@ -95,12 +95,17 @@ void world::impl::start(size_t n) {
   auto& x = nodes[n];
   if (x.running)
     return;
+  if (storage::is_full(*x.disk))
+    return note(name(n) + " fails to start: no space left");
+  auto opened = storage::open_memory(x.disk);
+  // As RocksDB: what it has replayed it flushes to synced files.
+  if (auto synced = opened->sync(); !synced.ok())
+    return note(name(n) + " fails to start: " + synced.error);
   ++x.life;
+  x.stopped_cleanly = false;
   if (x.new_id_due)
     x.id = random.next() | 1;
   x.new_id_due = false;
-  auto opened = storage::open_memory(x.disk);
-  opened->sync().ok(); // As RocksDB: what it has replayed it flushes to synced files.
   auto store = watch_store(std::move(opened), x.id, std::make_shared<watcher>(*this, n));
   x.running = true; // From here on the store serves.
   auto loaded = load_or_claim_ring(*store, opts.cluster);
@@ -144,7 +149,7 @@ void world::impl::die(size_t n) {
     return;
   note(name(n) + " dies");
   x.running = false;
-  x.paused = false;
+  x.paused = x.stopping = false;
   ++x.life; // Nothing that its actors still do has an effect.
   net.node_died(n);
   auto dying = x.children.coordinators;
@@ -165,6 +170,24 @@ void world::impl::die(size_t n) {
   }
   for (auto& f : lost)
     after(std::chrono::microseconds{100}, std::move(f));
+}
+
+void world::impl::stop(size_t n) {
+  auto& x = nodes[n];
+  if (!x.running || x.stopping)
+    return;
+  note(name(n) + " is told to stop");
+  x.stopping = true;
+  x.root->attach_functor([this, n, life = x.life](const caf::error& why) {
+    if (why == caf::exit_reason::user_shutdown)
+      after({}, [this, n, life] { // Not from within one of its own actors.
+        if (nodes[n].life != life)
+          return;
+        die(n);
+        nodes[n].stopped_cleanly = true;
+      });
+  });
+  caf::anon_send(x.root, stop_request{});
 }
 
 // -- Wall clocks ------------------------------------------------------------------------------------------------------

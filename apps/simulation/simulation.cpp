@@ -63,7 +63,7 @@ public:
   explicit simulated_run(const run_options& o)
       : options_(o), seeds_(o.seed), world_(world_options(o)),
         clients_(world_, history_, seeds_.split(), {o.clients, o.operations_max, [this] { faults_.acknowledged(); }}),
-        faults_(world_, seeds_.split(), o.faults, o.duration, o.fault_events_max) {}
+        faults_(world_, seeds_.split(), o.faults, o.fault_events_max) {}
 
   void run() {
     // A few quiet moments in between: what goes wrong early is found early, and with its time.

@@ -18,10 +18,10 @@ enum class fault_kind : uint8_t {
   loss,       ///< Single messages lost, repeated, reordered (more than TCP does).
   partition,  ///< Halves, majority ring, isolated node, one-way, flapping.
   connection, ///< Connections that die with half of what was sent.
-  crash,      ///< Process and machine crashes, restarts, crashes during restarts.
+  crash,      ///< Process and machine crashes, power failures, orderly stops, restarts, crashes during restarts.
   pause,      ///< Virtual SIGSTOP, also longer than every timeout.
   clock,      ///< Wall clocks jump and drift.
-  disk,       ///< Failing writes, slow syncs, lost disks.
+  disk,       ///< Failing writes and syncs, full disks, slow syncs, lost disks.
 };
 
 struct run_options {

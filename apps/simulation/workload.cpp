@@ -164,21 +164,9 @@ struct workload::impl {
   void act(client& c) {
     const auto& buckets = w.cluster().buckets;
     const auto& b = buckets[c.random.below(buckets.size())];
-    if (b.conflict == conflict_rule::lww) {
-      switch (c.random.below(6)) {
-      case 0:
-        return delete_and_create(c, {b.db, name("d", c.random.below(4))});
-      case 1:
-        return expiring(c, {b.db, name("e", c.random.below(4))});
-      case 2:
-        return several(c, b.db);
-      case 3:
-        return lww_register(c, {b.db, "hot"});
-      default:
-        return lww_register(c, {b.db, name("r", c.random.below(8))});
-      }
-    }
-    switch (c.random.below(9)) {
+    auto lww = b.conflict == conflict_rule::lww;
+    auto dice = c.random.below(lww ? 6 : 9);
+    switch (dice) {
     case 0:
       return delete_and_create(c, {b.db, name("d", c.random.below(4))});
     case 1:
@@ -186,15 +174,19 @@ struct workload::impl {
     case 2:
       return several(c, b.db);
     case 3:
+      return one_register(c, {b.db, "hot"}, lww);
     case 4:
-      return grow_set(c, {b.db, set_key()}, 3);
     case 5:
-      return with_context(c, {b.db, "hot"});
+      return one_register(c, {b.db, name("r", c.random.below(8))}, lww);
     case 6:
       return plain(c, {b.db, name("p", c.random.below(4))});
     default:
-      return with_context(c, {b.db, name("r", c.random.below(8))});
+      return grow_set(c, {b.db, set_key()}, 3);
     }
+  }
+
+  void one_register(client& c, const key_ref& where, bool lww) {
+    lww ? lww_register(c, where) : with_context(c, where);
   }
 
   static std::string name(std::string_view prefix, uint64_t i) { return fmt::format("{}{}", prefix, i); }

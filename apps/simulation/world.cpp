@@ -71,7 +71,7 @@ bool world::running(size_t node) const { return impl_->running(node); }
 
 bool world::submit(size_t node, client_request request, reply_fn done, lost_fn connection_lost) {
   auto& x = impl_->nodes[node];
-  if (!x.running)
+  if (!x.running || x.stopping)
     return false;
   request.id = impl_->next_request++;
   impl_->requests[request.id] = {node, std::move(done), std::move(connection_lost)};
@@ -84,19 +84,26 @@ bool world::submit(size_t node, client_request request, reply_fn done, lost_fn c
 size_t world::requests_in_flight() const { return impl_->requests.size(); }
 
 void world::crash_process(size_t node) { impl_->die(node); }
-void world::crash_machine(size_t node) {
-  auto& x = impl_->nodes[node];
-  x.new_id_due = true; // It did not stop cleanly, now or earlier, and this is another boot.
-  impl_->die(node);
-  impl_->note(impl_->name(node) + "'s machine crashes");
-  storage::crash_machine(*x.disk);
+void world::amid_work(size_t node, uint64_t steps, std::function<void()> crash) {
+  impl_->loop.after_steps(node, steps, std::move(crash));
 }
+void world::stop(size_t node) { impl_->stop(node); }
+void world::crash_machine(size_t node, size_t kept) {
+  auto& x = impl_->nodes[node];
+  impl_->die(node);
+  x.new_id_due |= !x.stopped_cleanly; // This is another boot.
+  impl_->note(fmt::format("{}'s machine crashes; {} of {} batches that were not synced survive", impl_->name(node),
+                          kept, unsynced_batches(node)));
+  storage::crash_machine(*x.disk, kept);
+}
+size_t world::unsynced_batches(size_t node) const { return storage::unsynced_batches(*impl_->nodes[node].disk); }
 void world::lose_disk(size_t node) {
   impl_->die(node);
   impl_->note(impl_->name(node) + " loses its disk");
   auto& x = impl_->nodes[node];
   x.disk = storage::make_memory_disk();
   x.new_id_due = !protocol::planted(protocol::bug::replica_id_reused);
+  x.stopped_cleanly = false;
 }
 void world::start(size_t node) { impl_->start(node); }
 
@@ -149,6 +156,18 @@ void world::drift_clock(size_t node, int64_t parts_per_million) {
 void world::fail_next_write(size_t node) {
   impl_->note("next write of " + impl_->name(node) + " fails");
   storage::fail_writes(*impl_->nodes[node].disk, 0);
+}
+void world::fail_next_sync(size_t node) {
+  impl_->note("next sync of " + impl_->name(node) + " fails");
+  storage::fail_syncs(*impl_->nodes[node].disk, 0);
+}
+void world::fill_disk(size_t node) {
+  impl_->note("the disk of " + impl_->name(node) + " is full");
+  storage::set_full(*impl_->nodes[node].disk, true);
+}
+void world::free_disk(size_t node) {
+  impl_->note("the disk of " + impl_->name(node) + " has space again");
+  storage::set_full(*impl_->nodes[node].disk, false);
 }
 void world::slow_disk(size_t node, std::chrono::milliseconds per_sync) {
   impl_->note(fmt::format("a sync of {} takes {} ms", impl_->name(node), per_sync.count()));

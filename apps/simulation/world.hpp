@@ -87,11 +87,17 @@ public:
   // -- Faults --------------------------------------------------------------------------------------------------------
   /// The process dies; written data survives, the replica id too.
   void crash_process(size_t node);
-  /// The machine dies: what was not synced is lost, and an unclean start after a reboot takes a new replica id.
-  void crash_machine(size_t node);
+  /// Runs `crash` between two steps of the node's actors, when they have made `steps` more: anywhere in their work.
+  void amid_work(size_t node, uint64_t steps, std::function<void()> crash);
+  /// An orderly stop: requests under way are answered first, clients are turned away meanwhile.
+  void stop(size_t node);
+  /// The machine dies: of the batches that were not synced only the first `kept` survive, and an unclean start after a
+  /// reboot takes a new replica id.
+  void crash_machine(size_t node, size_t kept);
+  size_t unsynced_batches(size_t node) const;
   /// The disk is lost with the machine: it comes back empty.
   void lose_disk(size_t node);
-  /// Starts a node that is not running.
+  /// Starts a node that is not running, if its disk lets it.
   void start(size_t node);
   /// Virtual SIGSTOP for `duration`.
   void pause(size_t node, sim_time duration);
@@ -109,8 +115,12 @@ public:
   void jump_clock(size_t node, std::chrono::milliseconds by);
   /// The wall clock of a node runs fast (positive) or slow from now on, in parts per million.
   void drift_clock(size_t node, int64_t parts_per_million);
-  /// The next write of the node's store fails (the node dies of it, as it must).
+  /// The next write, or sync, of the node's store fails (the node dies of it, as it must).
   void fail_next_write(size_t node);
+  void fail_next_sync(size_t node);
+  /// Every write fails, and the node cannot start, until there is space again.
+  void fill_disk(size_t node);
+  void free_disk(size_t node);
   /// Every sync of the node takes this long from now on.
   void slow_disk(size_t node, std::chrono::milliseconds per_sync);
 

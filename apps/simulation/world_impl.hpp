@@ -15,7 +15,8 @@ struct world::impl final : network_host {
     std::shared_ptr<storage::memory_disk> disk = storage::make_memory_disk();
     replica_id id = 0;
     bool new_id_due = true;
-    bool running = false, paused = false;
+    bool running = false, paused = false, stopping = false;
+    bool stopped_cleanly = false;
     uint64_t life = 0; // Counts starts and deaths: odd while running.
     caf::actor root;
     node_children children;
@@ -51,6 +52,7 @@ struct world::impl final : network_host {
   void die(size_t n);
   /// Takes the replies of this life of the node.
   std::shared_ptr<reply_sink> make_sink(size_t n);
+  void stop(size_t n);
   uint64_t wall_micros(size_t n) const;
   void set_drift(size_t n, int64_t ppm);
 

@@ -1,0 +1,92 @@
+#include "apps/simulation/fault_kinds.hpp"
+
+#include <algorithm>
+
+namespace crema::simulation {
+
+using std::chrono::milliseconds;
+
+fault_scene::fault_scene(world& world, random_stream r)
+    : w(world), random(r), fragile(random.below(w.nodes())), machines_crash_everywhere_(random.one_in(2)),
+      restart_due_(w.nodes()), seen_running_(w.nodes()) {}
+
+size_t fault_scene::other(size_t than) {
+  if (w.nodes() < 2)
+    return than;
+  return (than + 1 + random.below(w.nodes() - 1)) % w.nodes();
+}
+
+size_t fault_scene::down() const {
+  size_t count = 0;
+  for (size_t n = 0; n < w.nodes(); ++n)
+    count += w.running(n) ? 0 : 1;
+  return count;
+}
+
+void fault_scene::crash_process(size_t n) {
+  end_pause(n);
+  w.crash_process(n);
+}
+
+void fault_scene::crash_machine(size_t n) {
+  log.losses.push_back({n, w.now(), false, w.running(n) ? w.now() : seen_running_[n]});
+  end_pause(n);
+  w.crash_machine(n, random.one_in(2) ? 0 : random.below(w.unsynced_batches(n) + 1));
+}
+
+void fault_scene::lose_disk(size_t n) {
+  log.losses.push_back({n, w.now(), true, w.now()});
+  end_pause(n);
+  w.lose_disk(n);
+}
+
+void fault_scene::pause(size_t n, sim_time duration) {
+  if (!w.running(n) || log.paused(n, w.now(), w.now() + milliseconds{1}) > sim_time{})
+    return;
+  log.pauses.push_back({n, w.now(), w.now() + duration});
+  w.pause(n, duration);
+}
+
+void fault_scene::end_pause(size_t n) {
+  for (auto& p : log.pauses)
+    if (p.node == n)
+      p.to = std::min(p.to, std::max(p.from, w.now()));
+}
+
+void fault_scene::restart(size_t n) {
+  if (restart_due_[n])
+    return;
+  restart_due_[n] = true;
+  auto dice = random.below(12);
+  auto wait = dice < 4    ? random.between(1, 300)
+              : dice < 11 ? random.between(300, 20'000)
+                          : random.between(20'000, 180'000); // Longer than anybody waits for it.
+  after(milliseconds{wait}, [this, n] {
+    restart_due_[n] = false;
+    if (over)
+      return;
+    w.start(n);
+    if (random.one_in(6)) // It dies while it starts.
+      after(std::chrono::microseconds{random.between(0, 60'000)}, [this, n] {
+        if (over || !w.running(n))
+          return;
+        random.one_in(2) && machine_may_crash(n) ? crash_machine(n) : crash_process(n);
+        restart(n);
+      });
+  });
+}
+
+void fault_scene::watch() {
+  if (over)
+    return;
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (w.running(n)) {
+      seen_running_[n] = w.now();
+    } else {
+      end_pause(n);
+      restart(n);
+    }
+  after(milliseconds{500}, [this] { watch(); });
+}
+
+} // namespace crema::simulation

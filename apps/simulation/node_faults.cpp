@@ -1,0 +1,183 @@
+// Faults of nodes: crashes and restarts, stops, wall clocks, disks.
+#include "apps/simulation/fault_kinds.hpp"
+
+#include <utility>
+
+namespace crema::simulation {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class crash_fault final : public fault {
+public:
+  explicit crash_fault(fault_scene& scene) : s_(scene), power_failures_(s_.random.one_in(4)) {}
+
+  void strike() override {
+    auto& random = s_.random;
+    if (power_failures_ && random.one_in(6)) {
+      power_fails_ = true;
+      return;
+    }
+    auto n = s_.any();
+    if (s_.down() * 2 + 1 >= s_.w.nodes() && !random.one_in(4))
+      return; // A minority is down already: rarely more.
+    if (random.one_in(6)) {
+      s_.w.stop(n);
+      return s_.restart(n);
+    }
+    auto crash = [this, n, machine = s_.machine_may_crash(n) && random.one_in(2)] {
+      if (s_.over)
+        return;
+      machine ? s_.crash_machine(n) : s_.crash_process(n);
+      s_.restart(n);
+    };
+    if (random.one_in(2))
+      return crash();
+    s_.w.amid_work(n, random.below(300), crash);
+  }
+
+  /// Power fails at the worst moment: clients have been told that they may rely on what was just written.
+  void acknowledged() override {
+    if (s_.over || !std::exchange(power_fails_, false))
+      return;
+    s_.after(std::chrono::microseconds{s_.random.between(0, 60'000)}, [this] {
+      if (s_.over)
+        return;
+      s_.w.trace("power fails");
+      for (size_t n = 0; n < s_.w.nodes(); ++n)
+        s_.crash_machine(n);
+      for (size_t n = 0; n < s_.w.nodes(); ++n)
+        s_.restart(n);
+    });
+  }
+
+private:
+  fault_scene& s_;
+  bool power_failures_; // In this run.
+  bool power_fails_ = false;
+};
+
+class pause_fault final : public fault {
+public:
+  explicit pause_fault(fault_scene& scene) : s_(scene) {}
+
+  void strike() override {
+    auto longer = s_.random.one_in(3); // Than every timeout.
+    s_.pause(s_.any(), milliseconds{longer ? s_.random.between(3000, 15'000) : s_.random.between(50, 3000)});
+  }
+
+private:
+  fault_scene& s_;
+};
+
+class clock_fault final : public fault {
+public:
+  explicit clock_fault(fault_scene& scene) : s_(scene), start_(static_cast<int64_t>(s_.w.wall_ms(0)) - now_ms()) {}
+
+  void strike() override {
+    auto& random = s_.random;
+    auto n = s_.any();
+    s_.log.jumps.push_back({n, s_.w.now()});
+    auto sign = random.one_in(2) ? 1 : -1;
+    auto up_to = [&](uint64_t low, uint64_t high) { return sign * static_cast<int64_t>(random.between(low, high)); };
+    switch (random.below(4)) {
+    case 0: // Small.
+      return s_.w.jump_clock(n, milliseconds{up_to(1, 2000)});
+    case 1: // Up to the bound.
+      return s_.w.jump_clock(n, milliseconds{up_to(2000, 55'000)});
+    case 2:
+      return s_.w.drift_clock(n, up_to(10, 20'000));
+    default: // Beyond it: others refuse what this node writes.
+      if (!random.one_in(4))
+        return s_.w.drift_clock(n, up_to(10, 500));
+      return s_.w.jump_clock(n, milliseconds{up_to(61'000, 300'000)});
+    }
+  }
+  void end() override {
+    if (s_.log.jumps.empty())
+      return;
+    for (size_t n = 0; n < s_.w.nodes(); ++n) {
+      s_.w.drift_clock(n, 0);
+      s_.w.jump_clock(n, milliseconds{start_ + now_ms() - static_cast<int64_t>(s_.w.wall_ms(n))});
+      s_.log.jumps.push_back({n, s_.w.now()});
+    }
+  }
+
+private:
+  int64_t now_ms() const { return std::chrono::duration_cast<milliseconds>(s_.w.now()).count(); }
+
+  fault_scene& s_;
+  int64_t start_; // What an undisturbed wall clock showed at the beginning.
+};
+
+class disk_fault final : public fault {
+public:
+  explicit disk_fault(fault_scene& scene)
+      : s_(scene), slow_since_(s_.w.nodes(), sim_time{-1}), disks_left_(s_.random.one_in(2) ? 1 : 0) {}
+
+  void strike() override {
+    auto& random = s_.random;
+    auto n = s_.any();
+    switch (random.below(8)) {
+    case 0:
+    case 1:
+      return s_.w.fail_next_write(n);
+    case 2:
+      return s_.w.fail_next_write(s_.fragile);
+    case 3:
+      return s_.w.fail_next_sync(n);
+    case 4:
+      return fill(n);
+    case 5:
+      if (disks_left_ > 0) {
+        --disks_left_;
+        s_.lose_disk(s_.fragile);
+        return s_.restart(s_.fragile);
+      }
+      [[fallthrough]];
+    default:
+      set_speed(n, milliseconds{random.one_in(4) ? random.between(100, 1500) : random.between(1, 100)});
+    }
+  }
+  void soothe() override {
+    for (size_t n = 0; n < s_.w.nodes(); ++n)
+      if (slow_since_[n] >= sim_time{} && !s_.random.one_in(4))
+        set_speed(n, milliseconds{0});
+  }
+  void end() override {
+    for (size_t n = 0; n < s_.w.nodes(); ++n) {
+      s_.w.free_disk(n);
+      set_speed(n, milliseconds{0});
+    }
+  }
+
+private:
+  /// Rarely of many nodes at once: a cluster whose disks are all full serves nobody.
+  void fill(size_t n) {
+    if (s_.down() > 0 && !s_.random.one_in(3))
+      return;
+    s_.w.fill_disk(n);
+    s_.after(milliseconds{s_.random.between(100, 40'000)}, [this, n] { s_.w.free_disk(n); });
+  }
+  void set_speed(size_t n, milliseconds per_sync) {
+    if (slow_since_[n] >= sim_time{})
+      s_.log.slow_disks.push_back({n, slow_since_[n], s_.w.now()});
+    slow_since_[n] = per_sync.count() > 0 ? s_.w.now() : sim_time{-1};
+    s_.w.slow_disk(n, per_sync);
+  }
+
+  fault_scene& s_;
+  std::vector<sim_time> slow_since_; // Negative: the disk is as fast as ever.
+  uint64_t disks_left_;              // To be lost.
+};
+
+} // namespace
+
+std::unique_ptr<fault> make_crash_fault(fault_scene& scene) { return std::make_unique<crash_fault>(scene); }
+std::unique_ptr<fault> make_pause_fault(fault_scene& scene) { return std::make_unique<pause_fault>(scene); }
+std::unique_ptr<fault> make_clock_fault(fault_scene& scene) { return std::make_unique<clock_fault>(scene); }
+std::unique_ptr<fault> make_disk_fault(fault_scene& scene) { return std::make_unique<disk_fault>(scene); }
+
+} // namespace crema::simulation

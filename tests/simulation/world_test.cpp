@@ -1,0 +1,155 @@
+// The verbs of the simulated world do what they say: what a node is like after each of its faults.
+#include "apps/simulation/world.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::simulation {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+world::options three_nodes() {
+  world::options o;
+  o.cluster.cluster = "test";
+  o.cluster.partitions = 8;
+  for (const auto* name : {"n1", "n2", "n3"}) {
+    config::node_config n;
+    n.name = name;
+    n.host = name;
+    o.cluster.nodes.push_back(n);
+  }
+  config::bucket_config b;
+  b.name = "registers";
+  b.n = 3;
+  b.r = b.w = 2;
+  b.durability = durability::interval;
+  o.cluster.buckets = {b};
+  return o;
+}
+
+class World : public testing::Test {
+protected:
+  World() { run(seconds{3}); }
+  void run(sim_time time) { ASSERT_TRUE(w.run_until(w.now() + time)); }
+  /// @returns what became of it a second later; nothing: no answer.
+  std::optional<errc> put(size_t node, const std::string& key) {
+    auto status = std::make_shared<std::optional<errc>>();
+    submit(node, key, status);
+    w.run_until(w.now() + seconds{1});
+    return *status;
+  }
+  bool submit(size_t node, const std::string& key, const std::shared_ptr<std::optional<errc>>& status) {
+    client_request r;
+    r.what = client_request::kind::put;
+    r.key = key;
+    r.value = "v";
+    return w.submit(
+        node, r, [status](const client_reply& reply) { *status = reply.status; }, [] {});
+  }
+  size_t keys_of(size_t node) {
+    size_t count = 0;
+    for (partition_id p = 0; p < 8; ++p)
+      EXPECT_TRUE(w.store(node)
+                      ->scan({0, p}, {},
+                             [&](std::string_view, std::string_view) {
+                               ++count;
+                               return true;
+                             })
+                      .ok());
+    return count;
+  }
+  /// Under which replica ids has the node named writes?
+  size_t ids_of(size_t node) const {
+    std::set<replica_id> ids;
+    for (const auto& [where, write] : w.writes())
+      if (write.giver == node)
+        ids.insert(where.second.replica);
+    return ids.size();
+  }
+
+  world w{three_nodes()};
+};
+
+TEST_F(World, AnOrderlyStopAnswersWhatIsUnderWayAndTurnsNewClientsAway) {
+  auto under_way = std::make_shared<std::optional<errc>>();
+  ASSERT_TRUE(submit(0, "k", under_way));
+  w.stop(0);
+  auto late = std::make_shared<std::optional<errc>>();
+  EXPECT_FALSE(submit(0, "k", late));
+  run(seconds{3});
+  EXPECT_EQ(*under_way, errc::ok);
+  EXPECT_FALSE(w.running(0));
+  EXPECT_EQ(w.unsynced_batches(0), 0U);
+  EXPECT_EQ(keys_of(0), 1U);
+}
+
+TEST_F(World, ANodeKeepsItsReplicaIdAfterAProcessCrashAndAfterAnOrderlyStopButNotAfterAMachineCrash) {
+  ASSERT_EQ(put(0, "a"), errc::ok);
+  w.crash_process(0);
+  w.start(0);
+  run(seconds{3});
+  ASSERT_EQ(put(0, "b"), errc::ok);
+  w.stop(0);
+  run(seconds{3});
+  w.crash_machine(0, 0); // It was not running, and all is on disk.
+  w.start(0);
+  run(seconds{3});
+  ASSERT_EQ(put(0, "c"), errc::ok);
+  EXPECT_EQ(ids_of(0), 1U);
+  w.crash_machine(0, 0);
+  w.start(0);
+  run(seconds{3});
+  ASSERT_EQ(put(0, "d"), errc::ok);
+  EXPECT_EQ(ids_of(0), 2U);
+}
+
+TEST_F(World, AMachineCrashKeepsAPrefixOfWhatWasNotSynced) {
+  w.slow_disk(0, milliseconds{60'000}); // The background sync does not come in time.
+  for (const auto* key : {"a", "b", "c", "d"})
+    ASSERT_EQ(put(0, key), errc::ok);
+  ASSERT_EQ(keys_of(0), 4U);
+  ASSERT_GE(w.unsynced_batches(0), 4U);
+  w.crash_machine(0, 3);
+  EXPECT_EQ(keys_of(0), 3U);
+  w.start(0);
+  w.crash_machine(0, 0);
+  EXPECT_EQ(keys_of(0), 3U) << "what a start finds is on disk";
+}
+
+TEST_F(World, AFullDiskKillsTheNodeAndKeepsItFromStartingUntilThereIsSpace) {
+  w.fill_disk(0);
+  put(0, "k");
+  EXPECT_FALSE(w.running(0));
+  w.start(0);
+  EXPECT_FALSE(w.running(0));
+  w.free_disk(0);
+  w.start(0);
+  EXPECT_TRUE(w.running(0));
+  run(seconds{3});
+  EXPECT_EQ(put(0, "k"), errc::ok);
+}
+
+TEST_F(World, AFailedSyncKillsTheNode) {
+  w.fail_next_sync(0);
+  EXPECT_EQ(put(0, "k"), errc::ok) << "the sync comes later";
+  put(0, "k");
+  EXPECT_FALSE(w.running(0));
+}
+
+TEST_F(World, ACrashAmidWorkStrikesBetweenTwoStepsOfTheNode) {
+  auto before = w.steps();
+  uint64_t at = 0;
+  w.amid_work(0, 7, [&] {
+    at = w.steps();
+    w.crash_process(0);
+  });
+  auto status = std::make_shared<std::optional<errc>>();
+  submit(0, "k", status);
+  run(seconds{3});
+  EXPECT_GE(at, before + 7);
+  EXPECT_FALSE(w.running(0));
+}
+
+} // namespace
+} // namespace crema::simulation
