@@ -15,7 +15,8 @@ using protocol::planted;
 shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
              const std::vector<std::pair<vnode_id, dot_clock>>& clocks)
     : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count),
-      ring_(env_->first_ring), batch_(store_->make_batch()) {
+      ring_(env_->first_ring), objects_(store_, (size_t{env_->config.storage.object_cache_mb} << 20) / count_),
+      batch_(objects_.batch()) {
   for (size_t i = 0; i < shards_max; ++i) {
     auto stored = store_->get_meta(fmt::format("time/{}", i)).object;
     if (!stored)
@@ -81,7 +82,7 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
   default:
     return refuse(source, op, errc::unknown_version, "unknown operation", answer);
   }
-  if (batch_->bytes() > batch_bytes_max) {
+  if (batch_.bytes() > batch_bytes_max) {
     auto written = write_batch(answer);
     if (!written.ok())
       failed_early_ = written.error;
@@ -108,7 +109,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
     auto written = write_batch(answer);
     if (!written.ok())
       failed_early_ = written.error;
-    auto stored = store_->get(op.vnode(), op.key);
+    auto stored = objects_.get(op.vnode(), op.key);
     auto count = stored.object ? at.node.sibling_count(*stored.object) : 0;
     if (count >= siblings_max)
       return refuse(source, op, errc::too_many_siblings,
@@ -128,10 +129,10 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
     time_bound_ = time + from_micros(time_reserve_micros);
     std::string bytes;
     protocol::byte_writer{bytes}.u64(time_bound_);
-    batch_->put_meta(fmt::format("time/{}", index_), bytes);
+    batch_.put_meta(fmt::format("time/{}", index_), bytes);
   }
   auto given = at.node.give({op.key, op.remove, op.data, op.ttl_ms, siblings && op.has_context ? &context : nullptr},
-                            time, *batch_);
+                            time, batch_);
   ++given_;
   note_dots(at, 1);
   replica_answer a;
@@ -154,7 +155,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
                   fmt::format("the write's time is {} s ahead of {}'s clock: set the clocks of all hosts (NTP)",
                               (to_micros(op.time) - wall) / 1'000'000, env_->name),
                   answer);
-  if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, *batch_)) {
+  if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, batch_)) {
     ++applied_;
     note_dots(at, 1);
   } else if (at.node.clock().contains({op.dot_replica, op.dot_counter})) {
@@ -173,18 +174,17 @@ void shard::note_dots(held& at, uint64_t count) {
   at.unsaved += count;
   if (at.unsaved < clock_save_every)
     return;
-  batch_->save_clock(at.node.id(), at.node.clock());
+  batch_.save_clock(at.node.id(), at.node.clock());
   at.unsaved = 0;
 }
 
 storage::status shard::write_batch(const answer_fn& answer) {
   if (!failed_early_.empty())
     return {failed_early_};
-  if (batch_->operations() > 0) {
-    auto written = store_->write(*batch_);
+  if (batch_.operations() > 0) {
+    auto written = objects_.write();
     if (!written.ok())
       return written;
-    batch_->clear();
     ++batches_;
   }
   for (auto& w : writes_) {
@@ -237,21 +237,19 @@ void shard::answer_reads(size_t from, size_t to, const answer_fn& answer) {
   keys.reserve(to - from);
   for (size_t i = from; i < to; ++i)
     keys.push_back({reads_[i].at->node.id(), reads_[i].key});
-  auto results = store_->get_many(keys);
-  for (size_t i = from; i < to; ++i)
-    answer(reads_[i].source, answer_to(reads_[i], results[i - from]));
+  objects_.read(keys, [&](size_t i, std::string_view stored, const storage::status& what) {
+    const auto& r = reads_[from + i];
+    answer(r.source, answer_to(r, stored, what));
+  });
 }
 
-replica_answer shard::answer_to(const read& r, storage::store::read_result& found) {
+replica_answer shard::answer_to(const read& r, std::string_view stored, const storage::status& what) {
   replica_answer a;
   a.request = r.request;
-  std::string_view stored;
-  if (found.object)
-    stored = *found.object;
-  auto digest = found.what.ok() ? r.at->node.digest(stored) : std::nullopt;
+  auto digest = what.ok() ? r.at->node.digest(stored) : std::nullopt;
   if (!digest) {
     a.status = errc::storage_failure;
-    a.data = fmt::format("{}: {}", env_->name, found.what.ok() ? "a stored object does not decode" : found.what.error);
+    a.data = fmt::format("{}: {}", env_->name, what.ok() ? "a stored object does not decode" : what.error);
     env_->log->error("read failed in bucket {} partition {}: {}; the other owners still answer, restore or wipe this "
                      "node's data directory",
                      r.at->node.id().bucket, r.at->node.id().partition, a.data);
@@ -259,9 +257,7 @@ replica_answer shard::answer_to(const read& r, storage::store::read_result& foun
   }
   a.what = r.digest_only ? replica_answer::kind::digest : replica_answer::kind::object;
   a.digest = *digest;
-  if (!r.digest_only && r.at->node.rule() == conflict_rule::lww && found.object)
-    a.data = std::move(*found.object); // A register is sent as it is stored.
-  else if (!r.digest_only)
+  if (!r.digest_only)
     a.data = r.at->node.expanded(stored).value_or("");
   return a;
 }
@@ -309,7 +305,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     if (!scanned.ok())
       return failure{errc::storage_failure, scanned.error};
   }
-  auto stored = store_->get(id, request.key);
+  auto stored = objects_.get(id, request.key);
   if (!stored.what.ok())
     return failure{errc::storage_failure, stored.what.error};
   auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
@@ -336,7 +332,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, uint64
       return failure{errc::storage_failure, "a page with an impossible dot"};
     decoded.dots.push_back(d);
   }
-  dots_new = at->node.apply_page(decoded, *batch_);
+  dots_new = at->node.apply_page(decoded, batch_);
   note_dots(*at, dots_new);
   auto written = write_batch(answer);
   if (!written.ok())
@@ -372,20 +368,28 @@ std::optional<shard::failure> shard::count_keys(vnode_id id, uint64_t& keys) {
 storage::status shard::close() {
   for (auto& [id, at] : vnodes_)
     if (at.unsaved > 0)
-      batch_->save_clock(id, at.node.clock());
-  if (batch_->operations() > 0) {
-    auto written = store_->write(*batch_);
+      batch_.save_clock(id, at.node.clock());
+  if (batch_.operations() > 0) {
+    auto written = objects_.write();
     if (!written.ok())
       return written;
-    batch_->clear();
   }
   return store_->sync();
 }
 
 std::map<std::string, uint64_t> shard::counters() const {
-  return {{"dots_given", given_}, {"deltas_applied", applied_}, {"deltas_known", known_},
-          {"reads", reads_done_}, {"refused", refused_},        {"batches", batches_},
-          {"fsyncs", syncs_},     {"pages_given", pages_},      {"vnodes", vnodes_.size()}};
+  return {{"dots_given", given_},
+          {"deltas_applied", applied_},
+          {"deltas_known", known_},
+          {"reads", reads_done_},
+          {"refused", refused_},
+          {"batches", batches_},
+          {"fsyncs", syncs_},
+          {"pages_given", pages_},
+          {"vnodes", vnodes_.size()},
+          {"cache_hits", objects_.hits()},
+          {"cache_misses", objects_.misses()},
+          {"cache_bytes", objects_.cached_bytes()}};
 }
 
 } // namespace crema

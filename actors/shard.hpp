@@ -12,6 +12,7 @@
 #include "messages/sync.hpp"
 #include "protocol/hybrid_clock.hpp"
 #include "protocol/vnode.hpp"
+#include "storage/cached_store.hpp"
 #include "storage/store.hpp"
 
 #include <functional>
@@ -96,7 +97,7 @@ private:
   storage::status write_batch(const answer_fn& answer);
   void answer_reads(const answer_fn& answer);
   void answer_reads(size_t from, size_t to, const answer_fn& answer);
-  replica_answer answer_to(const read& r, storage::store::read_result& found);
+  replica_answer answer_to(const read& r, std::string_view stored, const storage::status& what);
   std::string failed_early_; // A write outside flush() failed; flush() reports it.
 
   env_ptr env_;
@@ -107,7 +108,8 @@ private:
   protocol::hybrid_clock clock_;
   timestamp time_bound_ = 0; // Persisted: after a restart times go on above it.
   std::unordered_map<vnode_id, held> vnodes_;
-  std::unique_ptr<storage::write_batch> batch_;
+  storage::cached_store objects_;    // Of this shard's keys; all reads and writes of objects go through it.
+  storage::write_batch& batch_;      // Its batch.
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.
   std::vector<write_answer> synced_; // Written; answered after the fsync.
   std::vector<read> reads_;

@@ -51,8 +51,9 @@ struct cluster_config {
     std::string format = "text";     ///< text or json.
   } logging;
   struct {
-    uint32_t cache_mb = 32;    ///< RocksDB block cache.
-    uint32_t memtable_mb = 16; ///< Per column family.
+    uint32_t cache_mb = 32;        ///< RocksDB block cache.
+    uint32_t object_cache_mb = 32; ///< Objects read or written lately, ready to be returned.
+    uint32_t memtable_mb = 16;     ///< Per column family.
     uint32_t background_threads = 2;
     uint32_t shards = 0; ///< Replica actors per node; 0: one per four cores, at least 1.
   } storage;

@@ -129,6 +129,7 @@ void parse_logging(const json& value, cluster_config& config, std::vector<proble
 void parse_storage(const json& value, cluster_config& config, std::vector<problem>& problems) {
   object_reader reader{value, "storage", problems};
   reader.integer("cache_mb", config.storage.cache_mb, 1, 1048576, "megabytes");
+  reader.integer("object_cache_mb", config.storage.object_cache_mb, 0, 1048576, "megabytes");
   reader.integer("memtable_mb", config.storage.memtable_mb, 1, 4096, "megabytes");
   reader.integer("background_threads", config.storage.background_threads, 1, 64, "a number");
   reader.integer("shards", config.storage.shards, 0, 64, "a number (0: one per four cores)");

@@ -73,6 +73,12 @@ void join(siblings_view& into, const siblings_view& from) { join_siblings(into, 
 
 namespace {
 
+/// With equal time and dot the bytes decide, for the same reason as in later().
+bool first_stays(const lww_view& x, std::string_view a, const lww_view& y, std::string_view b) {
+  auto first = x.time == y.time && x.id == y.id ? a >= b : wins(x, y);
+  return first != planted(bug::older_wins);
+}
+
 std::optional<std::string> join_encoded_siblings(std::string_view a, std::string_view b) {
   auto into = view_siblings(a);
   auto from = view_siblings(b);
@@ -97,9 +103,13 @@ std::optional<std::string> join_encoded(std::string_view a, std::string_view b) 
     return join_encoded_siblings(a, b);
   if (!x || !y)
     return std::nullopt;
-  // With equal time and dot the bytes decide, for the same reason as in later().
-  auto first = x->time == y->time && x->id == y->id ? a >= b : wins(*x, *y);
-  return std::string{first != planted(bug::older_wins) ? a : b};
+  return std::string{first_stays(*x, a, *y, b) ? a : b};
+}
+
+bool supersedes(std::string_view a, std::string_view b) {
+  auto x = decode_lww(a);
+  auto y = decode_lww(b);
+  return x && y && first_stays(*x, a, *y, b);
 }
 
 void strip(siblings_object& object, const dot_clock& clock) { object.seen.subtract(clock); }

@@ -91,6 +91,9 @@ void join(siblings_view& into, const siblings_view& from);
 /// @returns nothing if either is malformed or the kinds differ.
 std::optional<std::string> join_encoded(std::string_view a, std::string_view b);
 
+/// Is the join of `a` and `b` just `a`, both being registers? False if either is none.
+bool supersedes(std::string_view a, std::string_view b);
+
 /// Drops what `clock` covers from `seen`: a known dot that is no sibling has been replaced (spec.py, strip).
 void strip(siblings_object& object, const dot_clock& clock);
 

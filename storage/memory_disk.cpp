@@ -10,14 +10,22 @@ namespace crema::storage {
 
 namespace {
 
-void apply_to(memory_image& image, const merge_effect& x) {
-  auto& object = image.data[{x.vnode, x.key}];
+memory_image::object& merge(memory_image& image, vnode_id vnode, const std::string& key, const std::string& operand) {
+  auto& object = image.data[{vnode, key}];
   if (object.damaged)
-    return;
-  auto joined = protocol::join_encoded(object.bytes, x.operand);
+    return object;
+  auto joined = protocol::join_encoded(object.bytes, operand);
   object.damaged = !joined;
   if (joined)
     object.bytes = std::move(*joined);
+  return object;
+}
+
+void apply_to(memory_image& image, const merge_effect& x) { merge(image, x.vnode, x.key, x.operand); }
+/// RocksDB believes what it is told; here whoever is wrong shows.
+void apply_to(memory_image& image, const merge_known_effect& x) {
+  auto& object = merge(image, x.vnode, x.key, x.operand);
+  object.damaged |= object.bytes != x.object;
 }
 void apply_to(memory_image& image, const log_effect& x) { image.log[{x.vnode, x.id}] = x.key; }
 void apply_to(memory_image& image, const unlog_effect& x) { image.log.erase({x.vnode, x.id}); }

@@ -17,6 +17,10 @@ struct merge_effect {
   vnode_id vnode;
   std::string key, operand;
 };
+struct merge_known_effect {
+  vnode_id vnode;
+  std::string key, operand, object;
+};
 struct log_effect {
   vnode_id vnode;
   dot id;
@@ -33,13 +37,14 @@ struct save_clock_effect {
 struct put_meta_effect {
   std::string name, value;
 };
-using store_effect = std::variant<merge_effect, log_effect, unlog_effect, save_clock_effect, put_meta_effect>;
+using store_effect =
+    std::variant<merge_effect, merge_known_effect, log_effect, unlog_effect, save_clock_effect, put_meta_effect>;
 
 /// One image of everything in a store.
 struct memory_image {
   struct object {
     std::string bytes;
-    bool damaged = false; ///< A malformed operand was merged: the key cannot be read any more.
+    bool damaged = false; ///< What was merged was malformed, or not what it was said to become: the key cannot be read.
   };
   std::map<std::pair<vnode_id, std::string>, object, std::less<>> data;
   std::map<std::pair<vnode_id, dot>, std::string> log;

@@ -13,6 +13,10 @@ public:
   void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
     add(merge_effect{vnode, std::string{key}, std::string{operand}}, key.size() + operand.size());
   }
+  void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) override {
+    add(merge_known_effect{vnode, std::string{key}, std::string{operand}, std::string{object}},
+        key.size() + object.size());
+  }
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     add(log_effect{vnode, d, std::string{key}}, key.size());
   }
@@ -156,7 +160,7 @@ private:
     failure_ = std::move(why);
     return {failure_};
   }
-  static status damaged() { return {"memory: cannot read: a malformed operand was merged"}; }
+  static status damaged() { return {"memory: cannot read: a malformed operand was merged, or a wrong object"}; }
 
   std::shared_ptr<memory_disk> disk_;
   std::string failure_; ///< The first one; guarded by the disk's mutex.

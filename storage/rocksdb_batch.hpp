@@ -19,6 +19,11 @@ public:
     write_data_key(key_, vnode, key);
     check(batch_.Merge(family(cf_data), key_, slice(operand)));
   }
+  void merge_known(vnode_id vnode, std::string_view key, std::string_view /*operand*/,
+                   std::string_view object) override {
+    write_data_key(key_, vnode, key);
+    check(batch_.Put(family(cf_data), key_, slice(object)));
+  }
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     write_log_key(key_, vnode, d);
     check(batch_.Put(family(cf_log), key_, slice(key)));

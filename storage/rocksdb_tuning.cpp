@@ -15,10 +15,6 @@ namespace crema::storage {
 
 namespace {
 
-/// A hot key collects merge operands in the memtable, and a read joins all of them. From so many on, the write joins
-/// them instead and stores the result (docs/storage.md, "Speed").
-constexpr size_t successive_merges_max = 16;
-
 constexpr size_t small_memtable_bytes = 1 << 20;
 constexpr size_t log_prefix_bytes = 12; // Bucket, partition, replica id: within them counters only grow.
 
@@ -86,7 +82,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const rocksdb_optio
 
   auto data = common(options.memtable_bytes, filtered);
   data.merge_operator = make_object_merge();
-  data.max_successive_merges = successive_merges_max;
+  // How many operands a read joins is bounded above the store (cached_store.hpp): max_successive_merges would search
+  // the memtable at every write.
+  data.max_successive_merges = 0;
   // A merge operand is no value: a read goes on through every file that has the key until it finds one. So files are
   // joined early, into a first level that is small enough to be rewritten often.
   data.level0_file_num_compaction_trigger = 2;

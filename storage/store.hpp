@@ -25,6 +25,9 @@ struct [[nodiscard]] status {
 /// Collects effects; written atomically by store::write.
 class write_batch : public protocol::vnode_sink {
 public:
+  /// Like merge, for whoever knows what the key holds after it: `object` is the join of all that was merged before and
+  /// `operand`. Saves later reads the joining.
+  virtual void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) = 0;
   /// Removes a dot from the log (it is stable). The clock that covers it must have been saved before or in this batch.
   virtual void unlog(vnode_id vnode, const dot& d) = 0;
   /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on

@@ -19,6 +19,10 @@ public:
     merged_ = {{}, vnode, std::string{key}, std::string{operand}};
     inner->merge(vnode, key, operand);
   }
+  void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) override {
+    merged_ = {{}, vnode, std::string{key}, std::string{operand}};
+    inner->merge_known(vnode, key, operand, object);
+  }
   /// A vnode that names a write merges its delta and logs its dot, in this order.
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     if (d.replica == self_ && merged_.vnode == vnode && merged_.key == key)

@@ -31,7 +31,7 @@ inline nlohmann::json valid_document() {
     "timeouts": {"read_ms": 1000, "write_ms": 2000},
     "durability_interval_ms": 50,
     "logging": {"level": "debug", "file": "crema.log", "format": "json"},
-    "storage": {"cache_mb": 64, "memtable_mb": 8, "background_threads": 1, "shards": 3},
+    "storage": {"cache_mb": 64, "object_cache_mb": 16, "memtable_mb": 8, "background_threads": 1, "shards": 3},
     "limits": {"gateway_threads": 2, "coordinators": 4, "max_clients": 500},
     "peers": {"heartbeat_ms": 100, "suspect_after_ms": 900, "connect_timeout_ms": 700}
   })");

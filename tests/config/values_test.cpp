@@ -63,6 +63,7 @@ TEST(ConfigValues, EveryFieldIsRead) {
   EXPECT_EQ(config.logging.file, "crema.log");
   EXPECT_EQ(config.logging.format, "json");
   EXPECT_EQ(config.storage.cache_mb, 64U);
+  EXPECT_EQ(config.storage.object_cache_mb, 16U);
   EXPECT_EQ(config.storage.memtable_mb, 8U);
   EXPECT_EQ(config.storage.background_threads, 1U);
   EXPECT_EQ(config.storage.shards, 3U);
@@ -231,6 +232,7 @@ TEST(ConfigFingerprint, DoesNotDependOnWhatIsANodesOwnBusiness) {
       {"/timeouts/read_ms", "1"},
       {"/logging/level", "\"off\""},
       {"/storage/cache_mb", "1"},
+      {"/storage/object_cache_mb", "0"},
       {"/durability_interval_ms", "1"},
       {"/limits/max_clients", "1"},
       {"/peers/heartbeat_ms", "10"},

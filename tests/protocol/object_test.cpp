@@ -233,7 +233,19 @@ TEST(JoinLaws, LwwJoinIsCommutativeAssociativeAndIdempotent) {
     RC_ASSERT(join_encoded(a, b) == join_encoded(b, a));
     RC_ASSERT(join_encoded(*join_encoded(a, b), c) == join_encoded(a, *join_encoded(b, c)));
     RC_ASSERT(join_encoded(a, a) == a);
+    RC_ASSERT(supersedes(a, b) == (join_encoded(a, b) == a));
   }));
+}
+
+TEST(JoinLaws, OnlyRegistersSupersedeEachOther) {
+  auto lww = encode_lww({from_micros(1), {1, 1}, 0, false, "value"});
+  auto siblings = encode_siblings(siblings_object{});
+  EXPECT_TRUE(supersedes(lww, lww));
+  EXPECT_FALSE(supersedes(lww, siblings));
+  EXPECT_FALSE(supersedes(siblings, lww));
+  EXPECT_FALSE(supersedes(siblings, siblings));
+  EXPECT_FALSE(supersedes(lww, ""));
+  EXPECT_FALSE(supersedes("rubbish", "rubbish"));
 }
 
 TEST(JoinLaws, JoiningBytesIsJoiningObjects) {

@@ -120,6 +120,17 @@ TEST_P(Store, JoinsAHotKeyWithoutLosingAWrite) {
   EXPECT_EQ(object->siblings.size(), 50U); // Those whose dot no later write has seen: 10, 20, ... 500.
 }
 
+TEST_P(Store, ReadsWhatAMergeIsKnownToGive) {
+  ASSERT_TRUE(put(*store_, here, "key", sibling({1, 1}, "a")).ok());
+  auto both = protocol::join_encoded(sibling({1, 1}, "a"), sibling({2, 1}, "b"));
+  ASSERT_TRUE(write([&](write_batch& batch) { batch.merge_known(here, "key", sibling({2, 1}, "b"), *both); }).ok());
+  EXPECT_EQ(store_->get(here, "key").object, both);
+  ASSERT_TRUE(put(*store_, here, "key", sibling({3, 1}, "c")).ok());
+  auto object = protocol::decode_siblings(store_->get(here, "key").object.value_or(""));
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object->siblings.size(), 3U);
+}
+
 TEST_P(Store, RefusesToReadAKeyWithAMalformedOperandButReadsOthers) {
   ASSERT_TRUE(put(*store_, here, "good", lww(1, "value")).ok());
   ASSERT_TRUE(put(*store_, here, "single", "\xff garbage").ok());
