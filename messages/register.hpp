@@ -9,9 +9,7 @@
 #include <caf/all.hpp>
 
 CAF_BEGIN_TYPE_ID_BLOCK(crema, caf::first_custom_type_id)
-CAF_ADD_TYPE_ID(crema, (crema::replica_op))
 CAF_ADD_TYPE_ID(crema, (crema::replica_batch))
-CAF_ADD_TYPE_ID(crema, (crema::replica_answer))
 CAF_ADD_TYPE_ID(crema, (crema::answer_batch))
 CAF_ADD_TYPE_ID(crema, (crema::clock_request))
 CAF_ADD_TYPE_ID(crema, (crema::clock_reply))

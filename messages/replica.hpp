@@ -1,21 +1,27 @@
 // Coordinator <-> replica: put, apply and read travel in batches, one message per destination and flush. A batch starts
-// with a message version; who does not know it refuses (docs/adr/0004-batches-and-versions.md).
+// with a message version; who does not know it refuses (docs/adr/0004-batches-and-versions.md). Between nodes the
+// operations and answers of a batch are one string of bytes (replica_encoding.cpp): CAF would look at each of their
+// fields on its own.
 #pragma once
 
 #include "protocol/types.hpp"
 
+#include <caf/error.hpp>
+#include <caf/meta/load_callback.hpp>
 #include <caf/meta/type_name.hpp>
+#include <caf/sec.hpp>
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace crema {
 
 /// The version of everything that nodes say to each other. On the wire.
-constexpr uint16_t message_version = 1;
+constexpr uint16_t message_version = 2;
 
-/// One operation on one key of one vnode.
+/// One operation on one key of one vnode. Fields that its kind does not name do not travel.
 struct replica_op {
   enum class kind : uint8_t {
     put = 0,    ///< Give the write a dot, apply it, answer with the delta.
@@ -39,28 +45,9 @@ struct replica_op {
   timestamp time = 0; ///< apply: of the delta.
 
   vnode_id vnode() const { return {bucket, partition}; }
-
-  template <class Inspector>
-  friend typename Inspector::result_type inspect(Inspector& f, replica_op& x) {
-    return f(caf::meta::type_name("crema::replica_op"), x.request, x.what, x.remove, x.has_context, x.any_time,
-             x.bucket, x.partition, x.key, x.data, x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
-  }
 };
 
-/// Coordinator -> replica. Answered by an answer_batch to the sender, or several.
-struct replica_batch {
-  uint16_t version = message_version;
-  uint64_t epoch = 0;
-  node_id from{};
-  std::vector<replica_op> ops;
-
-  template <class Inspector>
-  friend typename Inspector::result_type inspect(Inspector& f, replica_batch& x) {
-    return f(caf::meta::type_name("crema::replica_batch"), x.version, x.epoch, x.from, x.ops);
-  }
-};
-
-/// What a replica says of one operation.
+/// What a replica says of one operation. Fields that its kind does not name do not travel.
 struct replica_answer {
   enum class kind : uint8_t {
     given = 0,   ///< put: here are the dot, its time and the delta. `durable` as the bucket demands?
@@ -71,18 +58,47 @@ struct replica_answer {
   };
   uint64_t request = 0;
   kind what = kind::refused;
-  errc status = errc::ok;
-  bool durable = false;
+  errc status = errc::ok; ///< refused.
+  bool durable = false;   ///< given.
   replica_id dot_replica = 0;
   uint64_t dot_counter = 0;
-  timestamp time = 0; ///< given: of the delta. refused: none would be given before it.
-  uint64_t digest = 0;
+  timestamp time = 0;  ///< given: of the delta. refused: none would be given before it.
+  uint64_t digest = 0; ///< object, digest.
   std::string data; ///< given: the delta. object: the encoded, expanded object, or empty. refused: the reason in words.
+};
+
+std::string encode(const std::vector<replica_op>& ops);
+std::string encode(const std::vector<replica_answer>& answers);
+/// @returns false if the bytes are malformed; then `ops` is of no use. Work and memory are linear in the input.
+bool decode(std::string_view bytes, std::vector<replica_op>& ops);
+bool decode(std::string_view bytes, std::vector<replica_answer>& answers);
+
+/// What inspect does for a batch: its fields, and `items` as one string.
+template <class Inspector, class Batch, class Item>
+typename Inspector::result_type inspect_batch(Inspector& f, const char* name, Batch& x, std::vector<Item>& items) {
+  if constexpr (Inspector::reads_state) {
+    auto bytes = encode(items);
+    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, bytes);
+  } else {
+    std::string bytes;
+    auto unpack = [&]() -> caf::error {
+      // The bytes of another version are left alone; who handles the message sees which one it is.
+      return x.version != message_version || decode(bytes, items) ? caf::error{} : caf::sec::invalid_argument;
+    };
+    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, bytes, caf::meta::load_callback(unpack));
+  }
+}
+
+/// Coordinator -> replica. Answered by an answer_batch to the sender, or several.
+struct replica_batch {
+  uint16_t version = message_version;
+  uint64_t epoch = 0;
+  node_id from{};
+  std::vector<replica_op> ops;
 
   template <class Inspector>
-  friend typename Inspector::result_type inspect(Inspector& f, replica_answer& x) {
-    return f(caf::meta::type_name("crema::replica_answer"), x.request, x.what, x.status, x.durable, x.dot_replica,
-             x.dot_counter, x.time, x.digest, x.data);
+  friend typename Inspector::result_type inspect(Inspector& f, replica_batch& x) {
+    return inspect_batch(f, "crema::replica_batch", x, x.ops);
   }
 };
 
@@ -95,7 +111,7 @@ struct answer_batch {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, answer_batch& x) {
-    return f(caf::meta::type_name("crema::answer_batch"), x.version, x.epoch, x.from, x.answers);
+    return inspect_batch(f, "crema::answer_batch", x, x.answers);
   }
 };
 

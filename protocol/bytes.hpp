@@ -16,16 +16,19 @@ public:
 
   void u8(uint8_t x) { out_.push_back(static_cast<char>(x)); }
   void u64(uint64_t x) {
-    for (int shift = 0; shift < 64; shift += 8)
-      out_.push_back(static_cast<char>(x >> shift));
+    char bytes[8];
+    for (int i = 0; i < 8; ++i)
+      bytes[i] = static_cast<char>(x >> 8 * i);
+    out_.append(bytes, sizeof(bytes));
   }
   /// Seven bits per byte, low ones first; 1 to 10 bytes.
   void varint(uint64_t x) {
-    while (x >= 0x80) {
-      out_.push_back(static_cast<char>(x | 0x80));
-      x >>= 7;
-    }
-    out_.push_back(static_cast<char>(x));
+    char bytes[10];
+    size_t size = 0;
+    for (; x >= 0x80; x >>= 7)
+      bytes[size++] = static_cast<char>(x | 0x80);
+    bytes[size++] = static_cast<char>(x);
+    out_.append(bytes, size);
   }
   /// Big-endian, so that encoded integers sort like the integers.
   void be16(uint16_t x) {
@@ -33,8 +36,10 @@ public:
     out_.push_back(static_cast<char>(x));
   }
   void be64(uint64_t x) {
-    for (int shift = 56; shift >= 0; shift -= 8)
-      out_.push_back(static_cast<char>(x >> shift));
+    char bytes[8];
+    for (int i = 0; i < 8; ++i)
+      bytes[i] = static_cast<char>(x >> (56 - 8 * i));
+    out_.append(bytes, sizeof(bytes));
   }
   void bytes(std::string_view x) {
     varint(x.size());

@@ -31,55 +31,146 @@ protected:
   caf::actor_system system_{config_};
 };
 
-TEST_F(Messages, ReplicaBatchesKeepEveryField) {
-  replica_batch x;
-  x.epoch = 7;
-  x.from = node_id{3};
+auto fields(const replica_op& x) {
+  return std::tie(x.request, x.what, x.remove, x.has_context, x.any_time, x.bucket, x.partition, x.key, x.data,
+                  x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
+}
+auto fields(const replica_answer& x) {
+  return std::tie(x.request, x.what, x.status, x.durable, x.dot_replica, x.dot_counter, x.time, x.digest, x.data);
+}
+
+/// One of each kind, with all that its kind names.
+std::vector<replica_op> operations() {
   replica_op op;
-  op.request = 1ULL << 60;
-  op.what = replica_op::kind::apply;
-  op.remove = op.has_context = op.any_time = true;
+  op.request = ~0ULL;
   op.bucket = 9;
   op.partition = 16383;
   op.key = std::string("k\0\xff", 3);
-  op.data = "data";
-  op.context = "context";
-  op.ttl_ms = 5;
-  op.dot_replica = ~0ULL;
-  op.dot_counter = 12;
-  op.time = 99;
-  x.ops = {op, {}};
-  auto y = round_trip(system_, x);
-  ASSERT_EQ(y.ops.size(), 2U);
-  const auto& o = y.ops[0];
-  EXPECT_EQ(std::tie(y.version, y.epoch, y.from), std::tie(x.version, x.epoch, x.from));
-  EXPECT_EQ(std::tie(o.request, o.what, o.remove, o.has_context, o.any_time, o.bucket, o.partition, o.key, o.data,
-                     o.context, o.ttl_ms, o.dot_replica, o.dot_counter, o.time),
-            std::tie(op.request, op.what, op.remove, op.has_context, op.any_time, op.bucket, op.partition, op.key,
-                     op.data, op.context, op.ttl_ms, op.dot_replica, op.dot_counter, op.time));
+  std::vector<replica_op> all(5, op);
+  all[0].what = replica_op::kind::put;
+  all[0].data = "value";
+  all[0].remove = all[0].has_context = all[0].any_time = true;
+  all[0].context = "context";
+  all[0].ttl_ms = 5;
+  all[1].what = replica_op::kind::put;
+  all[1].data = std::string(1000, 'x');
+  all[2].what = replica_op::kind::apply;
+  all[2].any_time = true;
+  all[2].data = "delta";
+  all[2].dot_replica = ~0ULL;
+  all[2].dot_counter = 1ULL << 62;
+  all[2].time = ~0ULL - 1;
+  all[3].what = replica_op::kind::get;
+  all[4].what = replica_op::kind::digest;
+  return all;
 }
 
-TEST_F(Messages, AnswerBatchesKeepEveryField) {
+std::vector<replica_answer> answers() {
+  replica_answer a;
+  a.request = 5;
+  std::vector<replica_answer> all(6, a);
+  all[0].what = replica_answer::kind::given;
+  all[0].durable = true;
+  all[0].dot_replica = 8;
+  all[0].dot_counter = 9;
+  all[0].time = 10;
+  all[0].data = "delta";
+  all[1] = all[0];
+  all[1].durable = false;
+  all[2].what = replica_answer::kind::written;
+  all[3].what = replica_answer::kind::object;
+  all[3].digest = ~0ULL;
+  all[3].data = "object";
+  all[4].what = replica_answer::kind::digest;
+  all[4].digest = 11;
+  all[5].what = replica_answer::kind::refused;
+  all[5].status = errc::busy;
+  all[5].time = 12;
+  all[5].data = "why";
+  return all;
+}
+
+TEST_F(Messages, ReplicaBatchesKeepWhatTheKindOfAnOperationNames) {
+  replica_batch x;
+  x.epoch = 7;
+  x.from = node_id{3};
+  x.ops = operations();
+  auto y = round_trip(system_, x);
+  EXPECT_EQ(std::tie(y.version, y.epoch, y.from), std::tie(x.version, x.epoch, x.from));
+  ASSERT_EQ(y.ops.size(), x.ops.size());
+  for (size_t i = 0; i < x.ops.size(); ++i)
+    EXPECT_EQ(fields(y.ops[i]), fields(x.ops[i])) << i;
+  EXPECT_TRUE(round_trip(system_, replica_batch{}).ops.empty());
+}
+
+TEST_F(Messages, AnswerBatchesKeepWhatTheKindOfAnAnswerNames) {
   answer_batch x;
   x.epoch = 2;
   x.from = node_id{1};
-  replica_answer a;
-  a.request = 5;
-  a.what = replica_answer::kind::given;
-  a.status = errc::busy;
-  a.durable = true;
-  a.dot_replica = 8;
-  a.dot_counter = 9;
-  a.time = 10;
-  a.digest = 11;
-  a.data = "delta";
-  x.answers = {a};
+  x.answers = answers();
   auto y = round_trip(system_, x);
-  ASSERT_EQ(y.answers.size(), 1U);
-  const auto& b = y.answers[0];
   EXPECT_EQ(std::tie(y.version, y.epoch, y.from), std::tie(x.version, x.epoch, x.from));
-  EXPECT_EQ(std::tie(b.request, b.what, b.status, b.durable, b.dot_replica, b.dot_counter, b.time, b.digest, b.data),
-            std::tie(a.request, a.what, a.status, a.durable, a.dot_replica, a.dot_counter, a.time, a.digest, a.data));
+  ASSERT_EQ(y.answers.size(), x.answers.size());
+  for (size_t i = 0; i < x.answers.size(); ++i)
+    EXPECT_EQ(fields(y.answers[i]), fields(x.answers[i])) << i;
+}
+
+TEST_F(Messages, OfAnotherVersionArriveWithItAndWithoutContent) {
+  replica_batch x;
+  x.version = message_version + 1;
+  x.ops = operations();
+  auto y = round_trip(system_, x);
+  EXPECT_EQ(y.version, x.version);
+  EXPECT_TRUE(y.ops.empty());
+}
+
+template <class Item>
+void expect_refused(std::string_view bytes) {
+  std::vector<Item> items;
+  EXPECT_FALSE(decode(bytes, items)) << testing::PrintToString(bytes);
+}
+
+TEST(ReplicaEncoding, RefusesWhatIsCutShortOrTooLong) {
+  auto ops = encode(operations());
+  for (size_t size = 0; size < ops.size(); ++size)
+    expect_refused<replica_op>(std::string_view{ops}.substr(0, size));
+  expect_refused<replica_op>(ops + "x");
+  auto all = encode(answers());
+  for (size_t size = 0; size < all.size(); ++size)
+    expect_refused<replica_answer>(std::string_view{all}.substr(0, size));
+  expect_refused<replica_answer>(all + "x");
+}
+
+TEST(ReplicaEncoding, RefusesUnknownKindsAndFlagsAndImpossibleCounts) {
+  expect_refused<replica_op>(std::string("\1\4\0\0\0\0", 6));           // Kind 4.
+  expect_refused<replica_op>(std::string("\1\x12\0\0\0\0", 6));         // A get that removes.
+  expect_refused<replica_op>(std::string("\1\2\0\x80\x80\4\0\0", 8));   // Bucket 65536.
+  expect_refused<replica_op>("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"); // 2^64 - 1 operations.
+  expect_refused<replica_answer>(std::string("\1\5\0", 3));             // Kind 5.
+  expect_refused<replica_answer>(std::string("\1\x81\0", 3));           // A written that is durable.
+  expect_refused<replica_answer>("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1");
+}
+
+/// Whatever comes, decoding ends, and what it accepts can be sent on.
+TEST(ReplicaEncoding, SurvivesAnyChangeOfOneByte) {
+  auto ops = encode(operations());
+  auto all = encode(answers());
+  for (auto* bytes : {&ops, &all})
+    for (size_t i = 0; i < bytes->size(); ++i)
+      for (int x = 0; x < 256; ++x) {
+        auto changed = *bytes;
+        changed[i] = static_cast<char>(x);
+        std::vector<replica_op> some_ops;
+        std::vector<replica_answer> some_answers;
+        if (decode(changed, some_ops)) {
+          std::vector<replica_op> again;
+          EXPECT_TRUE(decode(encode(some_ops), again));
+        }
+        if (decode(changed, some_answers)) {
+          std::vector<replica_answer> again;
+          EXPECT_TRUE(decode(encode(some_answers), again));
+        }
+      }
 }
 
 TEST_F(Messages, ControlMessagesKeepEveryField) {
