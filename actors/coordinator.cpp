@@ -16,6 +16,7 @@ struct coordinator_state : desk_port {
   struct outgoing {
     std::vector<replica_op> ops;
     size_t bytes = 0;
+    size_t expected = 0; // As many operations as the last message had.
   };
   struct peer {
     bool linked = false;
@@ -32,6 +33,8 @@ struct coordinator_state : desk_port {
     auto shard = op.partition % p.replicas.size();
     auto& out = p.out[shard];
     out.bytes += op.key.size() + op.data.size() + op.context.size() + 64;
+    if (out.ops.empty())
+      out.ops.reserve(out.expected);
     out.ops.push_back(std::move(op));
     if (out.ops.size() >= ops_per_message_max || out.bytes >= bytes_per_message_max)
       send_out(p, shard);
@@ -56,7 +59,7 @@ struct coordinator_state : desk_port {
     batch.epoch = ring->epoch;
     batch.from = env->self;
     batch.ops = std::move(out.ops);
-    out = {};
+    out = {{}, 0, batch.ops.size()};
     self->send(p.replicas[shard], std::move(batch));
   }
   void flush_all() {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace crema {
 
 // A thin shell: messages into shard events, answers into one batch per sender and flush.
@@ -15,6 +17,7 @@ struct replica_state {
     caf::strong_actor_ptr to;
     answer_batch out;
     size_t bytes = 0;
+    size_t expected = 0; // Operations of its batches.
   };
   env_ptr env;
   std::unique_ptr<shard> work;
@@ -40,6 +43,8 @@ void send_answers(replica_self self, replica_state::sender& s) {
 void answer(replica_self self, size_t source, replica_answer a) {
   auto& s = self->state.senders[source];
   s.bytes += a.data.size() + 64;
+  if (s.out.answers.empty())
+    s.out.answers.reserve(std::min(s.expected, replica_state::answers_per_message_max));
   s.out.answers.push_back(std::move(a));
   if (s.out.answers.size() >= replica_state::answers_per_message_max ||
       s.bytes >= replica_state::answer_bytes_per_message_max)
@@ -55,7 +60,7 @@ size_t source_of(replica_self self, const caf::strong_actor_ptr& sender) {
   for (size_t i = 0; i < all.size(); ++i)
     if (all[i].to == sender)
       return i;
-  all.push_back({sender, {}, 0});
+  all.push_back({sender, {}, 0, 0});
   return all.size() - 1;
 }
 
@@ -114,6 +119,7 @@ std::optional<shard::failure> check(replica_self self, const Request& x) {
 void on_batch(replica_self self, replica_batch& batch) {
   auto& st = self->state;
   auto source = source_of(self, self->current_sender());
+  st.senders[source].expected += batch.ops.size();
   auto refusal = batch.version != message_version ? errc::unknown_version
                  : st.work->stale(batch.epoch)    ? errc::stale_epoch
                                                   : errc::ok;
