@@ -7,6 +7,7 @@
 #include "actors/node_setup.hpp"
 #include "apps/logging.hpp"
 #include "config/host_check.hpp"
+#include "config/share_of_cores.hpp"
 #include "gateway/gateway.hpp"
 #include "storage/data_directory.hpp"
 #include "storage/rocksdb_store.hpp"
@@ -29,10 +30,6 @@ namespace {
 
 constexpr int exit_ok = 0, exit_failure = 1, exit_configuration = 2;
 constexpr std::chrono::milliseconds stop_limit{4500}; // An orderly stop that takes longer has failed.
-
-uint32_t share_of_cores(uint32_t configured, uint32_t cores_each) {
-  return configured != 0 ? configured : std::max(1U, std::thread::hardware_concurrency() / cores_each);
-}
 
 storage::identity identity_of(const config::cluster_config& config, const std::string& node) {
   storage::identity id;
@@ -131,8 +128,8 @@ int serve(const config::cluster_config& config, const config::node_config& me, s
   node_options options;
   options.store = store;
   options.id = replica;
-  options.shards = share_of_cores(config.storage.shards, 4);
-  options.coordinators = share_of_cores(config.limits.coordinators, 2);
+  options.shards = config::share_of_cores(config.storage.shards, 4);
+  options.coordinators = config::share_of_cores(config.limits.coordinators, 2);
   options.clocks =
       std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(std::move(clocks.clocks));
   options.fatal = [log](const std::string&) {

@@ -1,5 +1,6 @@
 #include "gateway/gateway.hpp"
 
+#include "config/share_of_cores.hpp"
 #include "gateway/http/server.hpp"
 #include "gateway/metrics.hpp"
 #include "gateway/resp/server.hpp"
@@ -7,15 +8,12 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <thread>
-
 namespace crema::gateway {
 
 namespace {
 
 options with_defaults(options opts) {
-  if (opts.threads == 0)
-    opts.threads = std::max(1U, std::thread::hardware_concurrency() / 2);
+  opts.threads = config::share_of_cores(opts.threads, 2);
   if (opts.buckets.empty()) {
     opts.buckets.emplace_back();
     opts.buckets.back().name = "default";
