@@ -3,7 +3,8 @@
 usage: tidy.py BUILD_DIR [FILE...]     FILE: only these (headers: the units that include them)
 
 A unit is looked at again only if its text, a project header it includes, .clang-tidy, its compile command or the
-version of clang-tidy has changed: BUILD_DIR/tidy-clean holds one empty file per hash of all that.
+version of clang-tidy has changed. The memory is one empty file per hash of all that, in the user's cache directory: no
+path of the checkout is part of a hash, so what one clone found clean is clean in another.
 """
 
 import concurrent.futures
@@ -18,31 +19,24 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(rb'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
-_included = {}
-
-
-def direct_includes(path):
-    """The project headers that a file names; quoted includes are relative to the file or to the root."""
-    if path not in _included:
-        found = set()
-        for name in INCLUDE.findall(path.read_bytes()):
-            for base in (path.parent, ROOT):
-                header = (base / name.decode()).resolve()
-                if header.is_file() and header.is_relative_to(ROOT):
-                    found.add(header)
-                    break
-        _included[path] = found
-    return _included[path]
 
 
 def closure(path):
-    seen, pending = set(), [path]
+    """A file and the project headers that it includes, directly or not, with their contents. Quoted includes are
+    relative to the file or to the root."""
+    texts, pending = {}, [path]
     while pending:
         one = pending.pop()
-        if one not in seen:
-            seen.add(one)
-            pending.extend(direct_includes(one))
-    return seen
+        if one in texts:
+            continue
+        texts[one] = one.read_bytes()
+        for name in INCLUDE.findall(texts[one]):
+            for base in (one.parent, ROOT):
+                header = (base / name.decode()).resolve()
+                if header.is_file() and header.is_relative_to(ROOT):
+                    pending.append(header)
+                    break
+    return texts
 
 
 def units(build):
@@ -53,9 +47,9 @@ def units(build):
 
 
 def fingerprint(path, command, version):
-    digest = hashlib.sha256(version + command.encode() + (ROOT / ".clang-tidy").read_bytes())
-    for part in sorted(closure(path)):
-        digest.update(str(part).encode() + b"\0" + part.read_bytes())
+    digest = hashlib.sha256(version + command.replace(str(ROOT), ".").encode() + (ROOT / ".clang-tidy").read_bytes())
+    for part, text in sorted(closure(path).items()):
+        digest.update(str(part.relative_to(ROOT)).encode() + b"\0" + text)
     return digest.hexdigest()
 
 
@@ -70,30 +64,31 @@ def run(path, build):
 
 def main(build, only):
     build = pathlib.Path(build).resolve()
-    clean = build / "tidy-clean"
-    clean.mkdir(exist_ok=True)
+    clean = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "crema" / "tidy-clean"
+    clean.mkdir(parents=True, exist_ok=True)
     version = subprocess.run(["clang-tidy", "--version"], stdout=subprocess.PIPE, check=True).stdout
     only = {pathlib.Path(name).resolve() for name in only}
-    work, known = [], 0
-    for path, command in sorted(set(units(build))):
-        if only and not only & closure(path):
-            continue
-        mark = clean / fingerprint(path, command, version)
-        if mark.exists():
-            known += 1
-        else:
-            work.append((path, mark))
-    print(f"clang-tidy: {known} units known to be clean, {len(work)} to look at", flush=True)
+
+    def mark(path, command):
+        return clean / fingerprint(path, command, version)
+
+    def look(path, command):
+        before = mark(path, command)
+        result = run(path, build)
+        if result[0] == 0 and mark(path, command) == before:  # Else the unit was edited meanwhile.
+            before.touch()
+        return result
+
+    meant = [unit for unit in sorted(set(units(build))) if not only or only & closure(unit[0]).keys()]
+    work = [unit for unit in meant if not mark(*unit).exists()]
+    print(f"clang-tidy: {len(meant) - len(work)} units known to be clean, {len(work)} to look at", flush=True)
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("CREMA_JOBS", "2"))) as pool:
-        running = {pool.submit(run, path, build): (path, mark) for path, mark in work}
+        running = {pool.submit(look, *unit): unit[0] for unit in work}
         for number, done in enumerate(concurrent.futures.as_completed(running), 1):
-            path, mark = running[done]
             code, text, seconds = done.result()
-            print(f"[{number}/{len(work)}] {path.relative_to(ROOT)} {seconds:.1f}s", flush=True)
-            if code == 0:
-                mark.touch()
-            else:
+            print(f"[{number}/{len(work)}] {running[done].relative_to(ROOT)} {seconds:.1f}s", flush=True)
+            if code != 0:
                 failed += 1
                 print(text, flush=True)
     if failed:
