@@ -73,6 +73,13 @@ void crash_machine(memory_disk& disk, size_t batches_kept) {
   disk.sync_fault = {};
 }
 
+void forget_faults(memory_disk& disk) {
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  disk.write_fault = {};
+  disk.sync_fault = {};
+  disk.full = false;
+}
+
 void fail_writes(memory_disk& disk, size_t after) {
   std::lock_guard<std::mutex> lock{disk.mutex};
   disk.write_fault.after = after;

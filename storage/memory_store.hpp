@@ -24,6 +24,8 @@ void fail_syncs(memory_disk& disk, size_t after);
 /// A full disk: writes fail until there is space again.
 void set_full(memory_disk& disk, bool full);
 bool is_full(memory_disk& disk);
+/// No fault is left, and none is to come.
+void forget_faults(memory_disk& disk);
 
 std::unique_ptr<store> open_memory(std::shared_ptr<memory_disk> disk);
 

@@ -74,7 +74,7 @@ struct fault_planner::impl {
     bring_back(80);
   }
 
-  /// A write error that was ordered earlier may still kill a node.
+  /// A node may still be about to die, or to stop, when the faults end.
   void bring_back(uint64_t times) {
     for (size_t n = 0; n < w.nodes(); ++n)
       w.start(n);

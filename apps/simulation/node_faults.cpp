@@ -148,8 +148,8 @@ public:
   }
   void end() override {
     for (size_t n = 0; n < s_.w.nodes(); ++n) {
-      s_.w.free_disk(n);
       set_speed(n, milliseconds{0});
+      s_.w.mend_disk(n);
     }
   }
 

@@ -81,12 +81,9 @@ public:
     }
     clients_.stop();
     faults_.end_all();
-    if (!advance(settle_time))
-      return;
-    clients_.write_once_more(false); // A write error that was ordered earlier strikes now, and the node comes back.
     if (!advance(settle_time) || !verdict_on_memory())
       return;
-    clients_.write_once_more(true);
+    clients_.write_once_more();
     if (!advance(answer_time))
       return;
     if (options_.extra_checks.count("convergence") > 0 &&

@@ -384,7 +384,7 @@ void workload::read_everything() {
   }
 }
 
-void workload::write_once_more(bool must_succeed) {
+void workload::write_once_more() {
   auto& c = impl_->clients.front();
   for (const auto& b : impl_->w.cluster().buckets) {
     for (size_t node = 0; node < impl_->w.nodes(); ++node) {
@@ -393,7 +393,7 @@ void workload::write_once_more(bool must_succeed) {
       r.write = {};
       c.node = node;
       impl_->send(
-          c, std::move(r), [](const client_reply*) {}, must_succeed);
+          c, std::move(r), [](const client_reply*) {}, true);
     }
   }
 }

@@ -29,8 +29,8 @@ public:
   /// Reads every key that was used, at quorum and at all, each through a node of its own. To be called when the cluster
   /// is whole again; these reads must succeed.
   void read_everything();
-  /// Writes to some keys of every bucket, through every node.
-  void write_once_more(bool must_succeed);
+  /// Writes to some keys of every bucket, through every node; these writes must succeed.
+  void write_once_more();
 
 private:
   struct impl;

@@ -169,6 +169,10 @@ void world::free_disk(size_t node) {
   impl_->note("the disk of " + impl_->name(node) + " has space again");
   storage::set_full(*impl_->nodes[node].disk, false);
 }
+void world::mend_disk(size_t node) {
+  impl_->note("the disk of " + impl_->name(node) + " is mended");
+  storage::forget_faults(*impl_->nodes[node].disk);
+}
 void world::slow_disk(size_t node, std::chrono::milliseconds per_sync) {
   impl_->note(fmt::format("a sync of {} takes {} ms", impl_->name(node), per_sync.count()));
   impl_->nodes[node].sync_time = per_sync;

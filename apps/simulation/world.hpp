@@ -121,6 +121,8 @@ public:
   /// Every write fails, and the node cannot start, until there is space again.
   void fill_disk(size_t node);
   void free_disk(size_t node);
+  /// Ends all that is wrong with the node's disk, also what has not struck yet.
+  void mend_disk(size_t node);
   /// Every sync of the node takes this long from now on.
   void slow_disk(size_t node, std::chrono::milliseconds per_sync);
 

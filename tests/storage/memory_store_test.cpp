@@ -74,6 +74,15 @@ TEST_F(MemoryStore, FailsToWriteWhileItsDiskIsFull) {
   EXPECT_EQ(state(), std::make_pair(std::string{"2"}, size_t{2}));
 }
 
+TEST_F(MemoryStore, ForgetsFaultsThatHaveNotStruckYet) {
+  fail_writes(*disk_, 0);
+  fail_syncs(*disk_, 0);
+  set_full(*disk_, true);
+  forget_faults(*disk_);
+  EXPECT_TRUE(write(1).ok());
+  EXPECT_TRUE(store_->sync().ok());
+}
+
 TEST_F(MemoryStore, LosesUnsyncedClocksTrimsAndNamesWhenTheMachineDies) {
   ASSERT_TRUE(write(1).ok());
   ASSERT_TRUE(store_->sync().ok());
