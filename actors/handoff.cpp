@@ -1,49 +1,11 @@
-#include "actors/interfaces.hpp"
-
-#include <deque>
-#include <set>
+// Keeps this node's vnodes level with those of its peers: tells the peers what it has, mirrors what they tell, and has
+// the planner turn the difference into tasks (docs/protocol.md, "Sync").
+//
+//   tick ──▶ report_request to the shards ──▶ shard_report, once on disk ──▶ sync_state to peers, plan, tasks
+//   sync_state from a peer ──▶ plan, tasks
+#include "actors/handoff_state.hpp"
 
 namespace crema {
-
-// Catch-up of one key, for reads that found owners differing: ask the stale owner what it knows, fetch from the source
-// the key's state with the dots that are missing there, hand it over. Bounded in number and in flight; what does not
-// fit is dropped and counted, for the next read that notices the difference asks again.
-struct handoff_state {
-  static inline constexpr const char* name = "handoff";
-  static constexpr size_t queue_max = 10'000;
-  static constexpr size_t running_max = 64;
-  static constexpr std::chrono::seconds step_timeout{2};
-
-  struct job {
-    repair_wanted what;
-    auto key() const { return std::tie(what.vnode, what.key, what.stale, what.source); }
-    friend bool operator<(const job& a, const job& b) { return a.key() < b.key(); }
-  };
-  env_ptr env;
-  protocol::ring_ptr ring;
-  std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
-  std::deque<job> queue;
-  std::set<job> known; // Queued or running: each once.
-  size_t running = 0;
-  bool dispatching = false; // In run_next: a job that ends at once must not start the next one from within.
-  uint64_t done = 0, failed = 0, dropped = 0, dots = 0;
-};
-using handoff_self = caf::stateful_actor<handoff_state>*;
-
-namespace {
-
-void run_next(handoff_self self);
-
-void finish(handoff_self self, const handoff_state::job& job, const std::string& error) {
-  auto& st = self->state;
-  st.known.erase(job);
-  --st.running;
-  ++(error.empty() ? st.done : st.failed);
-  if (!error.empty())
-    st.env->log->debug("read repair of {} from {} failed: {}", st.env->name_of(job.what.stale),
-                       st.env->name_of(job.what.source), error);
-  run_next(self);
-}
 
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition) {
   auto found = st.replicas.find(node);
@@ -52,94 +14,253 @@ const caf::actor* replica_of(handoff_state& st, node_id node, partition_id parti
   return &found->second[partition % found->second.size()];
 }
 
-/// Sends one request of a job; any error ends the job.
-template <class Reply, class Request, class Next>
-void step(handoff_self self, const handoff_state::job& job, node_id to, Request request, Next next) {
-  auto& st = self->state;
-  const auto* target = replica_of(st, to, job.what.vnode.partition);
-  if (target == nullptr)
-    return finish(self, job, st.env->name_of(to) + " is not linked");
-  self->request(*target, handoff_state::step_timeout, std::move(request))
-      .then([next](const Reply& reply) { next(reply); },
-            [self, job](const caf::error& e) { finish(self, job, self->system().render(e)); });
+namespace {
+
+std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::cluster_config& config) {
+  std::map<bucket_id, protocol::sync_planner::bucket_rule> rules;
+  for (const auto& b : config.buckets)
+    rules[b.db] = {b.n, b.w};
+  return rules;
 }
 
-void run(handoff_self self, const handoff_state::job& job) {
-  auto epoch = self->state.ring->epoch;
-  clock_request ask;
-  ask.epoch = epoch;
-  ask.bucket = job.what.vnode.bucket;
-  ask.partition = job.what.vnode.partition;
-  step<clock_reply>(self, job, job.what.stale, ask, [self, job, epoch](const clock_reply& known) {
-    page_request fetch;
-    fetch.epoch = epoch;
-    fetch.bucket = job.what.vnode.bucket;
-    fetch.partition = job.what.vnode.partition;
-    fetch.key = job.what.key;
-    fetch.clock = known.clock;
-    step<page_message>(self, job, job.what.source, std::move(fetch), [self, job](const page_message& page) {
-      if (page.dots.empty())
-        return finish(self, job, {}); // It has learned them meanwhile.
-      step<page_applied>(self, job, job.what.stale, page, [self, job](const page_applied& applied) {
-        self->state.dots += applied.dots_new;
-        finish(self, job, {});
-      });
-    });
-  });
+vnode_state_note to_wire(const protocol::vnode_note& note) {
+  return {note.id.bucket, note.id.partition, static_cast<uint8_t>(note.role), static_cast<uint8_t>(note.state),
+          note.clock.encode()};
 }
 
-void run_next(handoff_self self) {
+void send_state(handoff_self self, handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
-  if (st.dispatching)
-    return;
-  st.dispatching = true;
-  while (!st.queue.empty() && st.running < handoff_state::running_max) {
-    auto job = std::move(st.queue.front());
-    st.queue.pop_front();
-    ++st.running;
-    run(self, job);
+  message.epoch = st.ring->epoch;
+  message.from = st.env->self;
+  message.incarnation = st.env->incarnation;
+  message.sequence = ++to.sent;
+  self->send(to.handoff, std::move(message));
+}
+
+/// What has changed for one peer, in messages that a slow link carries; the last one has the times.
+void tell(handoff_self self, node_id node, handoff_state::peer& to) {
+  auto& st = self->state;
+  auto news = st.planner->take_news(node);
+  sync_state message;
+  message.full = news.full;
+  size_t bytes = 0;
+  auto add = [&](vnode_state_note note) {
+    bytes += note.clock.size() + 16;
+    message.notes.push_back(std::move(note));
+    if (bytes < handoff_state::notes_bytes_max)
+      return;
+    send_state(self, to, std::move(message));
+    message = {};
+    bytes = 0;
+  };
+  for (const auto& note : news.changed)
+    add(to_wire(note));
+  for (auto id : news.gone)
+    add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}});
+  auto earliest = std::min_element(st.shard_latest.begin(), st.shard_latest.end());
+  message.latest = *earliest; // 0 until every shard has reported: then it says nothing.
+  message.wall_ms = st.env->wall_ms();
+  send_state(self, to, std::move(message));
+}
+
+void ask_for_reports(handoff_self self) {
+  auto& st = self->state;
+  st.reports_due = st.shard_latest.size();
+  for (const auto& replica : st.replicas[st.env->self])
+    self->send(replica, report_request{*std::max_element(st.shard_latest.begin(), st.shard_latest.end()),
+                                       st.planner->newest_peer_time()});
+}
+
+void tell_all(handoff_self self) {
+  for (auto& [node, p] : self->state.peers)
+    tell(self, node, p);
+}
+
+} // namespace
+
+void act(handoff_self self) {
+  auto& st = self->state;
+  auto plan = st.planner->plan();
+  const auto& mine = st.replicas[st.env->self];
+  auto shard_of = [&](vnode_id id) { return id.partition % mine.size(); };
+  std::map<size_t, births> born;
+  for (const auto& task : plan.births)
+    born[shard_of(task.vnode)].vnodes.push_back(task.vnode);
+  for (auto& [shard, message] : born)
+    self->send(mine[shard], std::move(message));
+  if (!born.empty())
+    ask_for_reports(self); // Others wait for it.
+  std::map<size_t, settlement> settled;
+  for (auto& task : plan.settles)
+    settled[shard_of(task.vnode)].tasks.push_back(std::move(task));
+  for (auto& [shard, message] : settled) {
+    message.expired_ms = plan.expired_ms;
+    self->send(mine[shard], std::move(message));
   }
-  st.dispatching = false;
+  for (auto& task : plan.drops) {
+    auto shard = shard_of(task.vnode);
+    self->send(mine[shard], drop_temporary{std::move(task)});
+  }
+  for (const auto& task : plan.refills)
+    start_refill(self, task);
+  for (const auto& task : plan.catch_ups)
+    start_catch_up(self, task);
+  if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
+    self->send(st.root, vnodes_incomplete{st.incomplete});
 }
 
-caf::behavior handoff(handoff_self self, env_ptr env, std::vector<caf::actor> local_replicas) {
+namespace {
+
+void on_report(handoff_self self, shard_report& report) {
+  auto& st = self->state;
+  for (auto& [note, facts] : report.changed)
+    st.planner->set_own(std::move(note), facts);
+  for (auto id : report.gone)
+    st.planner->remove_own(id);
+  st.shard_latest[report.shard] = std::max<timestamp>(report.latest, 1);
+  auto earliest = *std::min_element(st.shard_latest.begin(), st.shard_latest.end());
+  if (earliest != 0)
+    st.planner->set_own_time(earliest, st.env->wall_ms());
+  if (st.reports_due > 0)
+    --st.reports_due;
+  if (st.reports_due > 0)
+    return;
+  tell_all(self);
+  act(self);
+}
+
+void on_state(handoff_self self, const sync_state& x) {
+  auto& st = self->state;
+  auto found = st.peers.find(x.from);
+  if (x.version != message_version || found == st.peers.end())
+    return;
+  auto& p = found->second;
+  auto next = x.incarnation == p.incarnation && x.sequence == p.received + 1;
+  if (x.incarnation == p.incarnation && x.sequence <= p.received)
+    return; // A repetition.
+  if (!x.full && !next) {
+    self->send(p.handoff, sync_resend{message_version, st.env->self});
+    return;
+  }
+  p.incarnation = x.incarnation;
+  p.received = x.sequence;
+  if (x.full)
+    st.planner->begin_mirror(x.from);
+  for (const auto& n : x.notes) {
+    vnode_id id{n.bucket, n.partition};
+    if (n.role == static_cast<uint8_t>(protocol::vnode_role::none)) {
+      st.planner->remove_peer(x.from, id);
+      continue;
+    }
+    auto clock = protocol::dot_clock::decode(n.clock);
+    if (!clock || n.role > static_cast<uint8_t>(protocol::vnode_role::none) ||
+        n.state > static_cast<uint8_t>(protocol::vnode_state::retiring)) {
+      st.env->log->error("{} sent the state of a vnode that does not decode: bucket {} partition {}",
+                         st.env->name_of(x.from), n.bucket, n.partition);
+      continue;
+    }
+    st.planner->set_peer(x.from, {id, static_cast<protocol::vnode_role>(n.role),
+                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock)});
+  }
+  if (x.latest != 0)
+    st.planner->set_peer_time(x.from, x.latest, x.wall_ms);
+  act(self);
+}
+
+/// What clients have felt since the last round decides how fast the background goes on.
+void weigh_load(handoff_self self) {
+  auto& st = self->state;
+  auto mean = st.load.sum / static_cast<int64_t>(std::max<uint64_t>(st.load.requests, 1));
+  st.budget.on_foreground(mean, st.load.requests, std::exchange(st.has_moved, false));
+  st.load = {};
+}
+
+void on_linked(handoff_self self, const peer_linked& x) {
+  auto& st = self->state;
+  st.replicas[x.node] = x.handles.replicas;
+  st.peers[x.node] = {};
+  auto& p = st.peers[x.node];
+  p.handoff = x.handles.handoff;
+  st.planner->linked(x.node);
+  tell(self, x.node, p);
+  ask_for_reports(self); // What is newer than the last round.
+}
+
+std::map<std::string, uint64_t> counters(const handoff_state& st) {
+  std::map<std::string, uint64_t> all{{"repairs_done", st.repairs_done},
+                                      {"repairs_failed", st.repairs_failed},
+                                      {"repairs_dropped", st.repairs_dropped},
+                                      {"repairs_waiting", st.repairs.size() + st.repairs_running},
+                                      {"repaired_dots", st.repaired_dots},
+                                      {"catch_ups", st.catch_ups},
+                                      {"refills", st.refills},
+                                      {"syncs_failed", st.sessions_failed},
+                                      {"syncs_running", st.sessions.size()},
+                                      {"sync_bytes_per_s_max", st.budget.rate()},
+                                      {"bytes_caught_up", st.bytes_caught_up},
+                                      {"bytes_refilled", st.bytes_refilled},
+                                      {"vnodes_incomplete", st.planner->incomplete()}};
+  uint64_t behind = 0;
+  for (const auto& [node, p] : st.peers)
+    behind = std::max(behind, st.planner->dots_behind(node));
+  all["dots_behind"] = behind;
+  return all;
+}
+
+caf::behavior handoff(handoff_self self, env_ptr env, std::vector<caf::actor> local_replicas, caf::actor root) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
   st.ring = env->first_ring;
+  st.root = std::move(root);
+  st.shard_latest.assign(local_replicas.size(), 0);
   st.replicas[env->self] = std::move(local_replicas);
+  st.planner = std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring);
+  st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
+  self->send(self, tick{});
   return {
-      [self](repair_wanted& wanted) {
-        auto& s = self->state;
-        handoff_state::job job{std::move(wanted)};
-        if (s.queue.size() >= handoff_state::queue_max) {
-          ++s.dropped;
-          return;
-        }
-        if (!s.known.insert(job).second)
-          return;
-        s.queue.push_back(std::move(job));
-        run_next(self);
+      [self](tick) {
+        self->state.resting.clear();
+        ask_for_reports(self);
+        weigh_load(self);
+        self->delayed_send(self, self->state.env->config.sync.interval, tick{});
       },
-      [self](const peer_linked& x) { self->state.replicas[x.node] = x.handles.replicas; },
-      [self](const peer_unlinked& x) { self->state.replicas.erase(x.node); },
-      [self](const ring_published& x) { self->state.ring = x.ring; },
-      [self](stats_request) {
-        const auto& s = self->state;
-        return stats{{{"repairs_done", s.done},
-                      {"repairs_failed", s.failed},
-                      {"repairs_dropped", s.dropped},
-                      {"repairs_waiting", s.queue.size() + s.running},
-                      {"repaired_dots", s.dots}}};
+      [self](shard_report& report) { on_report(self, report); },
+      [self](const sync_state& x) { on_state(self, x); },
+      [self](const sync_resend& x) {
+        auto found = self->state.peers.find(x.from);
+        if (x.version != message_version || found == self->state.peers.end())
+          return;
+        self->state.planner->linked(x.from);
+        tell(self, x.from, found->second);
       },
+      [self](const foreground_load& x) {
+        auto& load = self->state.load;
+        load.requests += x.requests;
+        load.sum += x.sum;
+      },
+      [](const resume_session& x) { x.next(); },
+      [self](repair_wanted& wanted) { want_repair(self, std::move(wanted)); },
+      [self](const peer_linked& x) { on_linked(self, x); },
+      [self](const peer_unlinked& x) {
+        self->state.replicas.erase(x.node);
+        self->state.peers.erase(x.node);
+        self->state.planner->unlinked(x.node);
+      },
+      [self](const ring_published& x) {
+        self->state.ring = x.ring;
+        self->state.planner->on_ring(x.ring);
+      },
+      [self](stats_request) { return stats{counters(self->state)}; },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }
 
 } // namespace
 
-caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas) {
-  return system.spawn(handoff, std::move(env), std::move(local_replicas));
+caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
+                         caf::actor root) {
+  return system.spawn(handoff, std::move(env), std::move(local_replicas), std::move(root));
 }
 
 } // namespace crema

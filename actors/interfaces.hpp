@@ -26,7 +26,10 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 /// The vnodes of one storage shard: gives dots, applies deltas, reads. Blocks in the store; has its own thread in
 /// production.
 ///   replica_batch                    -> answer_batch to the sender, one or several
-///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied;
+///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied  (catch-up)
+///   fill_begin -> bool;  fill_request -> fill_page;  fill_page -> page_applied                  (refill)
+///   births, settlement, drop_temporary
+///   report_request                   shard_report to the sender, once what it says is on disk
 ///   count_request -> count_reply
 ///   ring_published
 ///   stats_request -> stats
@@ -50,17 +53,22 @@ caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<ca
 ///   stop_request
 caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
 
-/// Sync sessions; for now catch-up of one key (read repair).
-///   repair_wanted                    from coordinators; sends clock_request, page_request, page_message
+/// Sync: what this node's vnodes and those of its peers have, and who has to catch up, be refilled or may forget.
+///   sync_state, sync_resend          from peers' handoffs
+///   shard_report                     from this node's replicas
+///   foreground_load                  from coordinators: what clients feel; the background gives way
+///   repair_wanted                    from coordinators: catch-up of one key at another node (read repair)
 ///   peer_linked, peer_unlinked, ring_published
 ///   stats_request -> stats
 ///   stop_request
-caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas);
+caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
+                         caf::actor root);
 
 /// The root: spawns and watches the others; the one actor that peers find by address.
 ///   hello -> welcome, or an error that says why not
 ///   peer_linked, peer_unlinked       from the transport; passed on
 ///   peer_liveness                    from the gossiper; kept for status
+///   vnodes_incomplete                from the handoff actor; the node is ready when all of its vnodes are complete
 ///   status_query                     -> its callback
 ///   count_query                      -> passed on to a coordinator
 ///   stop_request                     stops all others in order, then quits

@@ -25,6 +25,7 @@ struct node_state {
   bool stop_requested = false;
   std::string last_refusal;
   protocol::monotonic started{};
+  std::optional<size_t> incomplete; ///< Vnodes that do not serve yet; nothing: not known yet.
 
   std::vector<caf::actor> listeners() const {
     auto all = coordinators;
@@ -57,7 +58,7 @@ void spawn_children(node_self self) {
   };
   for (size_t i = 0; i < o.shards; ++i)
     st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
-  st.handoff = watched(spawn_handoff(system, st.env, st.replicas));
+  st.handoff = watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self)));
   for (size_t i = 0; i < o.coordinators; ++i)
     st.coordinators.push_back(watched(spawn_coordinator(system, st.env, st.replicas, st.handoff)));
   auto hear_liveness = st.coordinators;
@@ -145,6 +146,7 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   welcome w;
   w.self = {message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
   w.handles.gossiper = st.gossiper;
+  w.handles.handoff = st.handoff;
   w.handles.replicas = st.replicas;
   promise.deliver(w);
 }
@@ -235,7 +237,12 @@ void on_status(node_self self, const status_query& query) {
             });
 }
 
-void become_ready(node_self self) {
+/// @param waited long enough for those who are not there.
+void become_ready(node_self self, bool waited) {
+  const auto& st = self->state;
+  auto all_up = std::all_of(st.peers.begin(), st.peers.end(), [](const auto& each) { return each.second.up; });
+  if (!waited && (!all_up || st.incomplete != size_t{0}))
+    return;
   if (auto ready = std::exchange(self->state.options.ready, nullptr))
     ready();
 }
@@ -259,7 +266,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
   spawn_children(self);
   if (st.options.spawned)
     st.options.spawned({st.coordinators, st.replicas, st.gossiper, st.handoff, st.ring_manager});
-  self->delayed_send(self, st.peers.empty() ? std::chrono::milliseconds{0} : st.options.ready_wait, tick{});
+  self->delayed_send(self, st.options.ready_wait, tick{});
   return {
       [self](const hello& x) -> caf::result<welcome> {
         auto promise = self->make_response_promise<welcome>();
@@ -281,11 +288,13 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
         auto& p = self->state.peers[x.node];
         p.up = x.up && p.linked;
         p.why = x.why;
-        const auto& all = self->state.peers;
-        if (std::all_of(all.begin(), all.end(), [](const auto& each) { return each.second.up; }))
-          become_ready(self);
+        become_ready(self, false);
       },
-      [self](tick) { become_ready(self); },
+      [self](const vnodes_incomplete& x) {
+        self->state.incomplete = x.count;
+        become_ready(self, false);
+      },
+      [self](tick) { become_ready(self, true); },
       [self](const status_query& x) { on_status(self, x); },
       [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
       [self](stop_request) {

@@ -1,3 +1,4 @@
+#include "actors/errors.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/shard.hpp"
 
@@ -25,6 +26,7 @@ struct replica_state {
   bool flush_pending = false;
   bool tick_pending = false;   // Interval durability: a sync is due.
   uint64_t synced_batches = 0; // How many batches the last one covered.
+  caf::strong_actor_ptr report_to;
 };
 using replica_self = caf::stateful_actor<replica_state>*;
 
@@ -75,6 +77,16 @@ void fail(replica_self self, const storage::status& what) {
   self->quit(fatal_error(what.error));
 }
 
+/// The report goes out once what it says is on disk.
+void report_if_durable(replica_self self) {
+  auto& st = self->state;
+  auto report = st.work->take_report();
+  if (!report)
+    return;
+  self->send(caf::actor_cast<caf::actor>(st.report_to), std::move(*report));
+  st.report_to = nullptr;
+}
+
 void do_flush(replica_self self) {
   auto& st = self->state;
   st.flush_pending = false;
@@ -87,6 +99,7 @@ void do_flush(replica_self self) {
   st.senders.clear();
   if (!done.ok())
     return fail(self, done);
+  report_if_durable(self);
   if (st.synced_batches != st.work->batches() && !st.tick_pending) {
     st.tick_pending = true;
     self->delayed_send(self, st.env->config.durability_interval, tick{});
@@ -100,9 +113,7 @@ void want_flush(replica_self self) {
   self->send(self, flush{});
 }
 
-caf::error to_error(const shard::failure& f) {
-  return caf::make_error(caf::sec::runtime_error, std::string{to_string(f.why)} + ": " + f.text);
-}
+caf::error to_error(const shard::failure& f) { return make_errc(f.why, f.text); }
 
 /// Control requests start with a version and an epoch as well.
 template <class Request>
@@ -146,9 +157,15 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, env_ptr env, rep
       [self](replica_batch& batch) { on_batch(self, batch); },
       [self](flush) { do_flush(self); },
       [self, store = options.store](tick) {
-        self->state.tick_pending = false;
-        self->state.synced_batches = self->state.work->batches();
+        auto& s = self->state;
+        s.tick_pending = false;
+        s.synced_batches = s.work->batches();
         store->request_sync(); // In the background; its failure fails the next write.
+        report_if_durable(self);
+        if (s.work->report_waits()) { // For a sync that may be done by the next tick.
+          s.tick_pending = true;
+          self->delayed_send(self, s.env->config.durability_interval, tick{});
+        }
       },
       [self](const clock_request& x) -> caf::result<clock_reply> {
         clock_reply reply;
@@ -173,11 +190,52 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, env_ptr env, rep
         page_applied reply;
         auto failed = check(self, page);
         if (!failed)
-          failed = self->state.work->apply_page(page, reply.dots_new, answers(self));
+          failed = self->state.work->apply_page(page, reply, answers(self));
         want_flush(self);
         if (failed)
           return to_error(*failed);
         return reply;
+      },
+      [self](const fill_begin& x) {
+        auto may_begin = self->state.work->begin_fill(x, answers(self));
+        want_flush(self);
+        return may_begin;
+      },
+      [self](const fill_request& x) -> caf::result<fill_page> {
+        fill_page page;
+        auto failed = check(self, x);
+        if (!failed)
+          failed = self->state.work->make_fill_page(x, page, answers(self));
+        want_flush(self);
+        if (failed)
+          return to_error(*failed);
+        return page;
+      },
+      [self](const fill_page& page) -> caf::result<page_applied> {
+        auto failed = check(self, page);
+        if (!failed)
+          failed = self->state.work->apply_fill_page(page, answers(self));
+        want_flush(self);
+        if (failed)
+          return to_error(*failed);
+        return page_applied{};
+      },
+      [self](const births& x) {
+        self->state.work->be_born(x.vnodes, answers(self));
+        want_flush(self);
+      },
+      [self](const settlement& x) {
+        self->state.work->settle(x, answers(self));
+        want_flush(self);
+      },
+      [self](const drop_temporary& x) {
+        self->state.work->drop(x.task, answers(self));
+        want_flush(self);
+      },
+      [self](const report_request& x) {
+        self->state.report_to = self->current_sender();
+        self->state.work->begin_report(x, answers(self));
+        want_flush(self);
       },
       [self](const count_request& x) -> caf::result<count_reply> {
         count_reply reply;

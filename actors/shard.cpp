@@ -26,16 +26,12 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
     // A wall clock that was set back while we were down must not give an older time than before.
     if (in.finished() && clock_.observe(bound, to_micros(bound)))
       time_bound_ = bound;
+    keeps_time_ = true;
   }
-  for (const auto& [id, clock] : clocks) {
-    const auto* bucket = env_->bucket(id.bucket);
-    if (bucket != nullptr && id.partition % count_ == index_)
-      vnodes_.emplace(
-          id, held{protocol::vnode{id, bucket->conflict, self_, planted(bug::counter_reset) ? dot_clock{} : clock}, 0});
-  }
+  load(clocks);
 }
 
-shard::held* shard::find(vnode_id id, std::string& why) {
+shard::held* shard::find(vnode_id id, std::string& why, bool fallback) {
   auto found = vnodes_.find(id);
   if (found != vnodes_.end())
     return &found->second;
@@ -44,13 +40,17 @@ shard::held* shard::find(vnode_id id, std::string& why) {
     why = fmt::format("{} has no bucket {} partition {} in this shard", env_->name, id.bucket, id.partition);
     return nullptr;
   }
-  const auto& owners = ring_->owners[id.partition];
-  auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket->n, owners.size()));
-  if (std::find(owners.begin(), end, env_->self) == end) {
+  if (!fallback) {
     why = fmt::format("{} does not own bucket {} partition {}", env_->name, bucket->name, id.partition);
     return nullptr;
   }
-  return &vnodes_.emplace(id, held{protocol::vnode{id, bucket->conflict, self_, {}}, 0}).first->second;
+  protocol::vnode_record record{protocol::vnode_role::temporary, protocol::vnode_state::complete, self_, 0, {}};
+  auto dropped = dropped_counters_.find(id);
+  if (dropped != dropped_counters_.end())
+    record.counter = dropped->second;
+  auto& at = hold(id, record, {});
+  save_record(at);
+  return &at;
 }
 
 void shard::refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer) {
@@ -68,6 +68,13 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
   auto* at = find(op.vnode(), why);
   if (at == nullptr)
     return refuse(source, op, errc::not_owner, std::move(why), answer);
+  if (op.what == replica_op::kind::put && !keeps_time_)
+    return refuse(source, op, errc::incomplete, fmt::format("{} has not heard its peers yet", env_->name), answer);
+  if (!at->complete()) {
+    if (op.what == replica_op::kind::apply)
+      return keep_aside(source, op, *at, answer);
+    return refuse(source, op, errc::incomplete, fmt::format("{} is being filled", env_->name), answer);
+  }
   switch (op.what) {
   case replica_op::kind::put:
     put(source, op, *at, answer);
@@ -125,14 +132,10 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
       env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
   }
   auto time = clock_.now(wall);
-  if (time > time_bound_) {
-    time_bound_ = time + from_micros(time_reserve_micros);
-    std::string bytes;
-    protocol::byte_writer{bytes}.u64(time_bound_);
-    batch_.put_meta(fmt::format("time/{}", index_), bytes);
-  }
+  reserve_time(time);
+  noting_sink sink{batch_, at};
   auto given = at.node.give({op.key, op.remove, op.data, op.ttl_ms, siblings && op.has_context ? &context : nullptr},
-                            time, batch_);
+                            time, sink);
   ++given_;
   note_dots(at, 1);
   replica_answer a;
@@ -155,7 +158,8 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
                   fmt::format("the write's time is {} s ahead of {}'s clock: set the clocks of all hosts (NTP)",
                               (to_micros(op.time) - wall) / 1'000'000, env_->name),
                   answer);
-  if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, batch_)) {
+  noting_sink sink{batch_, at};
+  if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, sink)) {
     ++applied_;
     note_dots(at, 1);
   } else if (at.node.clock().contains({op.dot_replica, op.dot_counter})) {
@@ -172,6 +176,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
 
 void shard::note_dots(held& at, uint64_t count) {
   at.unsaved += count;
+  at.changed = at.changed || count > 0;
   if (at.unsaved < clock_save_every)
     return;
   batch_.save_clock(at.node.id(), at.node.clock());
@@ -262,84 +267,6 @@ replica_answer shard::answer_to(const read& r, std::string_view stored, const st
   return a;
 }
 
-std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
-  std::string why;
-  auto* at = find(id, why);
-  if (at == nullptr)
-    return failure{errc::not_owner, why};
-  clock = at->node.clock().encode();
-  return {};
-}
-
-std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page,
-                                               const answer_fn& answer) {
-  vnode_id id{request.bucket, request.partition};
-  std::string why;
-  auto* at = find(id, why);
-  if (at == nullptr)
-    return failure{errc::not_owner, why};
-  auto theirs = dot_clock::decode(request.clock);
-  if (!theirs)
-    return failure{errc::invalid_context, "the clock does not decode"};
-  auto written = write_batch(answer);
-  if (!written.ok())
-    return failure{errc::storage_failure, failed_early_ = written.error};
-  auto ranges = at->node.clock().missing_from(*theirs);
-  uint64_t total = 0;
-  for (const auto& r : ranges)
-    total += r.last - r.first + 1;
-  if (total > page_dots_max)
-    return failure{errc::busy, fmt::format("{} dots behind: too many for the repair of one key", total)};
-  page.epoch = epoch();
-  page.bucket = request.bucket;
-  page.partition = request.partition;
-  page.key = request.key;
-  for (const auto& r : ranges) {
-    auto scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
-      if (key == request.key) {
-        page.dots.push_back(d.replica);
-        page.dots.push_back(d.counter);
-      }
-      return true;
-    });
-    if (!scanned.ok())
-      return failure{errc::storage_failure, scanned.error};
-  }
-  auto stored = objects_.get(id, request.key);
-  if (!stored.what.ok())
-    return failure{errc::storage_failure, stored.what.error};
-  auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
-  if (!object)
-    return failure{errc::storage_failure, "a stored object does not decode"};
-  page.object = std::move(*object);
-  ++pages_;
-  return {};
-}
-
-std::optional<shard::failure> shard::apply_page(const page_message& page, uint64_t& dots_new, const answer_fn& answer) {
-  std::string why;
-  auto* at = find({page.bucket, page.partition}, why);
-  if (at == nullptr)
-    return failure{errc::not_owner, why};
-  if (page.key.empty() || page.key.size() > key_bytes_max || page.dots.size() % 2 != 0)
-    return failure{errc::too_big, "a malformed page"};
-  if (!clock_.observe(protocol::newest_time(page.object), env_->wall_micros()))
-    return failure{errc::clock_skew, "the page holds a time too far in the future"};
-  protocol::key_page decoded{page.key, page.object, {}};
-  for (size_t i = 0; i < page.dots.size(); i += 2) {
-    dot d{page.dots[i], page.dots[i + 1]};
-    if (d.replica == 0 || d.counter == 0)
-      return failure{errc::storage_failure, "a page with an impossible dot"};
-    decoded.dots.push_back(d);
-  }
-  dots_new = at->node.apply_page(decoded, batch_);
-  note_dots(*at, dots_new);
-  auto written = write_batch(answer);
-  if (!written.ok())
-    return failure{errc::storage_failure, failed_early_ = written.error};
-  return {};
-}
-
 std::optional<shard::failure> shard::count_keys(vnode_id id, uint64_t& keys) {
   std::string why;
   auto* at = find(id, why);
@@ -378,14 +305,34 @@ storage::status shard::close() {
 }
 
 std::map<std::string, uint64_t> shard::counters() const {
+  uint64_t temporary = 0;
+  uint64_t temporary_bytes = 0;
+  uint64_t temporary_dots = 0;
+  for (const auto& [id, at] : vnodes_) {
+    if (at.role != protocol::vnode_role::temporary)
+      continue;
+    ++temporary;
+    temporary_bytes += at.bytes;
+    temporary_dots += at.node.clock().size();
+  }
   return {{"dots_given", given_},
           {"deltas_applied", applied_},
           {"deltas_known", known_},
+          {"deltas_kept_aside", kept_aside_},
           {"reads", reads_done_},
           {"refused", refused_},
           {"batches", batches_},
           {"fsyncs", syncs_},
           {"pages_given", pages_},
+          {"dots_caught_up", dots_caught_up_},
+          {"vnodes_refilled", filled_},
+          {"log_entries_trimmed", trimmed_},
+          {"keys_cleaned", cleaned_},
+          {"hints_handed_over", dropped_},
+          {"hints_dropped_early", dropped_early_},
+          {"hint_vnodes", temporary},
+          {"hint_bytes", temporary_bytes},
+          {"hint_writes", temporary_dots},
           {"vnodes", vnodes_.size()},
           {"cache_hits", objects_.hits()},
           {"cache_misses", objects_.misses()},

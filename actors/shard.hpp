@@ -8,14 +8,17 @@
 #pragma once
 
 #include "actors/node_env.hpp"
+#include "messages/local.hpp"
 #include "messages/replica.hpp"
 #include "messages/sync.hpp"
 #include "protocol/hybrid_clock.hpp"
+#include "protocol/sync_planner.hpp"
 #include "protocol/vnode.hpp"
 #include "storage/cached_store.hpp"
 #include "storage/store.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,10 +34,15 @@ public:
   static constexpr uint64_t clock_save_every = 4096;         ///< Dots per vnode between two saved clocks.
   static constexpr size_t shards_max = 64;
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
-  static constexpr uint64_t page_dots_max = 10'000;          ///< Dots looked up for one key page.
+  static constexpr uint64_t page_dots_max = 4096;            ///< Dots looked up for one page of the end of a refill.
+  static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
+  static constexpr uint64_t repair_dots_max = 10'000;        ///< Who is further behind gets no repair of single keys.
+  static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
+  static constexpr size_t clean_at_once = 256;               ///< Graves looked at in one go.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
-  /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored.
+  /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
+  /// records are read from the store.
   shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
         const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
 
@@ -59,7 +67,24 @@ public:
   };
   std::optional<failure> clock_of(vnode_id id, std::string& clock);
   std::optional<failure> make_page(const page_request& request, page_message& page, const answer_fn& answer);
-  std::optional<failure> apply_page(const page_message& page, uint64_t& dots_new, const answer_fn& answer);
+  std::optional<failure> apply_page(const page_message& page, page_applied& applied, const answer_fn& answer);
+
+  // Refill (docs/protocol.md, "Sync"): the source's side, and ours.
+  std::optional<failure> make_fill_page(const fill_request& request, fill_page& page, const answer_fn& answer);
+  /// @returns whether copying may begin.
+  bool begin_fill(const fill_begin& what, const answer_fn& answer);
+  std::optional<failure> apply_fill_page(const fill_page& page, const answer_fn& answer);
+  /// Owner vnodes that begin empty.
+  void be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
+
+  // What becomes of things that everybody has.
+  void settle(const settlement& what, const answer_fn& answer);
+  void drop(const protocol::drop_task& task, const answer_fn& answer);
+
+  /// Notes what has changed since the last report; take_report() returns it once it is on disk. One at a time.
+  void begin_report(const report_request& request, const answer_fn& answer);
+  std::optional<shard_report> take_report();
+  bool report_waits() const { return report_.has_value(); }
   /// Live keys of one partition of a bucket.
   std::optional<failure> count_keys(vnode_id id, uint64_t& keys);
 
@@ -73,8 +98,20 @@ public:
 
 private:
   struct held {
+    explicit held(protocol::vnode x) : node(std::move(x)) {}
+
     protocol::vnode node;
-    uint64_t unsaved = 0; // Dots since the clock was saved.
+    protocol::vnode_role role = protocol::vnode_role::owner;
+    protocol::vnode_state state = protocol::vnode_state::complete;
+    uint64_t unsaved = 0;        // Dots since the clock was saved.
+    protocol::dot_clock trimmed; // What is no longer in the log.
+    bool changed = true;         // Since the last report.
+    bool has_graves = false;
+    timestamp next_grave = 0; // The first that was not due when last looked at; 0: none.
+    uint64_t since_ms = 0;    // Temporary: when it came to be, as far as this process knows.
+    uint64_t bytes = 0;       // Temporary: about what it holds.
+
+    bool complete() const { return state == protocol::vnode_state::complete; }
   };
   struct read {
     size_t source;
@@ -89,7 +126,40 @@ private:
     bool fsync; // The bucket asks for it.
   };
 
-  held* find(vnode_id id, std::string& why);
+  /// Into the batch; notes what of it concerns the vnode as a whole.
+  class noting_sink final : public protocol::vnode_sink {
+  public:
+    noting_sink(storage::write_batch& batch, held& at) : batch_(batch), at_(at) {}
+    void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
+      at_.bytes += key.size() + operand.size();
+      batch_.merge(vnode, key, operand);
+    }
+    void log(vnode_id vnode, const dot& d, std::string_view key) override { batch_.log(vnode, d, key); }
+    void bury(vnode_id vnode, timestamp due, std::string_view key) override {
+      at_.has_graves = true;
+      batch_.bury(vnode, due, key);
+    }
+
+  private:
+    storage::write_batch& batch_;
+    held& at_;
+  };
+
+  void load(const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
+  held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
+  void save_record(const held& at);
+  void apply_aside(held& at, const answer_fn& answer);
+  void keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer);
+  void trim(held& at, const protocol::dot_clock& stable);
+  void clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer);
+  void reserve_time(timestamp time);
+  void pass(timestamp time);
+  void write_now(const answer_fn& answer);
+  using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
+  std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
+                                      dots_by_key& by_key, bool& all) const;
+
+  held* find(vnode_id id, std::string& why, bool fallback = false);
   void refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer);
   void put(size_t source, replica_op& op, held& at, const answer_fn& answer);
   void apply(size_t source, replica_op& op, held& at, const answer_fn& answer);
@@ -107,12 +177,22 @@ private:
   protocol::ring_ptr ring_;
   protocol::hybrid_clock clock_;
   timestamp time_bound_ = 0; // Persisted: after a restart times go on above it.
+  bool keeps_time_ = false;  // What it gives is later than any time that this node ever announced.
   std::unordered_map<vnode_id, held> vnodes_;
-  storage::cached_store objects_;    // Of this shard's keys; all reads and writes of objects go through it.
-  storage::write_batch& batch_;      // Its batch.
+  storage::cached_store objects_; // Of this shard's keys; all reads and writes of objects go through it.
+  storage::write_batch& batch_;   // Its batch.
+  std::unordered_map<vnode_id, uint64_t> dropped_counters_; // Of temporary vnodes that are gone.
+  std::vector<vnode_id> gone_;                              // Since the last report.
+  struct waiting_report {
+    shard_report what;
+    uint64_t written; // It may go out when so much is on disk.
+  };
+  std::optional<waiting_report> report_;
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.
   std::vector<write_answer> synced_; // Written; answered after the fsync.
   std::vector<read> reads_;
+  uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, dropped_ = 0,
+           dropped_early_ = 0;
   uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0;
 };
 

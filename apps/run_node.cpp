@@ -208,6 +208,11 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
   if (!directory.opened)
     return refuse(
         config, {{path + ".data_dir", directory.what.error, "a directory of this node of this cluster, or a new one"}});
+  if (directory.opened->copied())
+    log->warn(
+        "{} is a copy of the directory that was used last: this node goes on under a new replica id, and gets from "
+        "its peers what the copy lacks",
+        me->data_dir);
   storage::rocksdb_options options;
   options.cache_bytes = size_t{config.storage.cache_mb} << 20;
   options.memtable_bytes = size_t{config.storage.memtable_mb} << 20;

@@ -68,6 +68,17 @@ struct cluster_config {
     std::chrono::milliseconds connect_timeout{1000};
   } peers;
 
+  struct {
+    std::chrono::milliseconds interval{1000}; ///< Owners compare what they know; the difference is fetched.
+    uint32_t mb_per_s_max = 32;               ///< Sync reads and writes at most so much per second on each node.
+    uint32_t log_entries_max =
+        200'000; ///< Per vnode: an owner that is away and lacks more is refilled when it is back.
+  } sync;
+  struct {
+    std::chrono::seconds age_max{10800}; ///< A temporary vnode waits so long for owners that are away.
+    uint32_t vnode_mb_max = 256;         ///< And until it has grown so large.
+  } hints;
+
   const node_config* find_node(std::string_view name) const;
   const bucket_config* find_bucket(std::string_view name_or_db) const;
 };

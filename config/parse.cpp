@@ -158,6 +158,23 @@ void parse_peers(const json& value, cluster_config& config, std::vector<problem>
                   "at least twice peers.heartbeat_ms");
 }
 
+void parse_sync(const json& value, cluster_config& config, std::vector<problem>& problems) {
+  object_reader reader{value, "sync", problems};
+  reader.milliseconds("interval_ms", config.sync.interval, 10, 60000);
+  reader.integer("mb_per_s_max", config.sync.mb_per_s_max, 1, 100000, "MiB per second");
+  reader.integer("log_entries_max", config.sync.log_entries_max, 1000, 1'000'000'000, "entries");
+  reader.report_unknown();
+}
+
+void parse_hints(const json& value, cluster_config& config, std::vector<problem>& problems) {
+  object_reader reader{value, "hints", problems};
+  uint32_t seconds = static_cast<uint32_t>(config.hints.age_max.count());
+  reader.integer("age_max_s", seconds, 1, 31'536'000, "seconds");
+  config.hints.age_max = std::chrono::seconds{seconds};
+  reader.integer("vnode_mb_max", config.hints.vnode_mb_max, 1, 1'048'576, "MiB");
+  reader.report_unknown();
+}
+
 void parse_timeouts(const json& value, cluster_config& config, std::vector<problem>& problems) {
   object_reader reader{value, "timeouts", problems};
   reader.milliseconds("read_ms", config.read_timeout, 1, milliseconds_max);
@@ -194,11 +211,9 @@ void parse_cluster(const json& value, cluster_config& config, std::vector<proble
   }
 
   using section = void (*)(const json&, cluster_config&, std::vector<problem>&);
-  const std::pair<const char*, section> sections[] = {{"timeouts", parse_timeouts},
-                                                      {"logging", parse_logging},
-                                                      {"storage", parse_storage},
-                                                      {"limits", parse_limits},
-                                                      {"peers", parse_peers}};
+  const std::pair<const char*, section> sections[] = {
+      {"timeouts", parse_timeouts}, {"logging", parse_logging}, {"storage", parse_storage}, {"limits", parse_limits},
+      {"peers", parse_peers},       {"sync", parse_sync},       {"hints", parse_hints}};
   for (auto [name, parse] : sections)
     if (const auto* object = top.any(name))
       parse(*object, config, problems);

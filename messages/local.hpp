@@ -4,9 +4,12 @@
 #include "messages/client.hpp"
 #include "messages/peer.hpp"
 #include "protocol/ring.hpp"
+#include "protocol/sync_planner.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
 
+#include <chrono>
+#include <functional>
 #include <map>
 
 namespace crema {
@@ -43,6 +46,55 @@ struct repair_wanted {
   node_id source{};
 };
 
+/// Handoff -> its node's replicas: tell me (shard_report) what has changed, once it is on disk. What is given from now
+/// on is later than what others have reached: other shards of this node, and peers (0: none was heard yet).
+struct report_request {
+  timestamp newest_here = 0;
+  timestamp newest_at_peers = 0;
+};
+/// What one shard's vnodes have on disk.
+struct shard_report {
+  size_t shard = 0;
+  std::vector<std::pair<protocol::vnode_note, protocol::vnode_facts>> changed;
+  std::vector<vnode_id> gone;
+  timestamp latest = 0; ///< What the shard gives from now on is later.
+};
+
+/// Handoff -> replica, after a plan.
+struct births {
+  std::vector<vnode_id> vnodes;
+};
+struct settlement {
+  std::vector<protocol::settle_task> tasks;
+  uint64_t expired_ms = 0;
+};
+struct drop_temporary {
+  protocol::drop_task task;
+};
+/// Begin to become a copy of an owner that has `covered` on disk. -> whether the copying may begin: a vnode that holds
+/// more than that first closes itself, so that the other can catch up; one that is complete, and not `behind`, stays.
+struct fill_begin {
+  vnode_id vnode;
+  protocol::dot_clock covered;
+  bool behind = false;
+};
+
+/// Coordinator -> handoff: how long client requests took that were answered since the last one.
+struct foreground_load {
+  uint64_t requests = 0;
+  std::chrono::microseconds sum{0};
+};
+
+/// Handoff's note to itself: a session that had to wait for the budget goes on.
+struct resume_session {
+  std::function<void()> next;
+};
+
+/// Handoff -> node: how many vnodes of this node are not complete.
+struct vnodes_incomplete {
+  size_t count = 0;
+};
+
 /// Anyone -> node, coordinator, replica, handoff: counters since start. -> stats.
 struct stats_request {};
 struct stats {
@@ -73,6 +125,15 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_unlinked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_liveness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::report_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::shard_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::births)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::settlement)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::foreground_load)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::resume_session)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnodes_incomplete)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::status_query)

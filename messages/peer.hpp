@@ -25,11 +25,12 @@ struct hello {
 /// Where a peer's actors live.
 struct peer_handles {
   caf::actor gossiper;
+  caf::actor handoff;
   std::vector<caf::actor> replicas; ///< By shard; the shard of a partition is partition % replicas.size().
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, peer_handles& x) {
-    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.replicas);
+    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.handoff, x.replicas);
   }
 };
 

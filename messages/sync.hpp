@@ -1,4 +1,5 @@
-// Handoff <-> replica: catch-up of one key (docs/protocol.md). Control traffic: one request, one response.
+// Handoff <-> replica, handoff <-> handoff: sync (docs/protocol.md, "Sync"). Control traffic: one request, one
+// response.
 #pragma once
 
 #include "messages/replica.hpp"
@@ -7,13 +8,25 @@
 
 namespace crema {
 
-/// What does the vnode know? -> clock_reply.
-struct clock_request {
+/// Every control request starts with these. Templates: a struct of its own per request keeps handlers apart.
+template <class Derived>
+struct vnode_request {
   uint16_t version = message_version;
   uint64_t epoch = 0;
   bucket_id bucket = 0;
   partition_id partition = 0;
 
+  vnode_id vnode() const { return {bucket, partition}; }
+  Derived& about(uint64_t its_epoch, vnode_id id) {
+    epoch = its_epoch;
+    bucket = id.bucket;
+    partition = id.partition;
+    return static_cast<Derived&>(*this);
+  }
+};
+
+/// What does the vnode know? -> clock_reply.
+struct clock_request : vnode_request<clock_request> {
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, clock_request& x) {
     return f(caf::meta::type_name("crema::clock_request"), x.version, x.epoch, x.bucket, x.partition);
@@ -29,44 +42,169 @@ struct clock_reply {
   }
 };
 
-/// The state of one key, and its dots that a replica with `clock` lacks. -> page_message.
-struct page_request {
-  uint16_t version = message_version;
-  uint64_t epoch = 0;
-  bucket_id bucket = 0;
-  partition_id partition = 0;
+/// Catch-up: what does a replica with `clock` lack? Of one key, or, if `key` is empty, of any. -> page_message.
+/// Refused as `behind` if it lacks what is no longer in the log.
+struct page_request : vnode_request<page_request> {
   std::string key;
   std::string clock;
+  uint32_t bytes_max = 0; ///< About; one key is always sent whole.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_request& x) {
-    return f(caf::meta::type_name("crema::page_request"), x.version, x.epoch, x.bucket, x.partition, x.key, x.clock);
+    return f(caf::meta::type_name("crema::page_request"), x.version, x.epoch, x.bucket, x.partition, x.key, x.clock,
+             x.bytes_max);
   }
 };
 
-/// One key of catch-up. Sent to the replica that lacks it, it is answered by page_applied.
-struct page_message {
-  uint16_t version = message_version;
-  uint64_t epoch = 0;
-  bucket_id bucket = 0;
-  partition_id partition = 0;
+/// One key: its state, expanded, and those of its dots that are new to the asker.
+struct key_state {
   std::string key;
   std::string object;
   std::vector<uint64_t> dots; ///< replica id, counter, replica id, counter, ...
 
   template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, key_state& x) {
+    return f(caf::meta::type_name("crema::key_state"), x.key, x.object, x.dots);
+  }
+};
+
+/// Some keys of catch-up. Sent to the replica that lacks them, it is answered by page_applied.
+struct page_message : vnode_request<page_message> {
+  std::vector<key_state> keys;
+  bool more = false; ///< There are others.
+
+  size_t bytes() const {
+    size_t sum = 0;
+    for (const auto& k : keys)
+      sum += k.key.size() + k.object.size() + 8 * k.dots.size();
+    return sum;
+  }
+  template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
-    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.key, x.object,
-             x.dots);
+    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.keys, x.more);
   }
 };
 
 struct page_applied {
   uint64_t dots_new = 0;
+  std::string clock; ///< Of the vnode, afterwards.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_applied& x) {
-    return f(caf::meta::type_name("crema::page_applied"), x.dots_new);
+    return f(caf::meta::type_name("crema::page_applied"), x.dots_new, x.clock);
+  }
+};
+
+/// Refill: the next part of a copy of the vnode, from the same process that gave the parts before. -> fill_page.
+///   begin   nothing yet; the answer names the clock from which `rest` will go on
+///   data    all objects, as stored, in key order
+///   log     the dot log: of the dots in `clock` without `trimmed`
+///   rest    what has changed since `clock`; the answer that has all of it (`done`) makes the copy complete
+enum class fill_stage : uint8_t { begin = 0, data = 1, log = 2, rest = 3 };
+struct fill_request : vnode_request<fill_request> {
+  fill_stage stage = fill_stage::begin;
+  uint64_t incarnation = 0;     ///< That the copy was begun from; 0 in begin.
+  std::string after_key;        ///< data
+  replica_id after_replica = 0; ///< log
+  uint64_t after_counter = 0;   ///< log
+  std::string clock;            ///< log, rest
+  std::string trimmed;          ///< log
+  uint32_t bytes_max = 0;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, fill_request& x) {
+    return f(caf::meta::type_name("crema::fill_request"), x.version, x.epoch, x.bucket, x.partition, x.stage,
+             x.incarnation, x.after_key, x.after_replica, x.after_counter, x.clock, x.trimmed, x.bytes_max);
+  }
+};
+
+/// A key as it is stored; absent: it holds nothing any more.
+struct stored_key {
+  std::string key;
+  std::string object;
+  bool present = true;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, stored_key& x) {
+    return f(caf::meta::type_name("crema::stored_key"), x.key, x.object, x.present);
+  }
+};
+struct logged_dot {
+  replica_id replica = 0;
+  uint64_t counter = 0;
+  std::string key;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, logged_dot& x) {
+    return f(caf::meta::type_name("crema::logged_dot"), x.replica, x.counter, x.key);
+  }
+};
+struct fill_page : vnode_request<fill_page> {
+  fill_stage stage = fill_stage::begin;
+  uint64_t incarnation = 0;
+  std::vector<stored_key> keys;
+  std::vector<logged_dot> dots;
+  std::string clock;    ///< begin: of the source now. rest: what the copy reflects with this page.
+  std::string trimmed;  ///< begin, rest.
+  timestamp latest = 0; ///< rest: what the source gives from now on is later, and so must be what the copy gives.
+  bool done = false;    ///< The stage ends with this page.
+
+  size_t bytes() const {
+    size_t sum = 0;
+    for (const auto& k : keys)
+      sum += k.key.size() + k.object.size();
+    for (const auto& d : dots)
+      sum += 16 + d.key.size();
+    return sum;
+  }
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, fill_page& x) {
+    return f(caf::meta::type_name("crema::fill_page"), x.version, x.epoch, x.bucket, x.partition, x.stage,
+             x.incarnation, x.keys, x.dots, x.clock, x.trimmed, x.latest, x.done);
+  }
+};
+
+/// Handoff -> peer's handoff: what has changed of the vnodes that both have to do with. Sent every sync interval, also
+/// when nothing has.
+struct vnode_state_note {
+  bucket_id bucket = 0;
+  partition_id partition = 0;
+  uint8_t role = 0;  ///< protocol::vnode_role; none: it is gone.
+  uint8_t state = 0; ///< protocol::vnode_state.
+  std::string clock;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, vnode_state_note& x) {
+    return f(caf::meta::type_name("crema::vnode_state_note"), x.bucket, x.partition, x.role, x.state, x.clock);
+  }
+};
+struct sync_state {
+  uint16_t version = message_version;
+  uint64_t epoch = 0;
+  node_id from{};
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0; ///< Counts from 1 per pair and incarnation; who misses one asks for all again (sync_resend).
+  bool full = false;     ///< Void is what was said before.
+  std::vector<vnode_state_note> notes;
+  /// With the last message of a round: no write that `from` gives from now on has a time up to this; its wall clock.
+  timestamp latest = 0;
+  uint64_t wall_ms = 0;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
+    return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
+             x.notes, x.latest, x.wall_ms);
+  }
+};
+
+/// Handoff -> peer's handoff: tell me all.
+struct sync_resend {
+  uint16_t version = message_version;
+  node_id from{};
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, sync_resend& x) {
+    return f(caf::meta::type_name("crema::sync_resend"), x.version, x.from);
   }
 };
 

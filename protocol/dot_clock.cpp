@@ -237,6 +237,14 @@ void dot_clock::subtract(const dot_clock& other) {
                  entries_.end());
 }
 
+void dot_clock::meet(const dot_clock& other) {
+  if (other.covers(*this))
+    return;
+  auto only_here = *this;
+  only_here.subtract(other);
+  subtract(only_here);
+}
+
 uint64_t dot_clock::base(replica_id replica) const {
   const auto* known = find(replica);
   return known != nullptr ? known->base : 0;

@@ -48,6 +48,8 @@ public:
   std::vector<dot_range> missing_from(const dot_clock& other) const;
   /// Removes all dots that `other` contains (set difference): what a clock covers need not be kept per object.
   void subtract(const dot_clock& other);
+  /// Keeps only the dots that `other` contains as well (set intersection).
+  void meet(const dot_clock& other);
   /// All counters of `replica` up to this one are known; 0 if none.
   uint64_t base(replica_id replica) const;
   /// The largest known counter of `replica`; 0 if none.

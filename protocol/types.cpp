@@ -32,6 +32,10 @@ std::string_view to_string(errc code) {
     return "shutting_down";
   case errc::unknown_outcome:
     return "unknown_outcome";
+  case errc::incomplete:
+    return "incomplete";
+  case errc::behind:
+    return "behind";
   }
   return "unknown";
 }

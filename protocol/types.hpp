@@ -71,6 +71,8 @@ enum class errc : uint8_t {
   unknown_version,   ///< The peer's message version is not spoken here.
   shutting_down,     ///< The node is about to stop.
   unknown_outcome,   ///< An owner was lost while it wrote; the write may have happened.
+  incomplete,        ///< The replica is being filled: it takes deltas, but neither reads nor new writes.
+  behind,            ///< What the asker lacks is no longer in the log: it has to be refilled.
 };
 
 /// A stable, lower-case name: "timeout", "no_quorum", ...

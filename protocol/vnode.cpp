@@ -16,6 +16,39 @@ expiry_ms expiry(timestamp time, uint64_t ttl_ms) {
   return ttl_ms > UINT64_MAX - written_ms ? UINT64_MAX : written_ms + ttl_ms;
 }
 
+/// When the remains of an object may be removed at the earliest; nothing: it leaves none. A value that expires later
+/// than timestamps reach stays.
+std::optional<timestamp> due_at(timestamp written, expiry_ms expires_at) {
+  constexpr auto last_ms = to_micros(UINT64_MAX) / 1000;
+  if (expires_at == 0 || expires_at > last_ms)
+    return std::nullopt;
+  return std::max(written, from_micros(expires_at * 1000));
+}
+
+std::optional<timestamp> due_of(const lww_view& x) {
+  return x.tombstone ? std::optional{x.time} : due_at(x.time, x.expires_at);
+}
+
+/// Without siblings: at any time (0), as soon as the clock covers what it says was replaced.
+std::optional<timestamp> due_of(const siblings_view& x) {
+  if (x.siblings.empty())
+    return 0;
+  std::optional<timestamp> first;
+  for (const auto& s : x.siblings)
+    if (auto due = due_at(s.time, s.expires_at); due && (!first || *due < *first))
+      first = due;
+  return first;
+}
+
+std::optional<timestamp> due_of(conflict_rule rule, std::string_view object) {
+  if (rule == conflict_rule::lww) {
+    auto x = decode_lww(object);
+    return x ? due_of(*x) : std::nullopt;
+  }
+  auto x = view_siblings(object);
+  return x ? due_of(*x) : std::nullopt;
+}
+
 /// What a write in a siblings bucket says it replaces. A client may hand in any context: of our own writes it can have
 /// seen those up to now, and not the one about to be made nor later ones, which would vanish on arrival.
 dot_clock replaced_by(const dot& id, const dot_clock* context) {
@@ -32,14 +65,14 @@ dot_clock replaced_by(const dot& id, const dot_clock* context) {
 
 } // namespace
 
-vnode::vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock)
-    : id_(id), rule_(rule), self_(self), clock_(std::move(clock)) {
+vnode::vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock, uint64_t counter)
+    : id_(id), rule_(rule), self_(self), clock_(std::move(clock)), counter_(counter) {
   assert(self != 0);
 }
 
 vnode::given vnode::give(const write_intent& write, timestamp time, vnode_sink& sink) {
   // The highest, not the base: whatever came back to us under our own id must not be named again.
-  given result{{self_, clock_.highest(self_) + 1}, {}};
+  given result{{self_, counter() + 1}, {}};
   assert(valid(result.id));
   auto expires_at = write.remove ? 0 : expiry(time, write.ttl_ms);
   if (rule_ == conflict_rule::lww) {
@@ -50,9 +83,7 @@ vnode::given vnode::give(const write_intent& write, timestamp time, vnode_sink& 
       delta.siblings.push_back({result.id, time, expires_at, write.value});
     result.delta = encode_siblings(delta);
   }
-  sink.merge(id_, write.key, result.delta);
-  sink.log(id_, result.id, write.key);
-  clock_.add(result.id);
+  enter(result.id, write.key, result.delta, sink);
   return result;
 }
 
@@ -74,10 +105,16 @@ bool vnode::accepts(const dot& id, std::string_view delta) const {
 bool vnode::apply(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink) {
   if (clock_.contains(id) || !accepts(id, delta))
     return false;
+  enter(id, key, delta, sink);
+  return true;
+}
+
+void vnode::enter(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink) {
   sink.merge(id_, key, delta);
   sink.log(id_, id, key);
+  if (auto due = due_of(rule_, delta))
+    sink.bury(id_, *due, key);
   clock_.add(id);
-  return true;
 }
 
 /// What to merge for a page; empty: nothing. @returns nothing if the page is to be refused.
@@ -115,8 +152,11 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
   auto operand = page_operand(page, arriving);
   if (!operand)
     return 0;
-  if (!operand->empty() && !planted(bug::clock_ahead))
+  if (!operand->empty() && !planted(bug::clock_ahead)) {
     sink.merge(id_, page.key, *operand);
+    if (auto due = due_of(rule_, page.object))
+      sink.bury(id_, *due, page.key);
+  }
   if (planted(bug::clock_skipped))
     return page.dots.size();
   size_t added = 0;
@@ -126,6 +166,50 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
       ++added;
     }
   return added;
+}
+
+bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sink) const {
+  if (!digest(object) || object.empty())
+    return false;
+  sink.merge(id_, key, object);
+  if (auto due = due_of(rule_, object))
+    sink.bury(id_, *due, key);
+  return true;
+}
+
+cleanup vnode::clean(std::string_view stored, timestamp due, timestamp horizon, uint64_t expired_ms) const {
+  cleanup result;
+  if (rule_ == conflict_rule::lww) {
+    auto x = decode_lww(stored);
+    // Another write has won meanwhile; if it leaves remains, it has a grave of its own.
+    result.settled = !x || due_of(*x) != due;
+    auto gone = x && (x->tombstone || expired(x->expires_at, expired_ms));
+    if (result.settled || !gone || x->time > horizon || !clock_.contains(x->id))
+      return result;
+    result.erase = result.settled = true;
+    return result;
+  }
+  auto x = decode_siblings(stored);
+  if (!x)
+    return result;
+  x->siblings.erase(
+      std::remove_if(x->siblings.begin(), x->siblings.end(),
+                     [&](const sibling& s) { return expired(s.expires_at, expired_ms) && clock_.contains(s.id); }),
+      x->siblings.end());
+  strip(*x, clock_);
+  result.erase = x->empty();
+  // Not yet: a value that this grave is for, and an object without values that says of unknown dots that they were
+  // replaced.
+  result.settled =
+      result.erase ||
+      (!x->siblings.empty() && std::none_of(x->siblings.begin(), x->siblings.end(),
+                                            [due](const sibling& s) { return due_at(s.time, s.expires_at) == due; }));
+  if (!result.erase) {
+    auto bytes = encode_siblings(*x);
+    if (bytes != stored)
+      result.replace = std::move(bytes);
+  }
+  return result;
 }
 
 std::optional<std::string> vnode::expanded(std::string_view stored) const {

@@ -8,6 +8,7 @@
 #include "protocol/object.hpp"
 #include "protocol/types.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ public:
   virtual void merge(vnode_id vnode, std::string_view key, std::string_view operand) = 0;
   /// Remembers which key `d` wrote, until the dot is stable. On restart the clock is read back from here.
   virtual void log(vnode_id vnode, const dot& d, std::string_view key) = 0;
+  /// Remembers that `key` may hold nothing but remains from `due` on: a tombstone, an expired value, the context of a
+  /// removed key.
+  virtual void bury(vnode_id vnode, timestamp due, std::string_view key) = 0;
 };
 
 /// One new write, before it has a dot.
@@ -43,11 +47,20 @@ struct key_page {
   std::vector<dot> dots;
 };
 
+/// What a look at a key whose remains were buried came to.
+struct cleanup {
+  bool erase = false;                 ///< The key holds nothing that any read or late write needs: remove it.
+  std::optional<std::string> replace; ///< Else, if set: put this in its place.
+  bool settled = false;               ///< The grave has served its purpose: unbury it.
+};
+
 class vnode {
 public:
   /// @param self the id that names this replica's own writes.
   /// @param clock what the stored state reflects.
-  vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock);
+  /// @param counter the highest that `self` ever gave for this vnode, if it may be above what `clock` knows (a
+  /// temporary vnode that was dropped and comes back).
+  vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock, uint64_t counter = 0);
 
   /// Gives the next dot to a new write and applies it.
   /// @param time a hybrid timestamp above all given before: counters of one id are given out in timestamp order.
@@ -71,6 +84,15 @@ public:
   /// @returns the number of dots that were new; 0: nothing was done.
   size_t apply_page(const key_page& page, vnode_sink& sink);
 
+  /// Merges an object as a complete peer stores it, into a copy of that peer's vnode. Without a dot or a clock: the
+  /// copy gets its clock when it is whole. @returns false, and does nothing, if the bytes are malformed.
+  bool adopt(std::string_view key, std::string_view object, vnode_sink& sink) const;
+
+  /// What may go of the stored bytes of a key for which bury() was called with `due` (docs/protocol.md, "Deletes").
+  /// @param horizon every dot with a time up to this one is known to all owners, and none such can still turn up.
+  /// @param expired_ms values that expire at or before this are expired for every node.
+  cleanup clean(std::string_view stored, timestamp due, timestamp horizon, uint64_t expired_ms) const;
+
   /// What a read of stored bytes returns to a coordinator: lww as stored; siblings stripped and expanded by the clock.
   /// Empty bytes mean no object. @returns nothing if the bytes are malformed.
   std::optional<std::string> expanded(std::string_view stored) const;
@@ -82,15 +104,19 @@ public:
   vnode_id id() const { return id_; }
   conflict_rule rule() const { return rule_; }
   const dot_clock& clock() const { return clock_; }
+  /// The highest counter that was ever given under the own id.
+  uint64_t counter() const { return std::max(counter_, clock_.highest(self_)); }
 
 private:
   bool nameable(const dot& d) const;
+  void enter(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink);
   std::optional<std::string> page_operand(const key_page& page, const dot_clock& arriving) const;
 
   vnode_id id_;
   conflict_rule rule_;
   replica_id self_;
   dot_clock clock_;
+  uint64_t counter_;
 };
 
 } // namespace crema::protocol

@@ -42,7 +42,30 @@ public:
     inner->merge_known(vnode, key, operand, object);
   }
   void log(vnode_id vnode, const dot& d, std::string_view key) override { inner->log(vnode, d, key); }
-  void unlog(vnode_id vnode, const dot& d) override { inner->unlog(vnode, d); }
+  void bury(vnode_id vnode, timestamp due, std::string_view key) override { inner->bury(vnode, due, key); }
+  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override { inner->trim_log(vnode, dots); }
+  void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
+    know(vnode, key, object);
+    inner->replace(vnode, key, object);
+  }
+  void erase(vnode_id vnode, std::string_view key) override {
+    know(vnode, key, {});
+    inner->erase(vnode, key);
+  }
+  void unbury(vnode_id vnode, timestamp due, std::string_view key) override { inner->unbury(vnode, due, key); }
+  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
+    inner->keep_aside(vnode, d, key, delta);
+  }
+  void forget_aside(vnode_id vnode, const dot& d) override { inner->forget_aside(vnode, d); }
+  /// Rare: everything is forgotten, and nothing learned from the rest of the batch.
+  void drop_vnode(vnode_id vnode) override {
+    cache_.clear();
+    changes_.clear();
+    noted_.clear();
+    dropped_ = true;
+    inner->drop_vnode(vnode);
+  }
+  void save_record(vnode_id vnode, std::string_view record) override { inner->save_record(vnode, record); }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override { inner->save_clock(vnode, clock); }
   void put_meta(std::string_view name, std::string_view value) override { inner->put_meta(name, value); }
   size_t operations() const override { return inner->operations(); }
@@ -52,6 +75,7 @@ public:
     changes_.clear();
     noted_.clear();
     wanted_.clear();
+    dropped_ = false;
     if (noted_.capacity() > noted_bytes_kept)
       noted_.shrink_to_fit();
   }
@@ -90,8 +114,21 @@ private:
     bool whole; // `bytes` are the object; else an operand.
   };
 
+  /// After this effect the key holds `object`. Noted if the key is known: of one that is not, later merges of the batch
+  /// are not noted either.
+  void know(vnode_id vnode, std::string_view key, std::string_view object) {
+    write_data_key(key_, vnode, key);
+    auto* entry = cache_.find(key_);
+    if (entry == nullptr)
+      return;
+    entry->pending = true;
+    note(object, true);
+  }
+
   /// Of key_.
   void note(std::string_view bytes, bool whole) {
+    if (dropped_)
+      return;
     noted_.append(key_).append(bytes);
     changes_.push_back({static_cast<uint32_t>(key_.size()), static_cast<uint32_t>(bytes.size()), whole});
   }
@@ -101,6 +138,7 @@ private:
   std::string key_;   // Reused.
   std::string noted_; // Keys and bytes of all changes.
   std::vector<change> changes_;
+  bool dropped_ = false; // A vnode, in this batch.
   merge_counter counter_;
   std::vector<std::pair<vnode_id, std::string>> wanted_; // To be known once the batch is written.
 };

@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace crema::storage {
@@ -174,13 +175,23 @@ status lock_directory(const std::string& path, descriptor& file) {
   return {};
 }
 
+/// When a file was made; "" where the file system does not tell.
+std::string birth_of(const descriptor& file) {
+  struct statx found {};
+  if (::statx(file.get(), "", AT_EMPTY_PATH, STATX_BTIME, &found) != 0 || (found.stx_mask & STATX_BTIME) == 0)
+    return {};
+  return std::to_string(found.stx_btime.tv_sec) + "." + std::to_string(found.stx_btime.tv_nsec);
+}
+
 class locked_directory final : public data_directory {
 public:
-  locked_directory(std::string path, descriptor lock, identity_record record, bool created)
-      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created) {}
+  locked_directory(std::string path, descriptor lock, identity_record record, bool created, bool copied)
+      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created), copied_(copied) {
+  }
 
   replica_id replica() const override { return record_.replica; }
   bool created() const override { return created_; }
+  bool copied() const override { return copied_; }
   std::string database_path() const override { return db_path(path_); }
   status mark_clean() override {
     record_.clean = true;
@@ -192,14 +203,15 @@ private:
   descriptor lock_; ///< Closing it gives the lock back.
   identity_record record_;
   bool created_;
+  bool copied_;
 };
 
 /// Brings identity.json up to date for the run that begins.
 status record_start(const std::string& path, const identity& expected, const std::string& boot_id, bool created,
-                    identity_record& record) {
+                    bool copied, identity_record& record) {
   auto rebooted = boot_id.empty() || boot_id != record.boot_id;
   // Counters of writes that were never synced may be lost: they must not be given out again under the same id.
-  if (created || record.replica == 0 || (!record.clean && rebooted))
+  if (created || copied || record.replica == 0 || (!record.clean && rebooted))
     record.replica = random_replica_id();
   record.who = expected;
   record.boot_id = boot_id;
@@ -241,11 +253,14 @@ directory_result open_data_directory(const std::string& path, const identity& ex
   auto record = found.record.value_or(identity_record{});
   if (created)
     what = create_content(path);
+  auto born = birth_of(lock);
+  auto copied = !created && !record.lock_born.empty() && !born.empty() && born != record.lock_born;
+  record.lock_born = born;
   if (what.ok())
-    what = record_start(path, expected, boot_id, created, record);
+    what = record_start(path, expected, boot_id, created, copied, record);
   if (!what.ok())
     return {nullptr, what};
-  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created), {}};
+  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created, copied), {}};
 }
 
 std::string current_boot_id() {

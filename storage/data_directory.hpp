@@ -43,12 +43,14 @@ status check_data_directory(const std::string& path, const identity& expected);
 class data_directory {
 public:
   virtual ~data_directory() = default;
-  /// Names this directory's writes. New (random, never 0) for a new directory, and when the last run did not stop
-  /// cleanly *and* the machine has rebooted since: the newest counters may be lost then, and a dot used twice is data
-  /// loss.
+  /// Names this directory's writes. New (random, never 0) for a new directory, for a copy of one (its original may have
+  /// gone on: a restored backup), and when the last run did not stop cleanly *and* the machine has rebooted since: the
+  /// newest counters may be lost then, and a dot used twice is data loss.
   virtual replica_id replica() const = 0;
   /// Was it created by this call?
   virtual bool created() const = 0;
+  /// Is it a copy of the directory that the last run used?
+  virtual bool copied() const = 0;
   virtual std::string database_path() const = 0;
   /// To be called last in an orderly stop, after the store is synced and closed.
   virtual status mark_clean() = 0;

@@ -45,7 +45,8 @@ json to_json(const identity_record& record) {
           {"buckets", buckets},
           {"replica_id", to_hex(record.replica)},
           {"boot_id", record.boot_id},
-          {"clean_stop", record.clean}};
+          {"clean_stop", record.clean},
+          {"lock_born", record.lock_born}};
 }
 
 /// Throws what nlohmann::json throws.
@@ -59,6 +60,7 @@ std::optional<identity_record> from_json(const json& in) {
     record.who.buckets.push_back({b.at("name"), b.at("db"), b.at("conflict"), b.at("n")});
   in.at("boot_id").get_to(record.boot_id);
   in.at("clean_stop").get_to(record.clean);
+  record.lock_born = in.value("lock_born", "");
   auto replica = from_hex(in.at("replica_id"));
   if (!replica)
     return std::nullopt;

@@ -13,6 +13,8 @@ struct identity_record {
   replica_id replica = 0; ///< 0 (written as ""): take a new one at the next start.
   std::string boot_id;    ///< Of the machine when the last run began.
   bool clean = false;     ///< Did the last run stop in good order?
+  /// When the file LOCK was made, as the file system says. A copy of the directory has another one; "": unknown.
+  std::string lock_born;
 };
 
 std::string identity_path(const std::string& directory);

@@ -38,6 +38,14 @@ void write_log_key(std::string& out, vnode_id vnode, const dot& d) {
   writer.be64(d.counter);
 }
 
+void write_grave_key(std::string& out, vnode_id vnode, timestamp due, std::string_view key) {
+  out.clear();
+  byte_writer writer{out};
+  write_vnode(writer, vnode);
+  writer.be64(due);
+  writer.raw(key);
+}
+
 std::string vnode_prefix(vnode_id vnode) { return data_key(vnode, {}); }
 
 std::string data_key(vnode_id vnode, std::string_view key) {
@@ -53,12 +61,25 @@ std::string log_key(vnode_id vnode, const dot& d) {
   return result;
 }
 
-std::string clock_key(vnode_id vnode) {
-  std::string result{clock_prefix};
+std::string grave_key(vnode_id vnode, timestamp due, std::string_view key) {
+  std::string result;
+  write_grave_key(result, vnode, due, key);
+  return result;
+}
+
+namespace {
+
+std::string named_vnode(std::string_view prefix, vnode_id vnode) {
+  std::string result{prefix};
   byte_writer writer{result};
   write_vnode(writer, vnode);
   return result;
 }
+
+} // namespace
+
+std::string clock_key(vnode_id vnode) { return named_vnode(clock_prefix, vnode); }
+std::string record_key(vnode_id vnode) { return named_vnode(record_prefix, vnode); }
 
 std::string name_key(std::string_view name) {
   std::string result{name_prefix};
@@ -77,10 +98,21 @@ std::optional<log_entry_id> parse_log_key(std::string_view bytes) {
   return result;
 }
 
-std::optional<vnode_id> parse_clock_key(std::string_view bytes) {
-  if (bytes.substr(0, clock_prefix.size()) != clock_prefix)
+std::optional<grave_id> parse_grave_key(std::string_view bytes) {
+  byte_reader in{bytes};
+  grave_id result;
+  result.vnode = read_vnode(in);
+  result.due = in.be64();
+  result.key = in.rest();
+  if (!in.finished())
     return std::nullopt;
-  byte_reader in{bytes.substr(clock_prefix.size())};
+  return result;
+}
+
+std::optional<vnode_id> parse_vnode_key(std::string_view prefix, std::string_view bytes) {
+  if (bytes.substr(0, prefix.size()) != prefix)
+    return std::nullopt;
+  byte_reader in{bytes.substr(prefix.size())};
   auto vnode = read_vnode(in);
   if (!in.finished())
     return std::nullopt;
@@ -97,6 +129,11 @@ std::optional<std::string> prefix_end(std::string prefix) {
     prefix.pop_back();
   }
   return std::nullopt;
+}
+
+std::string vnode_end(vnode_id vnode) {
+  // The very last vnode has no next one; no key is longer than this.
+  return prefix_end(vnode_prefix(vnode)).value_or(std::string(vnode_prefix_bytes + key_bytes_max + 1, '\xff'));
 }
 
 } // namespace crema::storage

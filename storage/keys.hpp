@@ -2,7 +2,10 @@
 //
 //   data   be16 bucket, be16 partition, key                          -> object
 //   log    be16 bucket, be16 partition, be64 replica id, be64 counter -> key
+//   graves be16 bucket, be16 partition, be64 due, key               -> nothing
+//   aside  be16 bucket, be16 partition, be64 replica id, be64 counter -> varint size of key, key, delta
 //   meta   "clock/", be16 bucket, be16 partition                     -> clock
+//          "vnode/", be16 bucket, be16 partition                     -> record of the vnode
 //          "name/", name                                             -> administrative value
 //          "format"                                                  -> version of all of this
 #pragma once
@@ -18,6 +21,7 @@ namespace crema::storage {
 constexpr size_t vnode_prefix_bytes = 4;
 constexpr size_t log_key_bytes = 20;
 constexpr std::string_view clock_prefix = "clock/";
+constexpr std::string_view record_prefix = "vnode/";
 constexpr std::string_view name_prefix = "name/";
 constexpr std::string_view format_key = "format";
 constexpr std::string_view format_version = "1";
@@ -26,10 +30,14 @@ constexpr std::string_view format_version = "1";
 void write_data_key(std::string& out, vnode_id vnode, std::string_view key);
 void write_log_key(std::string& out, vnode_id vnode, const dot& d);
 
+void write_grave_key(std::string& out, vnode_id vnode, timestamp due, std::string_view key);
+
 std::string vnode_prefix(vnode_id vnode);
 std::string data_key(vnode_id vnode, std::string_view key);
 std::string log_key(vnode_id vnode, const dot& d);
+std::string grave_key(vnode_id vnode, timestamp due, std::string_view key);
 std::string clock_key(vnode_id vnode);
+std::string record_key(vnode_id vnode);
 std::string name_key(std::string_view name);
 
 struct log_entry_id {
@@ -38,9 +46,18 @@ struct log_entry_id {
 };
 /// @returns nothing unless these are the bytes of a log key.
 std::optional<log_entry_id> parse_log_key(std::string_view bytes);
-std::optional<vnode_id> parse_clock_key(std::string_view bytes);
+struct grave_id {
+  vnode_id vnode;
+  timestamp due = 0;
+  std::string_view key; ///< Points into the bytes.
+};
+std::optional<grave_id> parse_grave_key(std::string_view bytes);
+/// Of "clock/..." or "vnode/..." keys.
+std::optional<vnode_id> parse_vnode_key(std::string_view prefix, std::string_view bytes);
 
 /// The smallest string above every string that starts with `prefix`; nothing if there is none (all bytes are 0xFF).
 std::optional<std::string> prefix_end(std::string prefix);
+/// Above every key of the vnode in `data`, `log`, `graves` and `aside`, and not above those of the next vnode.
+std::string vnode_end(vnode_id vnode);
 
 } // namespace crema::storage

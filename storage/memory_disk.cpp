@@ -28,7 +28,32 @@ void apply_to(memory_image& image, const merge_known_effect& x) {
   object.damaged |= object.bytes != x.object;
 }
 void apply_to(memory_image& image, const log_effect& x) { image.log[{x.vnode, x.id}] = x.key; }
-void apply_to(memory_image& image, const unlog_effect& x) { image.log.erase({x.vnode, x.id}); }
+void apply_to(memory_image& image, const bury_effect& x) { image.graves.emplace(x.vnode, x.due, x.key); }
+void apply_to(memory_image& image, const trim_log_effect& x) {
+  image.log.erase(image.log.lower_bound({x.vnode, {x.dots.replica, x.dots.first}}),
+                  image.log.upper_bound({x.vnode, {x.dots.replica, x.dots.last}}));
+}
+void apply_to(memory_image& image, const replace_effect& x) {
+  if (x.object)
+    image.data[{x.vnode, x.key}] = {*x.object, false};
+  else
+    image.data.erase({x.vnode, x.key});
+}
+void apply_to(memory_image& image, const unbury_effect& x) { image.graves.erase({x.vnode, x.due, x.key}); }
+void apply_to(memory_image& image, const keep_aside_effect& x) { image.aside[{x.vnode, x.id}] = {x.key, x.delta}; }
+void apply_to(memory_image& image, const forget_aside_effect& x) { image.aside.erase({x.vnode, x.id}); }
+template <class Map>
+void erase_vnode(Map& map, vnode_id vnode) {
+  for (auto i = map.begin(); i != map.end();)
+    i = std::get<0>(i->first) == vnode ? map.erase(i) : std::next(i);
+}
+void apply_to(memory_image& image, const drop_vnode_effect& x) {
+  erase_vnode(image.data, x.vnode);
+  erase_vnode(image.log, x.vnode);
+  image.graves.erase(image.graves.lower_bound({x.vnode, 0, {}}), image.graves.upper_bound({x.vnode, UINT64_MAX, {}}));
+  image.clocks.erase(x.vnode);
+}
+void apply_to(memory_image& image, const save_record_effect& x) { image.records[x.vnode] = x.record; }
 void apply_to(memory_image& image, const save_clock_effect& x) { image.clocks[x.vnode] = x.clock; }
 void apply_to(memory_image& image, const put_meta_effect& x) { image.meta[x.name] = x.value; }
 

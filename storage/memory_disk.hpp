@@ -6,7 +6,9 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -26,9 +28,40 @@ struct log_effect {
   dot id;
   std::string key;
 };
-struct unlog_effect {
+struct bury_effect {
+  vnode_id vnode;
+  timestamp due;
+  std::string key;
+};
+struct trim_log_effect {
+  vnode_id vnode;
+  protocol::dot_range dots;
+};
+struct replace_effect {
+  vnode_id vnode;
+  std::string key;
+  std::optional<std::string> object; ///< Nothing: the key goes.
+};
+struct unbury_effect {
+  vnode_id vnode;
+  timestamp due;
+  std::string key;
+};
+struct keep_aside_effect {
   vnode_id vnode;
   dot id;
+  std::string key, delta;
+};
+struct forget_aside_effect {
+  vnode_id vnode;
+  dot id;
+};
+struct drop_vnode_effect {
+  vnode_id vnode;
+};
+struct save_record_effect {
+  vnode_id vnode;
+  std::string record;
 };
 struct save_clock_effect {
   vnode_id vnode;
@@ -37,8 +70,9 @@ struct save_clock_effect {
 struct put_meta_effect {
   std::string name, value;
 };
-using store_effect =
-    std::variant<merge_effect, merge_known_effect, log_effect, unlog_effect, save_clock_effect, put_meta_effect>;
+using store_effect = std::variant<merge_effect, merge_known_effect, log_effect, bury_effect, trim_log_effect,
+                                  replace_effect, unbury_effect, keep_aside_effect, forget_aside_effect,
+                                  drop_vnode_effect, save_record_effect, save_clock_effect, put_meta_effect>;
 
 /// One image of everything in a store.
 struct memory_image {
@@ -48,6 +82,9 @@ struct memory_image {
   };
   std::map<std::pair<vnode_id, std::string>, object, std::less<>> data;
   std::map<std::pair<vnode_id, dot>, std::string> log;
+  std::set<std::tuple<vnode_id, timestamp, std::string>> graves;
+  std::map<std::pair<vnode_id, dot>, std::pair<std::string, std::string>> aside; ///< Key and delta.
+  std::map<vnode_id, std::string> records;
   std::map<vnode_id, protocol::dot_clock> clocks;
   std::map<std::string, std::string, std::less<>> meta;
 
@@ -66,6 +103,7 @@ public:
   memory_image now;                                ///< What the process sees; survives its death.
   memory_image synced;                             ///< What survives the death of the machine.
   std::vector<std::vector<store_effect>> unsynced; ///< Batches; now = synced + unsynced.
+  uint64_t writes = 0;                             ///< Batches written since the disk was made.
   fault write_fault, sync_fault;
   bool full = false;
 

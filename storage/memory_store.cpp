@@ -3,6 +3,7 @@
 #include "storage/memory_disk.hpp"
 
 #include <cassert>
+#include <tuple>
 
 namespace crema::storage {
 
@@ -20,7 +21,27 @@ public:
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     add(log_effect{vnode, d, std::string{key}}, key.size());
   }
-  void unlog(vnode_id vnode, const dot& d) override { add(unlog_effect{vnode, d}, 0); }
+  void bury(vnode_id vnode, timestamp due, std::string_view key) override {
+    add(bury_effect{vnode, due, std::string{key}}, key.size());
+  }
+  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override { add(trim_log_effect{vnode, dots}, 0); }
+  void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
+    add(replace_effect{vnode, std::string{key}, std::string{object}}, key.size() + object.size());
+  }
+  void erase(vnode_id vnode, std::string_view key) override {
+    add(replace_effect{vnode, std::string{key}, std::nullopt}, key.size());
+  }
+  void unbury(vnode_id vnode, timestamp due, std::string_view key) override {
+    add(unbury_effect{vnode, due, std::string{key}}, key.size());
+  }
+  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
+    add(keep_aside_effect{vnode, d, std::string{key}, std::string{delta}}, key.size() + delta.size());
+  }
+  void forget_aside(vnode_id vnode, const dot& d) override { add(forget_aside_effect{vnode, d}, 0); }
+  void drop_vnode(vnode_id vnode) override { add(drop_vnode_effect{vnode}, 0); }
+  void save_record(vnode_id vnode, std::string_view record) override {
+    add(save_record_effect{vnode, std::string{record}}, record.size());
+  }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override {
     add(save_clock_effect{vnode, clock}, clock.encode().size());
   }
@@ -65,6 +86,7 @@ public:
       return fail("memory: cannot write: injected fault");
     if (disk_->full)
       return fail("memory: cannot write: no space left");
+    ++disk_->writes;
     for (const auto& effect : effects)
       disk_->now.apply(effect);
     disk_->unsynced.push_back(effects);
@@ -82,6 +104,15 @@ public:
   }
 
   void request_sync() override { sync().ok(); } // An error is kept: the next write or sync returns it.
+
+  uint64_t written() const override {
+    std::lock_guard<std::mutex> lock{disk_->mutex};
+    return disk_->writes;
+  }
+  uint64_t synced() const override {
+    std::lock_guard<std::mutex> lock{disk_->mutex};
+    return disk_->writes - disk_->unsynced.size();
+  }
 
   read_result get(vnode_id vnode, std::string_view key) const override {
     std::lock_guard<std::mutex> lock{disk_->mutex};
@@ -137,6 +168,42 @@ public:
       if (!visit(id, key))
         break;
     return {};
+  }
+
+  status scan_graves(vnode_id vnode, timestamp until,
+                     const std::function<bool(timestamp, std::string_view)>& visit) const override {
+    std::vector<std::pair<timestamp, std::string>> found;
+    {
+      std::lock_guard<std::mutex> lock{disk_->mutex};
+      const auto& graves = disk_->now.graves;
+      for (auto it = graves.lower_bound({vnode, 0, {}});
+           it != graves.end() && std::get<0>(*it) == vnode && std::get<1>(*it) <= until; ++it)
+        found.emplace_back(std::get<1>(*it), std::get<2>(*it));
+    }
+    for (const auto& [due, key] : found)
+      if (!visit(due, key))
+        break;
+    return {};
+  }
+
+  status scan_aside(vnode_id vnode,
+                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
+    std::vector<std::tuple<dot, std::string, std::string>> found;
+    {
+      std::lock_guard<std::mutex> lock{disk_->mutex};
+      const auto& aside = disk_->now.aside;
+      for (auto it = aside.lower_bound({vnode, {}}); it != aside.end() && it->first.first == vnode; ++it)
+        found.emplace_back(it->first.second, it->second.first, it->second.second);
+    }
+    for (const auto& [id, key, delta] : found)
+      if (!visit(id, key, delta))
+        break;
+    return {};
+  }
+
+  records_result load_records() const override {
+    std::lock_guard<std::mutex> lock{disk_->mutex};
+    return {{disk_->now.records.begin(), disk_->now.records.end()}, {}};
   }
 
   clocks_result load_clocks() const override {

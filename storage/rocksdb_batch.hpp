@@ -1,6 +1,7 @@
 // A batch of effects for RocksDB: written to one write-ahead log record, so all of it happens or nothing.
 #pragma once
 
+#include "protocol/bytes.hpp"
 #include "storage/keys.hpp"
 #include "storage/rocksdb_open.hpp"
 
@@ -28,9 +29,48 @@ public:
     write_log_key(key_, vnode, d);
     check(batch_.Put(family(cf_log), key_, slice(key)));
   }
-  void unlog(vnode_id vnode, const dot& d) override {
+  void bury(vnode_id vnode, timestamp due, std::string_view key) override {
+    write_grave_key(key_, vnode, due, key);
+    check(batch_.Put(family(cf_graves), key_, {}));
+  }
+  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override {
+    write_log_key(key_, vnode, {dots.replica, dots.first});
+    auto end = log_key(vnode, {dots.replica, dots.last}) + '\0'; // The smallest string above the last dot's.
+    check(batch_.DeleteRange(family(cf_log), key_, end));
+  }
+  void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
+    write_data_key(key_, vnode, key);
+    check(batch_.Put(family(cf_data), key_, slice(object)));
+  }
+  void erase(vnode_id vnode, std::string_view key) override {
+    write_data_key(key_, vnode, key);
+    check(batch_.Delete(family(cf_data), key_));
+  }
+  void unbury(vnode_id vnode, timestamp due, std::string_view key) override {
+    write_grave_key(key_, vnode, due, key);
+    check(batch_.Delete(family(cf_graves), key_));
+  }
+  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
+    std::string value;
+    protocol::byte_writer out{value};
+    out.bytes(key);
+    out.raw(delta);
     write_log_key(key_, vnode, d);
-    check(batch_.Delete(family(cf_log), key_));
+    check(batch_.Put(family(cf_aside), key_, value));
+  }
+  void forget_aside(vnode_id vnode, const dot& d) override {
+    write_log_key(key_, vnode, d);
+    check(batch_.Delete(family(cf_aside), key_));
+  }
+  void drop_vnode(vnode_id vnode) override {
+    auto begin = vnode_prefix(vnode);
+    auto end = vnode_end(vnode);
+    for (auto which : {cf_data, cf_log, cf_graves})
+      check(batch_.DeleteRange(family(which), begin, end));
+    check(batch_.Delete(family(cf_meta), clock_key(vnode)));
+  }
+  void save_record(vnode_id vnode, std::string_view record) override {
+    check(batch_.Put(family(cf_meta), record_key(vnode), slice(record)));
   }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override {
     check(batch_.Put(family(cf_meta), clock_key(vnode), clock.encode()));

@@ -64,7 +64,6 @@ status fill_new_database(const std::string& path, const rocksdb_options& sizes, 
   made.path = path;
   auto options = database_options(sizes);
   options.create_if_missing = true;
-  options.create_missing_column_families = true;
   options.error_if_exists = true;
   auto s = open_with(made, options, sizes);
   rocksdb::WriteOptions synced;

@@ -61,6 +61,8 @@ public:
   }
 
   void request_sync() override { background_.request(); }
+  uint64_t written() const override { return database_->db->GetLatestSequenceNumber(); }
+  uint64_t synced() const override { return database_->synced.sequence(); }
 
   read_result get(vnode_id vnode, std::string_view key) const override {
     count_nothing();
@@ -112,6 +114,31 @@ public:
     return malformed ? damaged_entry("log", vnode) : what;
   }
 
+  status scan_graves(vnode_id vnode, timestamp until,
+                     const std::function<bool(timestamp, std::string_view)>& visit) const override {
+    bool malformed = false;
+    auto end = until == std::numeric_limits<timestamp>::max() ? vnode_end(vnode) : grave_key(vnode, until + 1, {});
+    auto what = scan_range(cf_graves, vnode_prefix(vnode), end, vnode, [&](auto bytes, auto) {
+      auto grave = parse_grave_key(bytes);
+      malformed = !grave;
+      return grave && visit(grave->due, grave->key);
+    });
+    return malformed ? damaged_entry("grave", vnode) : what;
+  }
+
+  status scan_aside(vnode_id vnode,
+                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
+    bool malformed = false;
+    auto what = scan_range(cf_aside, vnode_prefix(vnode), vnode_end(vnode), vnode, [&](auto bytes, auto value) {
+      auto entry = parse_log_key(bytes);
+      protocol::byte_reader in{value};
+      auto key = in.bytes();
+      malformed = !entry || !in.ok();
+      return !malformed && visit(entry->id, key, in.rest());
+    });
+    return malformed ? damaged_entry("aside", vnode) : what;
+  }
+
   clocks_result load_clocks() const override {
     std::map<vnode_id, protocol::dot_clock> clocks;
     auto what = load_saved_clocks(clocks);
@@ -120,6 +147,22 @@ public:
     if (!what.ok())
       return {{}, what};
     return {{clocks.begin(), clocks.end()}, {}};
+  }
+
+  records_result load_records() const override {
+    records_result result;
+    bool malformed = false;
+    result.what = scan_range(cf_meta, std::string{record_prefix}, prefix_end(std::string{record_prefix}), {},
+                             [&](std::string_view key, std::string_view bytes) {
+                               auto vnode = parse_vnode_key(record_prefix, key);
+                               malformed = !vnode;
+                               if (vnode)
+                                 result.records.emplace_back(*vnode, bytes);
+                               return vnode.has_value();
+                             });
+    if (malformed)
+      result.what = damaged_entry("record", {});
+    return result;
   }
 
   read_result get_meta(std::string_view name) const override {
@@ -183,7 +226,7 @@ private:
     vnode_id last;
     auto what = scan_range(cf_meta, std::string{clock_prefix}, prefix_end(std::string{clock_prefix}), {},
                            [&](std::string_view key, std::string_view bytes) {
-                             auto vnode = parse_clock_key(key);
+                             auto vnode = parse_vnode_key(clock_prefix, key);
                              auto clock = protocol::dot_clock::decode(bytes);
                              malformed = !vnode || !clock;
                              last = vnode.value_or(last);

@@ -5,9 +5,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/filter_policy.h>
-#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
-#include <rocksdb/utilities/table_properties_collectors.h>
 
 #include <algorithm>
 
@@ -16,7 +14,6 @@ namespace crema::storage {
 namespace {
 
 constexpr size_t small_memtable_bytes = 1 << 20;
-constexpr size_t log_prefix_bytes = 12; // Bucket, partition, replica id: within them counters only grow.
 
 rocksdb::CompressionType best_compression() {
   auto supported = rocksdb::GetSupportedCompressions();
@@ -53,6 +50,7 @@ rocksdb::ColumnFamilyOptions common(size_t memtable_bytes, const rocksdb::BlockB
 rocksdb::DBOptions database_options(const rocksdb_options& options) {
   rocksdb::DBOptions result;
   result.create_if_missing = false;
+  result.create_missing_column_families = true; // Those that an earlier version did not have.
   result.paranoid_checks = true;
   result.recycle_log_file_num = 0;
   // Bounds the replay at start: without it the small column families, which rarely fill a memtable, would keep old
@@ -92,18 +90,17 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const rocksdb_optio
   data.memtable_whole_key_filtering = true;
   data.memtable_prefix_bloom_size_ratio = 0.05;
 
-  auto log = common(options.memtable_bytes, plain); // No filter: it is only read in ranges.
-  log.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(log_prefix_bytes));
-  // Trimming leaves deletion marks that every later scan of the vnode's log would step over.
-  constexpr size_t window = 8192, deletions = 4096;
-  log.table_properties_collector_factories.push_back(rocksdb::NewCompactOnDeletionCollectorFactory(window, deletions));
-
+  // No filter: it is only read in ranges. No insertion hints either, although entries of one (vnode, replica id) come
+  // in order: RocksDB 7.8.3 shares the hints with the skip list of range deletions, and corrupts both.
+  auto log = common(options.memtable_bytes, plain);
   auto small = common(small_memtable_bytes, plain);
   std::vector<rocksdb::ColumnFamilyDescriptor> result(cf_count);
   result[cf_default] = {rocksdb::kDefaultColumnFamilyName, small};
   result[cf_data] = {"data", data};
   result[cf_log] = {"log", log};
   result[cf_meta] = {"meta", small};
+  result[cf_graves] = {"graves", small};
+  result[cf_aside] = {"aside", small};
   return result;
 }
 

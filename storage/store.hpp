@@ -28,8 +28,22 @@ public:
   /// Like merge, for whoever knows what the key holds after it: `object` is the join of all that was merged before and
   /// `operand`. Saves later reads the joining.
   virtual void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) = 0;
-  /// Removes a dot from the log (it is stable). The clock that covers it must have been saved before or in this batch.
-  virtual void unlog(vnode_id vnode, const dot& d) = 0;
+  /// Removes dots from the log (they are stable). The clock that covers them must have been saved before or in this
+  /// batch. Costs the same for one dot and for a million.
+  virtual void trim_log(vnode_id vnode, const protocol::dot_range& dots) = 0;
+  /// Puts `object` in the place of whatever the key holds, and removes the key. Unlike merge they are no joins: only
+  /// for who has read the key and knows that nothing was written since.
+  virtual void replace(vnode_id vnode, std::string_view key, std::string_view object) = 0;
+  virtual void erase(vnode_id vnode, std::string_view key) = 0;
+  /// Removes what bury() noted.
+  virtual void unbury(vnode_id vnode, timestamp due, std::string_view key) = 0;
+  /// Keeps a delta apart from the vnode's state until the vnode is complete; survives drop_vnode.
+  virtual void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) = 0;
+  virtual void forget_aside(vnode_id vnode, const dot& d) = 0;
+  /// Removes the vnode's objects, log, graves and saved clock; what the batch adds after this stays.
+  virtual void drop_vnode(vnode_id vnode) = 0;
+  /// What must be known of the vnode at start (protocol::vnode_record); not touched by drop_vnode.
+  virtual void save_record(vnode_id vnode, std::string_view record) = 0;
   /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on
   /// restart.
   virtual void save_clock(vnode_id vnode, const protocol::dot_clock& clock) = 0;
@@ -55,6 +69,10 @@ public:
   virtual status sync() = 0;
   /// Like sync(), but may do its work in the background. What it cannot do is reported by a later write() or sync().
   virtual void request_sync() = 0;
+  /// A number that grows with every write, and how far of it is on disk: what was written when written() was `x` will
+  /// survive a machine crash once synced() >= x. Thread-safe.
+  virtual uint64_t written() const = 0;
+  virtual uint64_t synced() const = 0;
 
   /// The encoded object of a key; nothing if there is none.
   struct read_result {
@@ -78,12 +96,25 @@ public:
   virtual status scan_log(vnode_id vnode, const protocol::dot_range& range,
                           const std::function<bool(const dot& d, std::string_view key)>& visit) const = 0;
 
+  /// Visits what was buried in one vnode and is due at `until` or before, earliest first, until `visit` returns false.
+  virtual status scan_graves(vnode_id vnode, timestamp until,
+                             const std::function<bool(timestamp due, std::string_view key)>& visit) const = 0;
+  /// Visits what was kept aside for one vnode, by dot, until `visit` returns false.
+  virtual status
+  scan_aside(vnode_id vnode,
+             const std::function<bool(const dot& d, std::string_view key, std::string_view delta)>& visit) const = 0;
+
   /// What each vnode with any data knows: its saved clock joined with the dots of its log. For start-up.
   struct clocks_result {
     std::vector<std::pair<vnode_id, protocol::dot_clock>> clocks; ///< Sorted by vnode.
     status what;
   };
   virtual clocks_result load_clocks() const = 0;
+  struct records_result {
+    std::vector<std::pair<vnode_id, std::string>> records; ///< As saved by save_record, sorted by vnode.
+    status what;
+  };
+  virtual records_result load_records() const = 0;
 
   virtual read_result get_meta(std::string_view name) const = 0;
 };

@@ -17,7 +17,8 @@ public:
              const operation& read, findings& out)
       : e_(e), k_(k), acknowledgement_of_(acknowledgement_of), read_(read), out_(out), shown_(k.writes.size(), false) {
     wall_min_ = std::min(read.wall_invoked, read.wall_completed);
-    wall_max_ = std::max(read.wall_invoked, read.wall_completed);
+    // What has expired by the clock of any node may be gone for all, also if that clock has been set back since.
+    wall_max_ = std::max({read.wall_invoked, read.wall_completed, e.faults.highest_wall_ms(read.completed)});
     if (e.faults.clock_changed(read.node, read.invoked, read.completed)) {
       wall_min_ = 0;
       wall_max_ = UINT64_MAX;
@@ -161,7 +162,9 @@ void check_read_first(const evidence& e, const key_model& k, findings& out) {
       continue;
     for (const auto& b : k.acknowledged) {
       const auto& earlier = k.writes[b.write];
-      if (earlier.remove || k.writes[a.write].replaces.contains(earlier.id) ||
+      auto latest_ms = std::max(op.wall_completed, e.faults.highest_wall_ms(op.completed));
+      auto may_be_gone = earlier.expires_at != 0 && earlier.expires_at <= latest_ms;
+      if (earlier.remove || may_be_gone || k.writes[a.write].replaces.contains(earlier.id) ||
           !must_see(e, k, e.operations[b.operation], op))
         continue;
       auto replaced = std::any_of(earlier.replaced_by.begin(), earlier.replaced_by.end(),

@@ -1,4 +1,5 @@
 #include "apps/simulation/checkers.hpp"
+#include "protocol/vnode_record.hpp"
 
 #include <fmt/format.h>
 
@@ -28,11 +29,11 @@ public:
     auto x = stored ? protocol::decode_lww(*stored) : std::nullopt;
     if (stored && !x)
       return report("an object that does not decode");
-    if (!x && newest != nullptr)
+    if (!x && newest != nullptr && !may_be_cleaned(*newest))
       return report(fmt::format("nothing, though its clock knows {}", name_of(*newest, e_)));
     if (x && newest == nullptr)
       return report(fmt::format("dot {}, though its clock knows no write of the key", show(x->id)));
-    if (!x)
+    if (!x || newest == nullptr)
       return;
     if (x->id != newest->id)
       return report(
@@ -57,7 +58,7 @@ public:
       const auto& w = k_.writes[i];
       auto by = std::find_if(w.replaced_by.begin(), w.replaced_by.end(), [&](size_t j) { return known_[j]; });
       auto replaced = by != w.replaced_by.end();
-      auto wanted = known_[i] && !w.remove && !replaced;
+      auto wanted = known_[i] && !w.remove && !replaced && !may_be_cleaned(w);
       auto present = here.erase(w.id) > 0;
       if (wanted && !present)
         return report(fmt::format("no {}, which its clock knows and nothing it knows has replaced", name_of(w, e_)));
@@ -84,6 +85,8 @@ private:
       return s.id == w.id && s.time == w.time && s.expires_at == w.expires_at && s.value == w.value;
     });
   }
+  /// Nothing may be left of it: it is a tombstone, or it expires (the wall clocks may differ, so no matter when).
+  static bool may_be_cleaned(const write_record& w) { return w.remove || w.expires_at != 0; }
   void report(const std::string& what) {
     out_.push_back(
         {exact_clock, fmt::format("{} holds of {}: {}", e_.cluster.nodes[node_].name, name_of(k_, e_), what), {}});
@@ -97,10 +100,22 @@ private:
   std::vector<bool> known_;
 };
 
+std::map<vnode_id, protocol::vnode_record> records_of(const storage::store& store) {
+  std::map<vnode_id, protocol::vnode_record> records;
+  for (const auto& [vnode, bytes] : store.load_records().records)
+    if (auto record = protocol::decode_vnode_record(bytes))
+      records.emplace(vnode, std::move(*record));
+  return records;
+}
+
 } // namespace
 
 void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out) {
+  auto records = records_of(store);
   for (const auto& [vnode, clock] : store.load_clocks().clocks) {
+    auto record = records.find(vnode);
+    if (record != records.end() && record->second.state == protocol::vnode_state::filling)
+      continue; // Half a copy; nobody reads it.
     std::set<std::string> expected;
     for (const auto* k : m.keys_of(vnode)) {
       key_check check{e, *k, clock, node, out};
@@ -131,21 +146,37 @@ std::map<vnode_id, protocol::dot_clock> clocks_of(const storage::store& store) {
   return {all.begin(), all.end()};
 }
 
-/// As a read sees it: what the clock says need not be in the object.
-std::string state_of(const storage::store& store, vnode_id vnode, const key_model& k,
-                     const protocol::dot_clock& clock) {
+/// The values that a read sees at `now_ms`; remains are nothing.
+std::string state_of(const storage::store& store, vnode_id vnode, const key_model& k, uint64_t now_ms) {
   auto stored = store.get(vnode, k.key).object.value_or("");
+  if (auto x = protocol::decode_lww(stored))
+    return x->tombstone || protocol::expired(x->expires_at, now_ms) ? std::string{} : stored;
   auto x = protocol::decode_siblings(stored);
   if (!x)
     return stored;
-  protocol::strip(*x, clock);
+  x->siblings.erase(std::remove_if(x->siblings.begin(), x->siblings.end(),
+                                   [&](const auto& s) { return protocol::expired(s.expires_at, now_ms); }),
+                    x->siblings.end());
+  // What it names as replaced although the clock lacks it may have been lost with a disk, and is nowhere.
+  x->seen = {};
   return x->empty() ? std::string{} : protocol::encode_siblings(*x);
+}
+
+std::string shown(const std::string& object) {
+  if (auto x = protocol::decode_lww(object))
+    return show(x->id);
+  std::string text;
+  if (auto x = protocol::decode_siblings(object)) {
+    for (const auto& s : x->siblings)
+      text += (text.empty() ? "" : " ") + show(s.id);
+  }
+  return text.empty() ? "nothing" : text;
 }
 
 } // namespace
 
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
-                       findings& out) {
+                       uint64_t now_ms, findings& out) {
   std::vector<std::map<vnode_id, protocol::dot_clock>> clocks;
   clocks.reserve(stores.size());
   for (const auto& s : stores)
@@ -157,16 +188,54 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
     auto first = k.owners.front();
     for (auto node : k.owners) {
       auto differs = clocks[node][vnode] != clocks[first][vnode] ? "know different writes"
-                     : state_of(*stores[node], vnode, k, clocks[node][vnode]) !=
-                             state_of(*stores[first], vnode, k, clocks[first][vnode])
+                     : state_of(*stores[node], vnode, k, now_ms) != state_of(*stores[first], vnode, k, now_ms)
                          ? "hold different values"
                          : "";
       if (*differs != '\0')
-        out.push_back({"convergence",
-                       fmt::format("{} and {} {} of {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name,
-                                   differs, name_of(k, e)),
-                       {}});
+        out.push_back(
+            {"convergence",
+             fmt::format("{} and {} {} of {}: {}, and {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name,
+                         differs, name_of(k, e), shown(state_of(*stores[first], vnode, k, now_ms)),
+                         shown(state_of(*stores[node], vnode, k, now_ms))),
+             {}});
     }
+  }
+}
+
+void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out) {
+  const auto& name = e.cluster.nodes[node].name;
+  auto left = [&](vnode_id vnode, const std::string& what) {
+    out.push_back({"nothing left over",
+                   fmt::format("{}, {} partition {}: {}", name, e.bucket(vnode.bucket).name, vnode.partition, what),
+                   {}});
+  };
+  for (const auto& [vnode, record] : records_of(store)) {
+    if (record.role == protocol::vnode_role::temporary)
+      left(vnode, "a temporary vnode");
+    if (record.role == protocol::vnode_role::owner && record.state != protocol::vnode_state::complete)
+      left(vnode, "the vnode is not complete");
+    auto aside = 0;
+    store.scan_aside(vnode, [&](const dot&, std::string_view, std::string_view) { return ++aside < 0; }).ok();
+    if (aside > 0)
+      left(vnode, "writes that are kept aside");
+  }
+  for (const auto& [vnode, clock] : store.load_clocks().clocks) {
+    size_t logged = 0;
+    for (const auto& r : clock.ranges())
+      store.scan_log(vnode, r, [&](const dot&, std::string_view) { return ++logged > 0; }).ok();
+    if (logged > 0)
+      left(vnode, fmt::format("{} entries in the log, although every owner has them", logged));
+    store
+        .scan(vnode, {},
+              [&, id = vnode, &known = clock](std::string_view key, std::string_view object) {
+                auto lww = protocol::decode_lww(object);
+                auto siblings = protocol::decode_siblings(object);
+                if ((lww && (lww->tombstone || protocol::expired(lww->expires_at, now_ms))) ||
+                    (siblings && siblings->siblings.empty() && known.covers(siblings->seen)))
+                  left(id, fmt::format("the remains of key {}", key));
+                return true;
+              })
+        .ok();
   }
 }
 
@@ -178,7 +247,7 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
   };
   if (counters.count("in_flight") == 0 || count("status_unanswered") > 0)
     out.push_back({"bounded memory", fmt::format("{} does not tell its counters: an actor is stuck", name), {}});
-  for (const auto* counter : {"in_flight", "repairs_waiting"})
+  for (const auto* counter : {"in_flight", "repairs_waiting", "vnodes_incomplete", "hint_vnodes", "dots_behind"})
     if (count(counter) > 0)
       out.push_back({"bounded memory",
                      fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter),

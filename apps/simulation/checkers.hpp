@@ -28,7 +28,11 @@ void check_store(const evidence& e, const model& m, size_t node, const storage::
 
 /// All owners of each key have the same state and the same clock.
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
-                       findings& out);
+                       uint64_t now_ms, findings& out);
+
+/// Long after the last fault: no temporary vnode, nothing kept aside, no log entry that every owner has, no tombstone,
+/// no value that expired before `now_ms`, no context of a removed key.
+void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
 
 /// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was lost.
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);

@@ -23,6 +23,17 @@ bool fault_log::clock_changed(size_t node, sim_time from, sim_time to) const {
                      [&](const jump& j) { return j.node == node && j.at >= from && j.at <= to; });
 }
 
+uint64_t fault_log::highest_wall_ms(sim_time until) const {
+  uint64_t highest = 0;
+  for (const auto& j : jumps) {
+    if (j.at > until)
+      continue;
+    auto run_on = std::chrono::duration_cast<std::chrono::milliseconds>(until - j.at).count();
+    highest = std::max(highest, j.wall_ms + static_cast<uint64_t>(run_on));
+  }
+  return highest;
+}
+
 struct fault_planner::impl {
   impl(world& world, random_stream r, const std::set<fault_kind>& kinds, uint64_t max)
       : w(world), random(r), events_max(max), scene(w, random.split()) {

@@ -77,9 +77,25 @@ public:
   explicit clock_fault(fault_scene& scene) : s_(scene), start_(static_cast<int64_t>(s_.w.wall_ms(0)) - now_ms()) {}
 
   void strike() override {
-    auto& random = s_.random;
     auto n = s_.any();
-    s_.log.jumps.push_back({n, s_.w.now()});
+    auto before = s_.w.wall_ms(n);
+    change(n);
+    s_.log.jumps.push_back({n, s_.w.now(), std::max(before, s_.w.wall_ms(n))});
+  }
+  void end() override {
+    if (s_.log.jumps.empty())
+      return;
+    for (size_t n = 0; n < s_.w.nodes(); ++n) {
+      auto before = s_.w.wall_ms(n);
+      s_.w.drift_clock(n, 0);
+      s_.w.jump_clock(n, milliseconds{start_ + now_ms() - static_cast<int64_t>(before)});
+      s_.log.jumps.push_back({n, s_.w.now(), before});
+    }
+  }
+
+private:
+  void change(size_t n) {
+    auto& random = s_.random;
     auto sign = random.one_in(2) ? 1 : -1;
     auto up_to = [&](uint64_t low, uint64_t high) { return sign * static_cast<int64_t>(random.between(low, high)); };
     switch (random.below(4)) {
@@ -95,17 +111,6 @@ public:
       return s_.w.jump_clock(n, milliseconds{up_to(61'000, 300'000)});
     }
   }
-  void end() override {
-    if (s_.log.jumps.empty())
-      return;
-    for (size_t n = 0; n < s_.w.nodes(); ++n) {
-      s_.w.drift_clock(n, 0);
-      s_.w.jump_clock(n, milliseconds{start_ + now_ms() - static_cast<int64_t>(s_.w.wall_ms(n))});
-      s_.log.jumps.push_back({n, s_.w.now()});
-    }
-  }
-
-private:
   int64_t now_ms() const { return std::chrono::duration_cast<milliseconds>(s_.w.now()).count(); }
 
   fault_scene& s_;

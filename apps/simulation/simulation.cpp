@@ -81,15 +81,16 @@ public:
     }
     clients_.stop();
     faults_.end_all();
-    if (!advance(settle_time) || !verdict_on_memory())
+    if (!advance(settle_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !verdict_on_memory())
       return;
     clients_.write_once_more();
     if (!advance(answer_time))
       return;
-    if (options_.extra_checks.count("convergence") > 0 &&
-        (!advance(converge_time) || !check([this](const evidence& e, const model& m, findings& out) {
-          check_convergence(e, m, all_stores(), out);
-        })))
+    if (!advance(converge_time) || !check([this](const evidence& e, const model& m, findings& out) {
+          check_convergence(e, m, all_stores(), world_.wall_ms(0), out);
+          for (size_t n = 0; n < world_.nodes(); ++n)
+            check_leftovers(e, n, *world_.store(n), earliest_wall_ms(), out);
+        }))
       return;
     clients_.read_everything();
     if (advance(answer_time))
@@ -143,6 +144,24 @@ private:
     for (size_t n = 0; n < world_.nodes(); ++n)
       if (auto store = world_.store(n))
         check_store(e, m, n, *store, out);
+  }
+
+  /// Writes that were given times far ahead, by a wrong wall clock, are taken by the others when real time has come
+  /// near.
+  sim_time until_times_have_passed() const {
+    timestamp newest = 0;
+    for (const auto& [id, write] : world_.writes())
+      newest = std::max(newest, protocol::newest_time(write.delta));
+    auto now = world_.wall_ms(0) * 1000;
+    return std::chrono::microseconds{std::max(now, to_micros(newest)) - now};
+  }
+
+  /// What expired before this has expired for every node, and they have told each other.
+  uint64_t earliest_wall_ms() const {
+    auto earliest = world_.wall_ms(0);
+    for (size_t n = 1; n < world_.nodes(); ++n)
+      earliest = std::min(earliest, world_.wall_ms(n));
+    return earliest - std::min<uint64_t>(earliest, 5000);
   }
 
   std::vector<std::shared_ptr<storage::store>> all_stores() const {

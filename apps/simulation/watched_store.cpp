@@ -29,7 +29,19 @@ public:
       names.push_back({d, vnode, merged_.key, merged_.delta});
     inner->log(vnode, d, key);
   }
-  void unlog(vnode_id vnode, const dot& d) override { inner->unlog(vnode, d); }
+  void bury(vnode_id vnode, timestamp due, std::string_view key) override { inner->bury(vnode, due, key); }
+  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override { inner->trim_log(vnode, dots); }
+  void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
+    inner->replace(vnode, key, object);
+  }
+  void erase(vnode_id vnode, std::string_view key) override { inner->erase(vnode, key); }
+  void unbury(vnode_id vnode, timestamp due, std::string_view key) override { inner->unbury(vnode, due, key); }
+  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
+    inner->keep_aside(vnode, d, key, delta);
+  }
+  void forget_aside(vnode_id vnode, const dot& d) override { inner->forget_aside(vnode, d); }
+  void drop_vnode(vnode_id vnode) override { inner->drop_vnode(vnode); }
+  void save_record(vnode_id vnode, std::string_view record) override { inner->save_record(vnode, record); }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override { inner->save_clock(vnode, clock); }
   void put_meta(std::string_view key, std::string_view value) override { inner->put_meta(key, value); }
   size_t operations() const override { return inner->operations(); }
@@ -74,6 +86,8 @@ public:
   void request_sync() override {
     watcher_->sync_later([inner = inner_] { inner->request_sync(); });
   }
+  uint64_t written() const override { return inner_->written(); }
+  uint64_t synced() const override { return inner_->synced(); }
   read_result get(vnode_id vnode, std::string_view key) const override { return inner_->get(vnode, key); }
   std::vector<read_result> get_many(const std::vector<key_ref>& keys) const override { return inner_->get_many(keys); }
   status scan(vnode_id vnode, std::string_view after,
@@ -84,7 +98,16 @@ public:
                   const std::function<bool(const dot&, std::string_view)>& visit) const override {
     return inner_->scan_log(vnode, range, visit);
   }
+  status scan_graves(vnode_id vnode, timestamp until,
+                     const std::function<bool(timestamp, std::string_view)>& visit) const override {
+    return inner_->scan_graves(vnode, until, visit);
+  }
+  status scan_aside(vnode_id vnode,
+                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
+    return inner_->scan_aside(vnode, visit);
+  }
   clocks_result load_clocks() const override { return inner_->load_clocks(); }
+  records_result load_records() const override { return inner_->load_records(); }
   read_result get_meta(std::string_view name) const override { return inner_->get_meta(name); }
 
 private:

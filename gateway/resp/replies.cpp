@@ -41,6 +41,7 @@ std::string error_line(errc status, std::string_view cause, bool write) {
     return result;
   }
   case errc::no_quorum:
+  case errc::incomplete:
     return text("NOQUORUM", "too few owners can be reached");
   case errc::busy:
     return text("BUSY", "too many requests in flight, try again later");
@@ -57,6 +58,7 @@ std::string error_line(errc status, std::string_view cause, bool write) {
   case errc::clock_skew:
   case errc::unknown_version:
   case errc::shutting_down:
+  case errc::behind:
     break;
   }
   return text("ERR", to_string(status));

@@ -173,17 +173,91 @@ TEST(ReplicaEncoding, SurvivesAnyChangeOfOneByte) {
       }
 }
 
+TEST_F(Messages, PartsOfARefillKeepEveryField) {
+  fill_request ask;
+  ask.about(2, {3, 4});
+  ask.stage = fill_stage::log;
+  ask.incarnation = 5;
+  ask.after_key = "key";
+  ask.after_replica = 6;
+  ask.after_counter = 7;
+  ask.clock = "clock";
+  ask.trimmed = "trimmed";
+  ask.bytes_max = 8;
+  auto a = round_trip(system_, ask);
+  EXPECT_EQ(std::tie(a.version, a.epoch, a.bucket, a.partition, a.stage, a.incarnation, a.after_key, a.after_replica,
+                     a.after_counter, a.clock, a.trimmed, a.bytes_max),
+            std::tie(ask.version, ask.epoch, ask.bucket, ask.partition, ask.stage, ask.incarnation, ask.after_key,
+                     ask.after_replica, ask.after_counter, ask.clock, ask.trimmed, ask.bytes_max));
+  fill_page page;
+  page.about(2, {3, 4});
+  page.stage = fill_stage::rest;
+  page.incarnation = 5;
+  page.keys = {{"key", "object", false}};
+  page.dots = {{6, 7, "other"}};
+  page.clock = "clock";
+  page.trimmed = "trimmed";
+  page.latest = 8;
+  page.done = true;
+  auto p = round_trip(system_, page);
+  EXPECT_EQ(
+      std::tie(p.version, p.epoch, p.bucket, p.partition, p.stage, p.incarnation, p.clock, p.trimmed, p.latest, p.done),
+      std::tie(page.version, page.epoch, page.bucket, page.partition, page.stage, page.incarnation, page.clock,
+               page.trimmed, page.latest, page.done));
+  ASSERT_EQ(p.keys.size(), 1U);
+  EXPECT_EQ(std::tie(p.keys[0].key, p.keys[0].object, p.keys[0].present),
+            std::make_tuple(std::string{"key"}, std::string{"object"}, false));
+  ASSERT_EQ(p.dots.size(), 1U);
+  EXPECT_EQ(std::tie(p.dots[0].replica, p.dots[0].counter, p.dots[0].key),
+            std::make_tuple(6U, 7U, std::string{"other"}));
+}
+
+TEST_F(Messages, SyncStatesKeepEveryField) {
+  sync_state x;
+  x.epoch = 2;
+  x.from = node_id{3};
+  x.incarnation = 4;
+  x.sequence = 5;
+  x.full = true;
+  x.notes = {{6, 7, 1, 2, "clock"}};
+  x.latest = 8;
+  x.wall_ms = 9;
+  auto y = round_trip(system_, x);
+  EXPECT_EQ(std::tie(y.version, y.epoch, y.from, y.incarnation, y.sequence, y.full, y.latest, y.wall_ms),
+            std::tie(x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full, x.latest, x.wall_ms));
+  ASSERT_EQ(y.notes.size(), 1U);
+  EXPECT_EQ(std::tie(y.notes[0].bucket, y.notes[0].partition, y.notes[0].role, y.notes[0].state, y.notes[0].clock),
+            std::make_tuple(6, 7, 1, 2, std::string{"clock"}));
+  EXPECT_EQ(round_trip(system_, sync_resend{message_version, node_id{3}}).from, node_id{3});
+}
+
 TEST_F(Messages, ControlMessagesKeepEveryField) {
-  auto c = round_trip(system_, clock_request{1, 2, 3, 4});
-  EXPECT_EQ(std::tie(c.version, c.epoch, c.bucket, c.partition), std::make_tuple(1, 2U, 3, 4));
+  auto about = [](auto x) {
+    x.about(2, {3, 4});
+    return x;
+  };
+  auto who = [](const auto& x) { return std::make_tuple(x.version, x.epoch, x.bucket, x.partition); };
+  auto expected = std::make_tuple(message_version, uint64_t{2}, bucket_id{3}, partition_id{4});
+  EXPECT_EQ(who(round_trip(system_, about(clock_request{}))), expected);
   EXPECT_EQ(round_trip(system_, clock_reply{"clock"}).clock, "clock");
-  auto p = round_trip(system_, page_request{1, 2, 3, 4, "key", "clock"});
-  EXPECT_EQ(std::tie(p.epoch, p.bucket, p.partition, p.key, p.clock),
-            std::make_tuple(2U, 3, 4, std::string{"key"}, std::string{"clock"}));
-  auto m = round_trip(system_, page_message{1, 2, 3, 4, "key", "object", {5, 6}});
-  EXPECT_EQ(std::tie(m.epoch, m.bucket, m.partition, m.key, m.object, m.dots),
-            std::make_tuple(2U, 3, 4, std::string{"key"}, std::string{"object"}, std::vector<uint64_t>{5, 6}));
-  EXPECT_EQ(round_trip(system_, page_applied{3}).dots_new, 3U);
+  page_request ask;
+  ask.key = "key";
+  ask.clock = "clock";
+  ask.bytes_max = 5;
+  auto p = round_trip(system_, about(ask));
+  EXPECT_EQ(who(p), expected);
+  EXPECT_EQ(std::tie(p.key, p.clock, p.bytes_max), std::tie(ask.key, ask.clock, ask.bytes_max));
+  page_message page;
+  page.keys = {{"key", "object", {5, 6}}};
+  page.more = true;
+  auto m = round_trip(system_, about(page));
+  EXPECT_EQ(who(m), expected);
+  EXPECT_TRUE(m.more);
+  ASSERT_EQ(m.keys.size(), 1U);
+  EXPECT_EQ(std::tie(m.keys[0].key, m.keys[0].object, m.keys[0].dots),
+            std::make_tuple(std::string{"key"}, std::string{"object"}, std::vector<uint64_t>{5, 6}));
+  auto applied = round_trip(system_, page_applied{3, "clock"});
+  EXPECT_EQ(std::tie(applied.dots_new, applied.clock), std::make_tuple(3U, std::string{"clock"}));
   auto n = round_trip(system_, count_request{1, 2, 3, {4, 5}});
   EXPECT_EQ(std::tie(n.epoch, n.bucket, n.partitions), std::make_tuple(2U, 3, std::vector<partition_id>{4, 5}));
   EXPECT_EQ(round_trip(system_, count_reply{3}).keys, 3U);

@@ -212,6 +212,11 @@ TEST(ConfigProblems, NumbersHaveBounds) {
       {with("/peers/heartbeat_ms", "9"), "peers.heartbeat_ms", "9 is out of range"},
       {with("/peers/connect_timeout_ms", "600001"), "peers.connect_timeout_ms", "600001 is out of range"},
       {with("/peers/suspect_after_ms", "199"), "peers.suspect_after_ms", "199 is less than two heartbeats of 100 ms"},
+      {with("/sync/interval_ms", "9"), "sync.interval_ms", "9 is out of range"},
+      {with("/sync/mb_per_s_max", "0"), "sync.mb_per_s_max", "(allowed: MiB per second, 1 to 100000)"},
+      {with("/sync/log_entries_max", "999"), "sync.log_entries_max", "999 is out of range"},
+      {with("/hints/age_max_s", "0"), "hints.age_max_s", "0 is out of range"},
+      {with("/hints/vnode_mb_max", "0"), "hints.vnode_mb_max", "0 is out of range"},
   });
 }
 

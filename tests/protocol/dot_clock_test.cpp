@@ -276,5 +276,23 @@ TEST(DotClockLaws, WhateverDecodesIsCanonical) {
   }));
 }
 
+TEST(DotClock, MeetsAnotherInTheDotsThatBothKnow) {
+  dot_clock a;
+  a.add(dot_range{1, 1, 10});
+  a.add(dot_range{2, 1, 3});
+  dot_clock b;
+  b.add(dot_range{1, 4, 6});
+  b.add(dot_range{1, 9, 20});
+  b.add(dot_range{3, 1, 1});
+  auto both = a;
+  both.meet(b);
+  EXPECT_EQ(both.ranges(), (std::vector<dot_range>{{1, 4, 6}, {1, 9, 10}}));
+  auto other_way = b;
+  other_way.meet(a);
+  EXPECT_EQ(other_way, both);
+  both.meet({});
+  EXPECT_TRUE(both.empty());
+}
+
 } // namespace
 } // namespace crema::protocol

@@ -4,6 +4,7 @@
 #include "protocol/vnode.hpp"
 
 #include <map>
+#include <set>
 #include <string>
 
 namespace crema::protocol {
@@ -11,6 +12,7 @@ namespace crema::protocol {
 struct memory_sink : vnode_sink {
   std::map<std::string, std::string, std::less<>> objects;
   std::map<dot, std::string> logged;
+  std::set<std::pair<timestamp, std::string>> buried;
   size_t merges = 0;
   size_t malformed = 0; ///< Merges that a store could not have made.
 
@@ -23,6 +25,8 @@ struct memory_sink : vnode_sink {
       ++malformed;
   }
   void log(vnode_id, const dot& d, std::string_view key) override { logged[d] = key; }
+
+  void bury(vnode_id, timestamp due, std::string_view key) override { buried.emplace(due, key); }
 
   std::string_view stored(std::string_view key) const {
     auto at = objects.find(key);

@@ -349,5 +349,99 @@ TEST(Vnode, DigestsAgreeWhenReadsDo) {
   }
 }
 
+TEST(Vnode, CountsOnFromWhatItEverGave) {
+  vnode node({1, 2}, lww, 7, {}, 40); // A temporary vnode that comes back.
+  memory_sink sink;
+  EXPECT_EQ(node.give({"k", false, "v", 0, nullptr}, 1, sink).id, (dot{7, 41}));
+  EXPECT_EQ(node.counter(), 41U);
+  EXPECT_EQ(node.clock().size(), 1U);
+}
+
+TEST(Vnode, BuriesWhatLeavesRemains) {
+  test_replica a(lww, 1);
+  a.give("value", "v", noon);
+  EXPECT_TRUE(a.sink.buried.empty());
+  auto removal = a.give("removed", std::nullopt, noon + 1);
+  auto expiring = a.give("expiring", "v", noon + 2, nullptr, 5000);
+  std::set<std::pair<timestamp, std::string>> expected{{noon + 1, "removed"},
+                                                       {from_micros((noon_ms + 5000) * 1000), "expiring"}};
+  EXPECT_EQ(a.sink.buried, expected);
+  test_replica b(lww, 2);
+  b.apply(removal, "removed");
+  b.apply(a.page("expiring", b.node.clock()));
+  EXPECT_EQ(b.sink.buried, expected);
+  EXPECT_EQ(b.node.clock().size(), 2U);
+}
+
+TEST(Vnode, ErasesATombstoneOnlyWhenNothingOlderCanTurnUp) {
+  test_replica a(lww, 1);
+  a.give("k", std::nullopt, noon);
+  auto before = a.node.clean(a.sink.stored("k"), noon, noon - 1, 0);
+  EXPECT_FALSE(before.erase || before.settled);
+  auto after = a.node.clean(a.sink.stored("k"), noon, noon, 0);
+  EXPECT_TRUE(after.erase && after.settled);
+}
+
+TEST(Vnode, LeavesAValueThatCameAfterItsTombstone) {
+  test_replica a(lww, 1);
+  a.give("k", std::nullopt, noon);
+  a.give("k", "v", noon + 1);
+  auto what = a.node.clean(a.sink.stored("k"), noon, noon + 9, UINT64_MAX);
+  EXPECT_FALSE(what.erase);
+  EXPECT_TRUE(what.settled);
+}
+
+TEST(Vnode, ErasesARegisterThatHasExpiredEverywhere) {
+  test_replica a(lww, 1);
+  a.give("k", "v", noon, nullptr, 5000);
+  auto due = a.sink.buried.begin()->first;
+  EXPECT_FALSE(a.node.clean(a.sink.stored("k"), due, noon + 1, noon_ms + 4999).erase);
+  EXPECT_FALSE(a.node.clean(a.sink.stored("k"), due, noon - 1, noon_ms + 5000).erase);
+  EXPECT_TRUE(a.node.clean(a.sink.stored("k"), due, noon, noon_ms + 5000).erase);
+}
+
+TEST(Vnode, ErasesARemovedKeyOfSiblingsOnceItKnowsAllThatWasReplaced) {
+  test_replica a(siblings, 1);
+  test_replica b(siblings, 2);
+  auto value = a.give("k", "v", noon);
+  auto context = a.node.clock();
+  auto removal = a.give("k", std::nullopt, noon + 1, &context);
+  EXPECT_EQ(a.sink.buried.count({0, "k"}), 1U);
+  EXPECT_TRUE(a.node.clean(a.sink.stored("k"), 0, 0, 0).erase);
+  b.apply(removal, "k");
+  auto early = b.node.clean(b.sink.stored("k"), 0, 0, 0);
+  EXPECT_FALSE(early.erase || early.settled);
+  b.apply(value, "k");
+  EXPECT_TRUE(b.node.clean(b.sink.stored("k"), 0, 0, 0).erase);
+}
+
+TEST(Vnode, DropsExpiredSiblingsAndKeepsTheOthers) {
+  test_replica a(siblings, 1);
+  a.give("k", "short", noon, nullptr, 1000);
+  a.give("k", "long", noon + 1, nullptr, 9000);
+  a.give("k", "ever", noon + 2);
+  ASSERT_EQ(a.sink.buried.size(), 2U);
+  auto first_due = a.sink.buried.begin()->first;
+  EXPECT_FALSE(a.node.clean(a.sink.stored("k"), first_due, 0, noon_ms + 999).settled);
+  auto what = a.node.clean(a.sink.stored("k"), first_due, 0, noon_ms + 1000);
+  EXPECT_TRUE(what.settled && !what.erase);
+  ASSERT_TRUE(what.replace);
+  a.sink.objects["k"] = *what.replace;
+  EXPECT_EQ(a.values("k"), (values{"long", "ever"}));
+}
+
+TEST(Vnode, AdoptsWhatAPeerStoresAndRefusesRubbish) {
+  test_replica a(siblings, 1);
+  a.give("k", "v", noon, nullptr, 1000);
+  vnode copy({1, 2}, siblings, 9, {});
+  memory_sink sink;
+  EXPECT_TRUE(copy.adopt("k", a.sink.stored("k"), sink));
+  EXPECT_EQ(sink.objects, a.sink.objects);
+  EXPECT_EQ(sink.buried, a.sink.buried);
+  EXPECT_TRUE(sink.logged.empty());
+  EXPECT_FALSE(copy.adopt("k", "rubbish", sink));
+  EXPECT_FALSE(copy.adopt("k", "", sink));
+}
+
 } // namespace
 } // namespace crema::protocol

@@ -327,9 +327,9 @@ TEST_F(Stores, AreFoundWhenOwnersDiffer) {
   findings out;
   auto e = all();
   model m{e, out};
-  check_convergence(e, m, {store, store, store}, out);
+  check_convergence(e, m, {store, store, store}, 0, out);
   EXPECT_TRUE(out.empty());
-  check_convergence(e, m, {store, empty, store}, out);
+  check_convergence(e, m, {store, empty, store}, 0, out);
   EXPECT_EQ(out.size(), 1U);
 }
 

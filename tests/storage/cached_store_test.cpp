@@ -39,7 +39,18 @@ public:
                   const std::function<bool(const dot&, std::string_view)>& visit) const override {
     return below_->scan_log(vnode, range, visit);
   }
+  status scan_graves(vnode_id vnode, timestamp until,
+                     const std::function<bool(timestamp, std::string_view)>& visit) const override {
+    return below_->scan_graves(vnode, until, visit);
+  }
+  status scan_aside(vnode_id vnode,
+                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
+    return below_->scan_aside(vnode, visit);
+  }
   clocks_result load_clocks() const override { return below_->load_clocks(); }
+  records_result load_records() const override { return below_->load_records(); }
+  uint64_t written() const override { return below_->written(); }
+  uint64_t synced() const override { return below_->synced(); }
   read_result get_meta(std::string_view name) const override { return below_->get_meta(name); }
 
   mutable size_t reads = 0;
@@ -190,12 +201,24 @@ void behaves_like_a_plain_store(std::unique_ptr<store> below, size_t cache_bytes
   auto steps = *rc::gen::inRange(1, 200);
   for (int i = 0; i < steps; ++i) {
     vnode_id vnode{1, static_cast<partition_id>(*rc::gen::inRange(0, 2))};
-    auto what = *rc::gen::inRange(0, 8);
+    auto what = *rc::gen::inRange(0, 12);
     if (what < 4) {
       auto key = some_key();
       auto operand = some_operand(vnode, ++counter);
       cached.batch().merge(vnode, key, operand);
       waiting->merge(vnode, key, operand);
+    } else if (what == 8) {
+      auto key = some_key();
+      cached.batch().erase(vnode, key);
+      waiting->erase(vnode, key);
+    } else if (what == 9) {
+      auto key = some_key();
+      auto object = some_operand(vnode, ++counter);
+      cached.batch().replace(vnode, key, object);
+      waiting->replace(vnode, key, object);
+    } else if (what == 10 && *rc::gen::inRange(0, 4) == 0) {
+      cached.batch().drop_vnode(vnode);
+      waiting->drop_vnode(vnode);
     } else if (what < 6) {
       RC_ASSERT(cached.write().ok());
       RC_ASSERT(plain->write(*waiting).ok());

@@ -147,6 +147,28 @@ TEST_F(DataDirectory, IsNotCleanForLongerThanOneRun) {
   EXPECT_NE(run(false, "boot 2"), first);
 }
 
+TEST_F(DataDirectory, TakesANewIdWhenItIsACopy) {
+  auto before = run(true, "boot 1");
+  fs::copy(path_, path_ + ".backup", fs::copy_options::recursive);
+  EXPECT_EQ(run(true, "boot 1"), before); // The original goes on.
+  fs::remove_all(path_);
+  fs::rename(path_ + ".backup", path_);
+  auto restored = open();
+  ASSERT_TRUE(restored);
+  EXPECT_TRUE(restored->copied());
+  EXPECT_NE(restored->replica(), before);
+  auto now = restored->replica();
+  restored.reset();
+  EXPECT_EQ(run(true, "boot 1"), now); // Once.
+}
+
+TEST_F(DataDirectory, KeepsItsIdWhenItIsRenamed) {
+  auto before = run(true, "boot 1");
+  fs::rename(path_, path_ + ".elsewhere");
+  fs::rename(path_ + ".elsewhere", path_);
+  EXPECT_EQ(run(true, "boot 1"), before);
+}
+
 TEST_F(DataDirectory, CountsEveryUncleanStopAsARebootWhereTheBootIsUnknown) {
   auto first = run(false, "");
   EXPECT_NE(run(true, ""), first);

@@ -31,7 +31,7 @@ TEST(Keys, ParseBackToWhatTheyWereMadeOf) {
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->vnode, (vnode_id{3, 4}));
   EXPECT_EQ(parsed->id, (dot{5, 6}));
-  EXPECT_EQ(parse_clock_key(clock_key({3, 4})), (vnode_id{3, 4}));
+  EXPECT_EQ(parse_vnode_key(clock_prefix, clock_key({3, 4})), (vnode_id{3, 4}));
 }
 
 TEST(Keys, OfAnotherLengthDoNotParse) {
@@ -39,9 +39,9 @@ TEST(Keys, OfAnotherLengthDoNotParse) {
   EXPECT_FALSE(parse_log_key(good + "x"));
   EXPECT_FALSE(parse_log_key(good.substr(1)));
   EXPECT_FALSE(parse_log_key(""));
-  EXPECT_FALSE(parse_clock_key("clock/\0\0\0"s));
-  EXPECT_FALSE(parse_clock_key("clock/\0\0\0\0\0"s));
-  EXPECT_FALSE(parse_clock_key("name/\0\0\0\0"s));
+  EXPECT_FALSE(parse_vnode_key(clock_prefix, "clock/\0\0\0"s));
+  EXPECT_FALSE(parse_vnode_key(clock_prefix, "clock/\0\0\0\0\0"s));
+  EXPECT_FALSE(parse_vnode_key(clock_prefix, "name/\0\0\0\0"s));
 }
 
 TEST(Keys, WithAPrefixEndBeforeTheSmallestKeyAboveAllOfThem) {

@@ -116,7 +116,7 @@ private:
     batch.save_clock(vnode.id(), vnode.clock());
     auto last = vnode.clock().base(self);
     for (auto counter = last > 60 ? last - 60 : 1; counter + 5 < last; ++counter)
-      batch.unlog(vnode.id(), {self, counter});
+      batch.trim_log(vnode.id(), {self, counter, counter});
   }
 
   void tell(const std::vector<report>& reports) {

@@ -89,7 +89,7 @@ TEST_F(MemoryStore, LosesUnsyncedClocksTrimsAndNamesWhenTheMachineDies) {
   auto before = contents_of(*store_, {here}, {7}, {"name"});
   auto batch = store_->make_batch();
   batch->save_clock({5, 5}, {});
-  batch->unlog(here, {7, 1});
+  batch->trim_log(here, {7, 1, 1});
   batch->put_meta("name", "value");
   ASSERT_TRUE(store_->write(*batch).ok());
   EXPECT_FALSE(contents_of(*store_, {here}, {7}, {"name"}) == before);

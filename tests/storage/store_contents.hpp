@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -67,6 +68,27 @@ inline std::vector<std::pair<dot, std::string>> log_of(const store& s, vnode_id 
   return result;
 }
 
+inline std::vector<std::pair<timestamp, std::string>>
+graves_of(const store& s, vnode_id vnode, timestamp until = std::numeric_limits<timestamp>::max()) {
+  std::vector<std::pair<timestamp, std::string>> result;
+  auto what = s.scan_graves(vnode, until, [&](timestamp due, std::string_view key) {
+    result.emplace_back(due, key);
+    return true;
+  });
+  EXPECT_EQ(what.error, "");
+  return result;
+}
+
+inline std::vector<std::tuple<dot, std::string, std::string>> aside_of(const store& s, vnode_id vnode) {
+  std::vector<std::tuple<dot, std::string, std::string>> result;
+  auto what = s.scan_aside(vnode, [&](const dot& d, std::string_view key, std::string_view delta) {
+    result.emplace_back(d, key, delta);
+    return true;
+  });
+  EXPECT_EQ(what.error, "");
+  return result;
+}
+
 constexpr uint64_t last_counter = std::numeric_limits<uint64_t>::max();
 
 /// All that can be read, for these vnodes, replica ids and names.
@@ -75,8 +97,12 @@ struct contents {
   std::map<std::pair<vnode_id, replica_id>, std::vector<std::pair<dot, std::string>>> log;
   std::vector<std::pair<vnode_id, protocol::dot_clock>> clocks;
   std::map<std::string, std::optional<std::string>> meta;
+  std::map<vnode_id, std::vector<std::pair<timestamp, std::string>>> graves;
+  std::map<vnode_id, std::vector<std::tuple<dot, std::string, std::string>>> aside;
+  std::vector<std::pair<vnode_id, std::string>> records;
   friend bool operator==(const contents& a, const contents& b) {
-    return a.data == b.data && a.log == b.log && a.clocks == b.clocks && a.meta == b.meta;
+    return a.data == b.data && a.log == b.log && a.clocks == b.clocks && a.meta == b.meta && a.graves == b.graves &&
+           a.aside == b.aside && a.records == b.records;
   }
 };
 
@@ -87,10 +113,15 @@ inline contents contents_of(const store& s, const std::vector<vnode_id>& vnodes,
     result.data[vnode] = all_of(s, vnode);
     for (auto replica : replicas)
       result.log[{vnode, replica}] = log_of(s, vnode, {replica, 0, last_counter});
+    result.graves[vnode] = graves_of(s, vnode);
+    result.aside[vnode] = aside_of(s, vnode);
   }
   auto clocks = s.load_clocks();
   EXPECT_EQ(clocks.what.error, "");
   result.clocks = clocks.clocks;
+  auto records = s.load_records();
+  EXPECT_EQ(records.what.error, "");
+  result.records = records.records;
   for (const auto& name : names)
     result.meta[name] = s.get_meta(name).object;
   return result;

@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
+
 namespace crema::storage::testing {
 
 namespace {
@@ -48,19 +50,37 @@ void fill(const std::vector<write_batch*>& batches) {
   auto d = *dots();
   auto known = *rc::gen::container<std::vector<dot>>(dots());
   auto name = *rc::gen::elementOf(names);
-  auto what = *rc::gen::inRange(0, 10);
+  auto other = *dots();
+  timestamp due = *rc::gen::inRange<uint64_t>(0, 4);
+  auto what = *rc::gen::inRange(0, 18);
   for (auto* batch : batches) {
     if (what < 5) {
       batch->merge(vnode, key, object_for(vnode, d, known));
       batch->log(vnode, d, key);
     } else if (what < 7) {
-      batch->unlog(vnode, d);
+      batch->trim_log(vnode, {d.replica, std::min(d.counter, other.counter), std::max(d.counter, other.counter)});
     } else if (what < 8) {
       batch->save_clock(vnode, clock_of(known));
     } else if (what < 9) {
       batch->put_meta(name, key);
-    } else {
+    } else if (what < 10) {
       batch->log(vnode, d, key);
+    } else if (what < 11) {
+      batch->replace(vnode, key, object_for(vnode, d, known));
+    } else if (what < 12) {
+      batch->erase(vnode, key);
+    } else if (what < 13) {
+      batch->bury(vnode, due, key);
+    } else if (what < 14) {
+      batch->unbury(vnode, due, key);
+    } else if (what < 15) {
+      batch->keep_aside(vnode, d, key, name + key);
+    } else if (what < 16) {
+      batch->forget_aside(vnode, d);
+    } else if (what < 17) {
+      batch->save_record(vnode, key);
+    } else {
+      batch->drop_vnode(vnode);
     }
   }
 }

@@ -251,10 +251,96 @@ TEST_P(Store, RemovesADotFromTheLog) {
                 batch.log(here, {7, 1}, "a");
                 batch.log(here, {7, 2}, "b");
               }).ok());
-  ASSERT_TRUE(write([](write_batch& batch) { batch.unlog(here, {7, 1}); }).ok());
+  ASSERT_TRUE(write([](write_batch& batch) { batch.trim_log(here, {7, 1, 1}); }).ok());
   auto left = log_of(*store_, here, {7, 1, 9});
   ASSERT_EQ(left.size(), 1U);
   EXPECT_EQ(left[0].first, (dot{7, 2}));
+}
+
+TEST_P(Store, TrimsARangeOfOneReplicasDots) {
+  ASSERT_TRUE(write([](write_batch& batch) {
+                for (uint64_t counter : {1, 2, 255, 256})
+                  batch.log(here, {7, counter}, "k");
+                batch.log(here, {8, 2}, "k");
+                batch.log({3, 5}, {7, 2}, "k");
+              }).ok());
+  ASSERT_TRUE(write([](write_batch& batch) { batch.trim_log(here, {7, 2, 255}); }).ok());
+  reopen();
+  auto left = log_of(*store_, here, {7, 1, last_counter});
+  ASSERT_EQ(left.size(), 2U);
+  EXPECT_EQ(left[0].first, (dot{7, 1}));
+  EXPECT_EQ(left[1].first, (dot{7, 256}));
+  EXPECT_EQ(log_of(*store_, here, {8, 1, 9}).size(), 1U);
+  EXPECT_EQ(log_of(*store_, {3, 5}, {7, 1, 9}).size(), 1U);
+}
+
+TEST_P(Store, ReplacesAndErasesWithoutJoining) {
+  ASSERT_TRUE(put(*store_, here, "a", lww(9, "newer")).ok());
+  ASSERT_TRUE(put(*store_, here, "b", lww(9, "newer")).ok());
+  ASSERT_TRUE(write([](write_batch& batch) {
+                batch.replace(here, "a", lww(1, "older"));
+                batch.erase(here, "b");
+              }).ok());
+  EXPECT_EQ(value_of(store_->get(here, "a")), "older");
+  EXPECT_FALSE(store_->get(here, "b").object);
+  ASSERT_TRUE(put(*store_, here, "b", lww(2, "again")).ok());
+  EXPECT_EQ(value_of(store_->get(here, "b")), "again");
+}
+
+TEST_P(Store, VisitsGravesInTheOrderInWhichTheyAreDue) {
+  ASSERT_TRUE(write([](write_batch& batch) {
+                batch.bury(here, 300, "c");
+                batch.bury(here, 255, "a");
+                batch.bury(here, 256, "b");
+                batch.bury({3, 5}, 1, "another vnode");
+              }).ok());
+  auto due = graves_of(*store_, here, 256);
+  ASSERT_EQ(due.size(), 2U);
+  EXPECT_EQ(due[0], std::make_pair(timestamp{255}, std::string{"a"}));
+  EXPECT_EQ(due[1], std::make_pair(timestamp{256}, std::string{"b"}));
+  ASSERT_TRUE(write([](write_batch& batch) { batch.unbury(here, 255, "a"); }).ok());
+  EXPECT_EQ(graves_of(*store_, here).size(), 2U);
+}
+
+TEST_P(Store, KeepsWritesAsideAndRecordsWhenAVnodeIsDropped) {
+  protocol::dot_clock clock;
+  clock.add(dot{7, 1});
+  ASSERT_TRUE(write([&](write_batch& batch) {
+                batch.merge(here, "k", lww(1, "v"));
+                batch.log(here, {7, 1}, "k");
+                batch.save_clock(here, clock);
+                batch.bury(here, 5, "k");
+                batch.keep_aside(here, {8, 1}, "k", "delta");
+                batch.save_record(here, "record");
+                batch.merge({3, 5}, "k", lww(1, "neighbour"));
+                batch.log({3, 5}, {7, 1}, "k");
+              }).ok());
+  ASSERT_TRUE(write([](write_batch& batch) {
+                batch.drop_vnode(here);
+                batch.log(here, {9, 1}, "after the drop");
+              }).ok());
+  reopen();
+  EXPECT_TRUE(all_of(*store_, here).empty());
+  EXPECT_TRUE(graves_of(*store_, here).empty());
+  EXPECT_TRUE(log_of(*store_, here, {7, 1, 9}).empty());
+  EXPECT_EQ(log_of(*store_, here, {9, 1, 9}).size(), 1U);
+  ASSERT_EQ(aside_of(*store_, here).size(), 1U);
+  EXPECT_EQ(std::get<2>(aside_of(*store_, here)[0]), "delta");
+  auto records = store_->load_records().records;
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_EQ(records[0], std::make_pair(here, std::string{"record"}));
+  EXPECT_EQ(value_of(store_->get({3, 5}, "k")), "neighbour");
+  ASSERT_TRUE(write([](write_batch& batch) { batch.forget_aside(here, {8, 1}); }).ok());
+  EXPECT_TRUE(aside_of(*store_, here).empty());
+}
+
+TEST_P(Store, TellsHowFarItsWritesAreOnDisk) {
+  ASSERT_TRUE(put(*store_, here, "key", lww(1, "value")).ok());
+  auto written = store_->written();
+  EXPECT_LT(store_->synced(), written);
+  ASSERT_TRUE(store_->sync().ok());
+  EXPECT_GE(store_->synced(), written);
+  EXPECT_EQ(store_->written(), written);
 }
 
 TEST_P(Store, KnowsAsClockTheSavedOneAndTheLog) {
@@ -294,7 +380,7 @@ TEST_P(Store, KnowsTheSameClockAfterTheLogIsTrimmed) {
   ASSERT_TRUE(write([&](write_batch& batch) {
                 batch.save_clock(here, clock);
                 for (uint64_t counter = 1; counter <= 60; ++counter)
-                  batch.unlog(here, {7, counter});
+                  batch.trim_log(here, {7, counter, counter});
               }).ok());
   reopen();
   auto loaded = store_->load_clocks();

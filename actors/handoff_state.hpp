@@ -1,0 +1,79 @@
+// The state of the handoff actor, and the parts its work is split into: handoff.cpp (who knows what, and the tasks that
+// follow), sync_sessions.cpp (catch-up and refill), read_repair.cpp (catch-up of one key at another node).
+#pragma once
+
+#include "actors/errors.hpp"
+#include "actors/interfaces.hpp"
+#include "protocol/sync_budget.hpp"
+#include "protocol/sync_planner.hpp"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace crema {
+
+struct handoff_state {
+  static inline constexpr const char* name = "handoff";
+  static constexpr size_t repairs_queued_max = 10'000;
+  static constexpr size_t repairs_running_max = 64;
+  static constexpr size_t sessions_max = 8; ///< Catch-ups and refills at once.
+  static constexpr size_t notes_bytes_max = 256 * 1024;
+  static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 64 * 1024, page_bytes_max = 512 * 1024;
+  static constexpr std::chrono::seconds step_timeout{2};
+  static constexpr std::chrono::seconds page_timeout{5};
+
+  struct repair_job {
+    repair_wanted what;
+    auto key() const { return std::tie(what.vnode, what.key, what.stale, what.source); }
+    friend bool operator<(const repair_job& a, const repair_job& b) { return a.key() < b.key(); }
+  };
+  struct peer {
+    caf::actor handoff;
+    uint64_t sent = 0;        // Sequence number of the last sync_state to it.
+    uint64_t received = 0;    // And from it.
+    uint64_t incarnation = 0; // Of the process that sent that.
+    uint32_t page_bytes = page_bytes_first;
+  };
+
+  env_ptr env;
+  protocol::ring_ptr ring;
+  caf::actor root;                                     ///< Hears how many vnodes are not complete.
+  std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
+
+  std::unique_ptr<protocol::sync_planner> planner;
+  std::map<node_id, peer> peers;       // Linked ones.
+  std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
+  size_t reports_due = 0;              // Of this round.
+  size_t incomplete = SIZE_MAX;        // As last told to the root.
+  std::set<vnode_id> sessions;         // Vnodes that a catch-up or refill runs for.
+  std::set<vnode_id> resting;          // Had their session, and are not tried again before the next round.
+  protocol::sync_budget budget{uint64_t{1} << 20};
+  foreground_load load;   // Since the last round.
+  bool has_moved = false; // Anything since then.
+
+  std::deque<repair_job> repairs;
+  std::set<repair_job> known_repairs; // Queued or running: each once.
+  size_t repairs_running = 0;
+  bool dispatching = false; // A job that ends at once must not start the next one from within.
+
+  // Counters since start.
+  uint64_t repairs_done = 0, repairs_failed = 0, repairs_dropped = 0, repaired_dots = 0;
+  uint64_t catch_ups = 0, refills = 0, sessions_failed = 0, bytes_caught_up = 0, bytes_refilled = 0;
+};
+using handoff_self = caf::stateful_actor<handoff_state>*;
+
+/// The replica of `partition` on `node`; null if it is not linked.
+const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
+
+/// Starts what the planner says is to be done, as far as there is room.
+void act(handoff_self self);
+void start_catch_up(handoff_self self, const protocol::catch_up_task& task);
+void start_refill(handoff_self self, const protocol::refill_task& task);
+/// Takes notice of a read that found owners differing.
+void want_repair(handoff_self self, repair_wanted wanted);
+
+} // namespace crema

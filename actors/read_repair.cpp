@@ -1,0 +1,84 @@
+// Catch-up of one key, for reads that found owners differing: ask the stale owner what it knows, fetch from the source
+// the key's state with the dots that are missing there, hand it over. Bounded in number and in flight; what does not
+// fit is dropped and counted, for the next read that notices the difference asks again.
+#include "actors/handoff_state.hpp"
+
+namespace crema {
+
+namespace {
+
+using job = handoff_state::repair_job;
+
+void run_next(handoff_self self);
+
+void finish(handoff_self self, const job& done, const std::string& error) {
+  auto& st = self->state;
+  st.known_repairs.erase(done);
+  --st.repairs_running;
+  ++(error.empty() ? st.repairs_done : st.repairs_failed);
+  if (!error.empty())
+    st.env->log->debug("read repair of {} from {} failed: {}", st.env->name_of(done.what.stale),
+                       st.env->name_of(done.what.source), error);
+  run_next(self);
+}
+
+/// Sends one request of a job; any error ends the job.
+template <class Reply, class Request, class Next>
+void step(handoff_self self, const job& j, node_id to, Request request, Next next) {
+  auto& st = self->state;
+  const auto* target = replica_of(st, to, j.what.vnode.partition);
+  if (target == nullptr)
+    return finish(self, j, st.env->name_of(to) + " is not linked");
+  self->request(*target, handoff_state::step_timeout, std::move(request))
+      .then([next](const Reply& reply) { next(reply); },
+            [self, j](const caf::error& e) { finish(self, j, text_of(e)); });
+}
+
+void run(handoff_self self, const job& j) {
+  auto epoch = self->state.ring->epoch;
+  step<clock_reply>(self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode),
+                    [self, j, epoch](const clock_reply& known) {
+                      auto fetch = page_request{}.about(epoch, j.what.vnode);
+                      fetch.key = j.what.key;
+                      fetch.clock = known.clock;
+                      step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
+                        if (page.keys.empty())
+                          return finish(self, j, {}); // It has learned them meanwhile.
+                        step<page_applied>(self, j, j.what.stale, page, [self, j](const page_applied& applied) {
+                          self->state.repaired_dots += applied.dots_new;
+                          finish(self, j, {});
+                        });
+                      });
+                    });
+}
+
+void run_next(handoff_self self) {
+  auto& st = self->state;
+  if (st.dispatching)
+    return;
+  st.dispatching = true;
+  while (!st.repairs.empty() && st.repairs_running < handoff_state::repairs_running_max) {
+    auto next = std::move(st.repairs.front());
+    st.repairs.pop_front();
+    ++st.repairs_running;
+    run(self, next);
+  }
+  st.dispatching = false;
+}
+
+} // namespace
+
+void want_repair(handoff_self self, repair_wanted wanted) {
+  auto& st = self->state;
+  job j{std::move(wanted)};
+  if (st.repairs.size() >= handoff_state::repairs_queued_max) {
+    ++st.repairs_dropped;
+    return;
+  }
+  if (!st.known_repairs.insert(j).second)
+    return;
+  st.repairs.push_back(std::move(j));
+  run_next(self);
+}
+
+} // namespace crema

@@ -1,0 +1,609 @@
+// The shard's part in sync: pages of catch-up, copies for refill, what becomes of dots and remains that everybody has.
+#include "actors/shard.hpp"
+
+#include "protocol/planted.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crema {
+
+using protocol::bug;
+using protocol::dot_clock;
+using protocol::planted;
+using protocol::vnode_role;
+using protocol::vnode_state;
+
+namespace {
+
+uint64_t dots_in(const std::vector<protocol::dot_range>& ranges) {
+  uint64_t count = 0;
+  for (const auto& r : ranges)
+    count += r.last - r.first + 1;
+  return count;
+}
+
+} // namespace
+
+// -- The vnodes of a shard ------------------------------------------------------------------------------------------
+
+void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
+  auto loaded = store_->load_records();
+  if (!loaded.what.ok())
+    failed_early_ = loaded.what.error;
+  std::map<vnode_id, protocol::vnode_record> records;
+  for (const auto& [id, bytes] : loaded.records) {
+    auto record = protocol::decode_vnode_record(bytes);
+    if (!record)
+      failed_early_ = fmt::format("the record of bucket {} partition {} does not decode", id.bucket, id.partition);
+    else
+      records.emplace(id, std::move(*record));
+  }
+  std::map<vnode_id, const dot_clock*> known;
+  for (const auto& [id, clock] : clocks)
+    known.emplace(id, &clock);
+  auto clock_of = [&](vnode_id id) {
+    auto found = known.find(id);
+    return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
+  };
+  for (const auto& bucket : env_->config.buckets) {
+    for (partition_id p = 0; p < ring_->partitions(); ++p) {
+      vnode_id id{bucket.db, p};
+      const auto& owners = ring_->owners[p];
+      auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket.n, owners.size()));
+      if (p % count_ != index_ || std::find(owners.begin(), end, env_->self) == end)
+        continue;
+      auto record = records.find(id);
+      auto clock = clock_of(id);
+      // Directories of the first version have no records.
+      auto state = clock.empty() ? vnode_state::unsure : vnode_state::complete;
+      auto& at = hold(
+          id, record != records.end() ? record->second : protocol::vnode_record{vnode_role::owner, state, 0, 0, {}},
+          std::move(clock));
+      if (at.complete())
+        apply_aside(at, {});
+    }
+  }
+  for (const auto& [id, record] : records) {
+    if (env_->bucket(id.bucket) == nullptr || id.partition % count_ != index_)
+      continue;
+    if (record.role == vnode_role::temporary)
+      hold(id, record, clock_of(id));
+    else if (record.role == vnode_role::none && record.self == self_)
+      dropped_counters_[id] = record.counter;
+  }
+}
+
+shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_clock clock) {
+  auto counter = record.self == self_ && !planted(bug::counter_reset) ? record.counter : 0;
+  if (record.state == vnode_state::filling)
+    clock = {}; // What is there belongs to no clock, and goes when the filling begins again.
+  held at(protocol::vnode{id, env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
+  at.role = record.role;
+  at.state = record.state;
+  at.trimmed = record.trimmed;
+  at.since_ms = env_->wall_ms();
+  at.has_graves = true; // Until looked for.
+  return vnodes_.insert_or_assign(id, std::move(at)).first->second;
+}
+
+void shard::save_record(const held& at) {
+  protocol::vnode_record record{at.role, at.state, self_, at.node.counter(), at.trimmed};
+  batch_.save_record(at.node.id(), protocol::encode(record));
+}
+
+/// Writes what is collected, so that the store can be read. An error is kept for flush().
+void shard::write_now(const answer_fn& answer) {
+  auto written = write_batch(answer);
+  if (!written.ok())
+    failed_early_ = written.error;
+}
+
+void shard::reserve_time(timestamp time) {
+  if (time <= time_bound_)
+    return;
+  time_bound_ = time + from_micros(time_reserve_micros);
+  std::string bytes;
+  protocol::byte_writer{bytes}.u64(time_bound_);
+  batch_.put_meta(fmt::format("time/{}", index_), bytes);
+}
+
+/// From now on all that is given is later than `time`. Unlike an observed time it is not checked: a replica that lost
+/// its disk has to keep the promise that it made before (docs/protocol.md, "Deletes"). If that puts it ahead of its
+/// wall clock, others give dots until the wall clock has caught up.
+void shard::pass(timestamp time) {
+  clock_.observe(time, to_micros(time));
+  reserve_time(clock_.latest());
+  keeps_time_ = true;
+}
+
+// -- Writes that have to wait ---------------------------------------------------------------------------------------
+
+void shard::keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer) {
+  dot id{op.dot_replica, op.dot_counter};
+  if (!at.node.accepts(id, op.data) || op.dot_replica == self_)
+    return refuse(source, op, errc::storage_failure, "a malformed delta", answer);
+  clock_.observe(op.time, env_->wall_micros());
+  batch_.keep_aside(at.node.id(), id, op.key, op.data);
+  ++kept_aside_;
+  replica_answer a;
+  a.request = op.request;
+  a.what = replica_answer::kind::written;
+  writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
+}
+
+/// Of a vnode that is complete now; before anyone reads it.
+void shard::apply_aside(held& at, const answer_fn& answer) {
+  noting_sink sink{batch_, at};
+  auto scanned = store_->scan_aside(at.node.id(), [&](const dot& d, std::string_view key, std::string_view delta) {
+    at.node.apply(d, key, delta, sink);
+    batch_.forget_aside(at.node.id(), d);
+    note_dots(at, 1);
+    if (batch_.bytes() > batch_bytes_max)
+      write_now(answer);
+    return failed_early_.empty();
+  });
+  if (!scanned.ok())
+    failed_early_ = scanned.error;
+  write_now(answer);
+}
+
+void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
+  for (auto id : vnodes) {
+    auto found = vnodes_.find(id);
+    if (found == vnodes_.end() || found->second.state != vnode_state::unsure)
+      continue;
+    auto& at = found->second;
+    at.state = vnode_state::complete;
+    at.changed = true;
+    save_record(at);
+    keeps_time_ = true; // Nothing has been promised yet.
+  }
+  write_now(answer);
+  for (auto id : vnodes)
+    if (auto found = vnodes_.find(id); found != vnodes_.end() && found->second.complete())
+      apply_aside(found->second, answer);
+}
+
+// -- Catch-up -------------------------------------------------------------------------------------------------------
+
+std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
+  std::string why;
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (!at->complete())
+    return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
+  clock = at->node.clock().encode();
+  return {};
+}
+
+/// Looks up which keys wrote the dots that `theirs` lacks, and keeps the first page_keys_max keys, each with *all* of
+/// its dots: a page that shows the effect of a dot but leaves it out would let a delete be seen by some owners only,
+/// should the source be lost before the next page.
+std::optional<shard::failure> shard::collect_keys(const held& at, const dot_clock& theirs, const std::string& only_key,
+                                                  dots_by_key& by_key, bool& all) const {
+  std::optional<std::string> left_out; // The smallest.
+  for (const auto& r : at.node.clock().missing_from(theirs)) {
+    auto scanned = store_->scan_log(at.node.id(), r, [&](const dot& d, std::string_view key) {
+      if ((!only_key.empty() && key != only_key) || (left_out && key >= *left_out))
+        return true;
+      auto found = by_key.find(key);
+      if (found == by_key.end())
+        found = by_key.emplace(key, std::vector<dot>{}).first;
+      found->second.push_back(d);
+      if (by_key.size() > page_keys_max) {
+        left_out = std::prev(by_key.end())->first;
+        by_key.erase(std::prev(by_key.end()));
+      }
+      return true;
+    });
+    if (!scanned.ok())
+      return failure{errc::storage_failure, scanned.error};
+  }
+  all = !left_out;
+  return {};
+}
+
+std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page,
+                                               const answer_fn& answer) {
+  std::string why;
+  auto* at = find(request.vnode(), why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (at->state == vnode_state::unsure || at->state == vnode_state::filling)
+    return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
+  auto theirs = dot_clock::decode(request.clock);
+  if (!theirs)
+    return failure{errc::invalid_context, "the clock does not decode"};
+  if (!theirs->covers(at->trimmed))
+    return failure{errc::behind, "the log does not reach back far enough"};
+  if (!request.key.empty() && dots_in(at->node.clock().missing_from(*theirs)) > repair_dots_max)
+    return failure{errc::busy, "too far behind for the repair of one key"};
+  write_now(answer);
+  dots_by_key by_key;
+  bool all = true;
+  if (auto failed = collect_keys(*at, *theirs, request.key, by_key, all))
+    return failed;
+  if (by_key.empty() && request.key.empty() && !theirs->covers(at->node.clock())) {
+    env_->log->error("bucket {} partition {}: the log lacks dots that are in the clock; peers are refilled instead",
+                     request.bucket, request.partition);
+    return failure{errc::behind, "the log has holes"};
+  }
+  page.about(epoch(), request.vnode());
+  page.more = !all;
+  size_t bytes = 0;
+  for (auto& [key, dots] : by_key) {
+    if (bytes >= request.bytes_max && bytes > 0) {
+      page.more = true;
+      break;
+    }
+    auto stored = store_->get(request.vnode(), key);
+    if (!stored.what.ok())
+      return failure{errc::storage_failure, stored.what.error};
+    auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
+    if (!object)
+      return failure{errc::storage_failure, "a stored object does not decode"};
+    key_state state{key, std::move(*object), {}};
+    for (const auto& d : dots)
+      state.dots.insert(state.dots.end(), {d.replica, d.counter});
+    bytes += state.key.size() + state.object.size() + 16 * dots.size();
+    page.keys.push_back(std::move(state));
+  }
+  ++pages_;
+  return {};
+}
+
+std::optional<shard::failure> shard::apply_page(const page_message& page, page_applied& applied,
+                                                const answer_fn& answer) {
+  std::string why;
+  auto* at = find(page.vnode(), why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (!at->complete())
+    return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
+  bool skewed = false;
+  for (const auto& k : page.keys) {
+    if (k.key.empty() || k.key.size() > key_bytes_max || k.dots.size() % 2 != 0)
+      return failure{errc::too_big, "a malformed page"};
+    if (!clock_.observe(protocol::newest_time(k.object), env_->wall_micros())) {
+      skewed = true; // It has to wait until the clocks are right again; the others need not.
+      continue;
+    }
+    protocol::key_page decoded{k.key, k.object, {}};
+    for (size_t i = 0; i < k.dots.size(); i += 2)
+      decoded.dots.push_back({k.dots[i], k.dots[i + 1]});
+    noting_sink sink{batch_, *at};
+    auto added = at->node.apply_page(decoded, sink);
+    applied.dots_new += added;
+    note_dots(*at, added);
+    if (batch_.bytes() > batch_bytes_max)
+      write_now(answer);
+  }
+  write_now(answer);
+  if (!failed_early_.empty())
+    return failure{errc::storage_failure, failed_early_};
+  if (skewed && applied.dots_new == 0)
+    return failure{errc::clock_skew, "the page holds a time too far in the future"};
+  applied.clock = at->node.clock().encode();
+  dots_caught_up_ += applied.dots_new;
+  return {};
+}
+
+// -- Refill: the source ---------------------------------------------------------------------------------------------
+
+std::optional<shard::failure> shard::make_fill_page(const fill_request& request, fill_page& page,
+                                                    const answer_fn& answer) {
+  std::string why;
+  auto id = request.vnode();
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (at->role != vnode_role::owner || !at->complete())
+    return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
+  if (request.stage != fill_stage::begin && request.incarnation != env_->incarnation)
+    return failure{errc::behind, fmt::format("{} was restarted", env_->name)};
+  write_now(answer);
+  page.about(epoch(), id);
+  page.stage = request.stage;
+  page.incarnation = env_->incarnation;
+  page.done = true;
+  size_t bytes = 0;
+  auto room = [&](size_t more) {
+    page.done = bytes == 0 || bytes + more <= request.bytes_max;
+    bytes += page.done ? more : 0;
+    return page.done;
+  };
+  storage::status scanned;
+  auto clock = dot_clock::decode(request.clock);
+  switch (request.stage) {
+  case fill_stage::begin:
+    page.clock = at->node.clock().encode();
+    page.trimmed = at->trimmed.encode();
+    return {};
+  case fill_stage::data:
+    scanned = store_->scan(id, request.after_key, [&](std::string_view key, std::string_view object) {
+      if (!room(key.size() + object.size()))
+        return false;
+      page.keys.push_back({std::string{key}, std::string{object}, true});
+      return true;
+    });
+    break;
+  case fill_stage::log: {
+    auto trimmed = dot_clock::decode(request.trimmed);
+    if (!clock || !trimmed)
+      return failure{errc::invalid_context, "the clock does not decode"};
+    dot after{request.after_replica, request.after_counter};
+    for (auto r : clock->missing_from(*trimmed)) {
+      if (dot{r.replica, r.last} < after || dot{r.replica, r.last} == after)
+        continue;
+      if (r.replica == after.replica)
+        r.first = std::max(r.first, after.counter + 1);
+      scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
+        if (!room(16 + key.size()))
+          return false;
+        page.dots.push_back({d.replica, d.counter, std::string{key}});
+        return true;
+      });
+      if (!scanned.ok() || !page.done)
+        break;
+    }
+    break;
+  }
+  case fill_stage::rest: {
+    if (!clock)
+      return failure{errc::invalid_context, "the clock does not decode"};
+    if (!clock->covers(at->trimmed))
+      return failure{errc::behind, "the log does not reach back far enough"};
+    dots_by_key by_key;
+    uint64_t seen = 0;
+    for (const auto& r : at->node.clock().missing_from(*clock)) {
+      scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
+        by_key[std::string{key}].push_back(d);
+        page.done = ++seen < page_dots_max;
+        return page.done;
+      });
+      if (!scanned.ok() || !page.done)
+        break;
+    }
+    for (auto& [key, dots] : by_key) {
+      auto stored = store_->get(id, key);
+      if (!stored.what.ok())
+        return failure{errc::storage_failure, stored.what.error};
+      page.keys.push_back({key, stored.object.value_or(""), stored.object.has_value()});
+      for (const auto& d : dots) {
+        page.dots.push_back({d.replica, d.counter, key});
+        clock->add(d);
+      }
+    }
+    if (page.done && *clock != at->node.clock())
+      return failure{errc::behind, "the log has holes"};
+    page.clock = clock->encode();
+    page.trimmed = at->trimmed.encode();
+    page.latest = clock_.latest();
+    break;
+  }
+  }
+  if (!scanned.ok())
+    return failure{errc::storage_failure, scanned.error};
+  return {};
+}
+
+// -- Refill: the copy -----------------------------------------------------------------------------------------------
+
+bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
+  std::string why;
+  auto id = what.vnode;
+  auto* at = find(id, why);
+  if (at == nullptr || at->role != vnode_role::owner)
+    return false;
+  at->changed = true;
+  if (at->complete() && !what.behind)
+    return false; // The planner has not heard of it yet.
+  auto keeps = at->complete() || at->state == vnode_state::retiring;
+  if (keeps && !what.covered.covers(at->node.clock())) {
+    at->state = vnode_state::retiring;
+    save_record(*at);
+    write_now(answer);
+    return false;
+  }
+  write_now(answer);
+  answer_reads(answer); // Of the state that goes now.
+  auto counter = at->node.counter();
+  batch_.drop_vnode(id);
+  at->node = protocol::vnode{id, at->node.rule(), self_, {}, counter};
+  at->state = vnode_state::filling;
+  at->trimmed = {};
+  at->unsaved = 0;
+  save_record(*at);
+  write_now(answer);
+  return failed_early_.empty();
+}
+
+std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, const answer_fn& answer) {
+  std::string why;
+  auto* at = find(page.vnode(), why);
+  if (at == nullptr || at->state != vnode_state::filling)
+    return failure{errc::not_owner, "not being filled"};
+  noting_sink sink{batch_, *at};
+  for (const auto& k : page.keys) {
+    if (k.key.empty() || k.key.size() > key_bytes_max)
+      return failure{errc::too_big, "a malformed page"};
+    if (!k.present) {
+      batch_.erase(page.vnode(), k.key);
+      continue;
+    }
+    clock_.observe(protocol::newest_time(k.object), env_->wall_micros());
+    if (!at->node.adopt(k.key, k.object, sink))
+      return failure{errc::storage_failure, "an object of the page does not decode"};
+  }
+  for (const auto& d : page.dots) {
+    if (!protocol::valid({d.replica, d.counter}) || d.key.empty() || d.key.size() > key_bytes_max)
+      return failure{errc::storage_failure, "a page with an impossible dot"};
+    batch_.log(page.vnode(), {d.replica, d.counter}, d.key);
+  }
+  if (page.stage != fill_stage::rest || !page.done) {
+    write_now(answer);
+    return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+  }
+  auto clock = dot_clock::decode(page.clock);
+  auto trimmed = dot_clock::decode(page.trimmed);
+  if (!clock || !trimmed)
+    return failure{errc::invalid_context, "the clock does not decode"};
+  pass(page.latest);
+  // The last part of the copy and its clock: one batch.
+  at->node = protocol::vnode{page.vnode(), at->node.rule(), self_, std::move(*clock), at->node.counter()};
+  at->trimmed = std::move(*trimmed);
+  at->state = vnode_state::complete;
+  at->changed = true;
+  batch_.save_clock(page.vnode(), at->node.clock());
+  for (const auto& r : at->trimmed.ranges()) // Copied from the source's log before it was trimmed there.
+    batch_.trim_log(page.vnode(), r);
+  save_record(*at);
+  write_now(answer);
+  apply_aside(*at, answer);
+  ++filled_;
+  return {};
+}
+
+// -- What everybody has ---------------------------------------------------------------------------------------------
+
+void shard::settle(const settlement& what, const answer_fn& answer) {
+  for (const auto& task : what.tasks) {
+    auto found = vnodes_.find(task.vnode);
+    if (found == vnodes_.end() || found->second.role != vnode_role::owner || !found->second.complete())
+      continue;
+    trim(found->second, task.stable);
+    if (found->second.has_graves)
+      clean(found->second, task.horizon, what.expired_ms, answer);
+  }
+  write_now(answer);
+}
+
+/// Removes stable dots from the log: many at once while the vnode is written to, the last ones when it rests.
+void shard::trim(held& at, const dot_clock& stable) {
+  auto trimmable = stable.missing_from(at.trimmed);
+  auto count = dots_in(trimmable);
+  if (count == 0 || (count < trim_at_once && stable != at.node.clock()))
+    return;
+  auto id = at.node.id();
+  batch_.save_clock(id, at.node.clock());
+  at.unsaved = 0;
+  for (const auto& r : trimmable)
+    batch_.trim_log(id, r);
+  at.trimmed.join(stable);
+  save_record(at);
+  trimmed_ += count;
+}
+
+void shard::clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer) {
+  write_now(answer); // What is read below must be all there is.
+  auto id = at.node.id();
+  auto expired = std::min(expired_ms, to_micros(UINT64_MAX) / 1000) * 1000;
+  struct grave {
+    timestamp due;
+    std::string key;
+  };
+  std::vector<grave> graves;
+  auto until = std::max(horizon, from_micros(expired));
+  at.next_grave = 0;
+  auto scanned = store_->scan_graves(id, UINT64_MAX, [&](timestamp due, std::string_view key) {
+    if (due > until)
+      at.next_grave = due;
+    else
+      graves.push_back({due, std::string{key}});
+    return due <= until && graves.size() < clean_at_once;
+  });
+  for (const auto& g : graves) {
+    auto stored = store_->get(id, g.key);
+    if (!scanned.ok() || !stored.what.ok()) {
+      failed_early_ = scanned.ok() ? stored.what.error : scanned.error;
+      return;
+    }
+    protocol::cleanup what;
+    what.settled = !stored.object;
+    if (stored.object)
+      what = at.node.clean(*stored.object, g.due, horizon, expired_ms);
+    if (what.erase)
+      batch_.erase(id, g.key);
+    else if (what.replace)
+      batch_.replace(id, g.key, *what.replace);
+    if (what.settled)
+      batch_.unbury(id, g.due, g.key);
+    cleaned_ += what.erase ? 1 : 0;
+    write_now(answer); // Two graves may be of one key.
+  }
+  at.has_graves = !graves.empty() || at.next_grave != 0;
+  at.changed = at.changed || !at.has_graves;
+}
+
+void shard::drop(const protocol::drop_task& task, const answer_fn& answer) {
+  auto found = vnodes_.find(task.vnode);
+  if (found == vnodes_.end() || found->second.role != vnode_role::temporary)
+    return;
+  auto& at = found->second;
+  if (!task.covered.covers(at.node.clock()))
+    return; // It has learned something since.
+  write_now(answer);
+  answer_reads(answer);
+  at.role = vnode_role::none;
+  batch_.drop_vnode(task.vnode);
+  save_record(at);
+  dropped_counters_[task.vnode] = at.node.counter();
+  ++(task.early ? dropped_early_ : dropped_);
+  vnodes_.erase(found);
+  gone_.push_back(task.vnode);
+  write_now(answer);
+}
+
+// -- Reports --------------------------------------------------------------------------------------------------------
+
+void shard::begin_report(const report_request& request, const answer_fn& answer) {
+  if (report_)
+    return;
+  if (request.newest_at_peers != 0 && !keeps_time_)
+    pass(request.newest_at_peers);
+  auto wall = env_->wall_micros();
+  clock_.observe(request.newest_at_peers, wall);
+  clock_.observe(request.newest_here, wall);
+  // Time passes also when nobody writes, if a grave waits for it.
+  for (auto& [id, at] : vnodes_)
+    if (at.next_grave > clock_.latest() && to_micros(at.next_grave) <= wall)
+      clock_.now(wall);
+  reserve_time(clock_.latest());
+  write_now(answer);
+  waiting_report r;
+  r.what.shard = index_;
+  r.what.latest = clock_.latest();
+  r.what.gone.swap(gone_);
+  auto now_ms = env_->wall_ms();
+  auto overdue = [&](const held& at) {
+    const auto& hints = env_->config.hints;
+    std::chrono::milliseconds age{now_ms - std::min(now_ms, at.since_ms)};
+    return at.role == vnode_role::temporary && (age > hints.age_max || at.bytes > uint64_t{hints.vnode_mb_max} << 20);
+  };
+  std::vector<held*> changed;
+  for (auto& [id, at] : vnodes_)
+    if (at.changed || overdue(at))
+      changed.push_back(&at);
+  std::sort(changed.begin(), changed.end(), [](const held* a, const held* b) { return a->node.id() < b->node.id(); });
+  for (auto* at : changed) {
+    at->changed = false;
+    auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
+    r.what.changed.push_back({{at->node.id(), at->role, at->state, at->node.clock()},
+                              {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max}});
+  }
+  r.written = store_->written();
+  report_ = std::move(r);
+}
+
+std::optional<shard_report> shard::take_report() {
+  if (!report_ || store_->synced() < report_->written)
+    return std::nullopt;
+  auto what = std::move(report_->what);
+  report_.reset();
+  return what;
+}
+
+} // namespace crema

@@ -1,0 +1,197 @@
+// Catch-up and refill of this node's vnodes: ask a peer's replica for a page, hand it to our own, ask for the next. One
+// page is under way per session. A session that fails is forgotten; the planner names its task again.
+//
+//   catch-up   our clock ──▶ [page from the peer ──▶ applied here, new clock ──▶] ... until nothing is missing
+//   refill     begin ──▶ data pages ──▶ log pages ──▶ what changed meanwhile, until one page has it all
+#include "actors/handoff_state.hpp"
+
+namespace crema {
+
+namespace {
+
+struct session {
+  vnode_id vnode;
+  node_id from{};
+  fill_request next; // Refill only.
+};
+using session_ptr = std::shared_ptr<session>;
+
+void finish(handoff_self self, const session_ptr& s, const std::string& error) {
+  auto& st = self->state;
+  st.sessions.erase(s->vnode);
+  st.resting.insert(s->vnode);
+  if (!error.empty()) {
+    ++st.sessions_failed;
+    st.env->log->debug("sync of bucket {} partition {} from {} stopped: {}", s->vnode.bucket, s->vnode.partition,
+                       st.env->name_of(s->from), error);
+  }
+  self->send(self, resume_session{[self] { act(self); }}); // There is room for the next one.
+}
+
+/// One request of a session to a replica, here or there; any error ends the session.
+template <class Reply, class Request, class Next>
+void step(handoff_self self, const session_ptr& s, node_id to, Request request, Next next) {
+  auto& st = self->state;
+  const auto* target = replica_of(st, to, s->vnode.partition);
+  if (target == nullptr)
+    return finish(self, s, st.env->name_of(to) + " is not linked");
+  self->request(*target, handoff_state::page_timeout, std::move(request))
+      .then([next](const Reply& reply) { next(reply); },
+            [self, s](const caf::error& e) {
+              if (errc_of(e) == errc::behind)
+                self->state.planner->found_behind(s->vnode, s->from);
+              finish(self, s, text_of(e));
+            });
+}
+
+/// Goes on when what was moved is paid for.
+void pay(handoff_self self, size_t bytes, std::function<void()> next) {
+  auto& st = self->state;
+  st.has_moved = true;
+  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch());
+  if (wait < std::chrono::milliseconds{1})
+    return next();
+  self->delayed_send(self, wait, resume_session{std::move(next)});
+}
+
+/// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one.
+class page_timer {
+public:
+  explicit page_timer(handoff_self self) : self_(self), sent_(self->clock().now()) {}
+  void arrived(node_id from) const {
+    auto found = self_->state.peers.find(from);
+    if (found == self_->state.peers.end())
+      return;
+    auto took = self_->clock().now() - sent_;
+    auto& size = found->second.page_bytes;
+    if (took < std::chrono::milliseconds{50})
+      size = std::min(size * 2, handoff_state::page_bytes_max);
+    else if (took > std::chrono::milliseconds{500})
+      size = std::max(size / 2, handoff_state::page_bytes_min);
+  }
+
+private:
+  handoff_self self_;
+  caf::actor_clock::time_point sent_;
+};
+
+uint32_t page_bytes(handoff_self self, node_id from) {
+  auto found = self->state.peers.find(from);
+  return found == self->state.peers.end() ? handoff_state::page_bytes_first : found->second.page_bytes;
+}
+
+void fetch_page(handoff_self self, const session_ptr& s, const std::string& clock) {
+  auto& st = self->state;
+  auto mine = protocol::dot_clock::decode(clock);
+  if (!mine || !st.planner->has_news_for(s->from, s->vnode, *mine))
+    return finish(self, s, {});
+  auto request = page_request{}.about(st.ring->epoch, s->vnode);
+  request.clock = clock;
+  request.bytes_max = page_bytes(self, s->from);
+  page_timer timer{self};
+  step<page_message>(self, s, s->from, std::move(request), [self, s, timer](const page_message& page) {
+    timer.arrived(s->from);
+    if (page.keys.empty())
+      return finish(self, s, {}); // What was announced is known by now.
+    auto bytes = page.bytes();
+    self->state.bytes_caught_up += bytes;
+    step<page_applied>(self, s, self->state.env->self, page, [self, s, bytes](const page_applied& applied) {
+      if (applied.dots_new == 0)
+        return finish(self, s, {}); // They have come another way meanwhile.
+      pay(self, bytes, [self, s, clock = applied.clock] { fetch_page(self, s, clock); });
+    });
+  });
+}
+
+void fetch_part(handoff_self self, const session_ptr& s);
+
+/// The copy is whole, or what comes next follows from the page that has just been stored.
+void after_part(handoff_self self, const session_ptr& s, const fill_page& page) {
+  auto& next = s->next;
+  switch (page.stage) {
+  case fill_stage::begin:
+    next.incarnation = page.incarnation;
+    next.clock = page.clock;
+    next.trimmed = page.trimmed;
+    next.stage = fill_stage::data;
+    break;
+  case fill_stage::data:
+    if (page.done)
+      next.stage = fill_stage::log;
+    else
+      next.after_key = page.keys.back().key;
+    break;
+  case fill_stage::log:
+    if (page.done) {
+      next.stage = fill_stage::rest;
+    } else {
+      next.after_replica = page.dots.back().replica;
+      next.after_counter = page.dots.back().counter;
+    }
+    break;
+  case fill_stage::rest:
+    if (page.done) {
+      self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
+                                 self->state.env->name_of(s->from));
+      return finish(self, s, {});
+    }
+    next.clock = page.clock;
+    break;
+  }
+  fetch_part(self, s);
+}
+
+void fetch_part(handoff_self self, const session_ptr& s) {
+  s->next.bytes_max = page_bytes(self, s->from);
+  page_timer timer{self};
+  step<fill_page>(self, s, s->from, s->next, [self, s, timer](const fill_page& page) {
+    timer.arrived(s->from);
+    auto empty = page.keys.empty() && page.dots.empty();
+    if (page.stage != s->next.stage || (empty && !page.done && page.stage != fill_stage::begin))
+      return finish(self, s, "an answer to another question");
+    self->state.bytes_refilled += page.bytes();
+    step<page_applied>(self, s, self->state.env->self, page, [self, s, page](const page_applied&) {
+      pay(self, page.bytes(), [self, s, page] { after_part(self, s, page); });
+    });
+  });
+}
+
+session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
+  auto& st = self->state;
+  if (st.sessions.size() >= handoff_state::sessions_max || st.resting.count(vnode) > 0 ||
+      !st.sessions.insert(vnode).second)
+    return nullptr;
+  auto s = std::make_shared<session>();
+  s->vnode = vnode;
+  s->from = from;
+  return s;
+}
+
+} // namespace
+
+void start_catch_up(handoff_self self, const protocol::catch_up_task& task) {
+  auto s = open_session(self, task.vnode, task.from);
+  if (!s)
+    return;
+  ++self->state.catch_ups;
+  step<clock_reply>(self, s, self->state.env->self, clock_request{}.about(self->state.ring->epoch, task.vnode),
+                    [self, s](const clock_reply& mine) { fetch_page(self, s, mine.clock); });
+}
+
+void start_refill(handoff_self self, const protocol::refill_task& task) {
+  const auto* source = self->state.planner->mirrored(task.from, task.vnode);
+  auto s = source != nullptr ? open_session(self, task.vnode, task.from) : nullptr;
+  if (!s)
+    return;
+  ++self->state.refills;
+  s->next.about(self->state.ring->epoch, task.vnode);
+  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, source->clock, task.behind},
+             [self, s](bool may_begin) {
+               if (may_begin)
+                 fetch_part(self, s);
+               else
+                 finish(self, s, {}); // The source has to learn what we have first.
+             });
+}
+
+} // namespace crema

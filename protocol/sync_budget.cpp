@@ -1,0 +1,35 @@
+#include "protocol/sync_budget.hpp"
+
+#include <algorithm>
+
+namespace crema::protocol {
+
+namespace {
+constexpr uint64_t requests_min = 10; // Fewer say nothing about load.
+constexpr double slower = 1.5;        // Than this times what is usual: give way.
+constexpr double memory = 0.1;        // Weight of the newest sample of what is usual.
+} // namespace
+
+void sync_budget::on_foreground(std::chrono::microseconds mean, uint64_t requests, bool working) {
+  auto step = std::max<uint64_t>(rate_max_ / steps, 1);
+  if (requests < requests_min) {
+    rate_ = std::min(rate_max_, rate_ + step); // Nobody is there to be hurt.
+    return;
+  }
+  auto micros = static_cast<double>(mean.count());
+  if (!working || quiet_micros_ == 0 || micros < quiet_micros_)
+    quiet_micros_ = quiet_micros_ == 0 ? micros : quiet_micros_ * (1 - memory) + micros * memory;
+  if (working && micros > slower * quiet_micros_)
+    rate_ = std::max(step, rate_ / 2);
+  else
+    rate_ = std::min(rate_max_, rate_ + step);
+}
+
+std::chrono::nanoseconds sync_budget::take(uint64_t bytes, monotonic now) {
+  constexpr double nanos = 1e9;
+  auto cost = static_cast<int64_t>(nanos * static_cast<double>(bytes) / static_cast<double>(rate_));
+  free_at_ = std::max(free_at_, now) + std::chrono::nanoseconds{cost};
+  return free_at_ - now;
+}
+
+} // namespace crema::protocol

@@ -1,0 +1,36 @@
+// How fast a node may move data in the background (catch-up, handed over hints, refill). A token bucket whose rate
+// gives way to clients: it shrinks while their requests are slower than they were without background work, and grows
+// back when they are not (additive increase, multiplicative decrease; Chiu and Jain 1989).
+#pragma once
+
+#include "protocol/failure_detector.hpp"
+
+#include <chrono>
+#include <cstdint>
+
+namespace crema::protocol {
+
+class sync_budget {
+public:
+  static constexpr uint64_t steps = 64; ///< The rate never falls below the maximum divided by this.
+
+  /// @param rate_max bytes per second.
+  explicit sync_budget(uint64_t rate_max) : rate_max_(rate_max), rate_(rate_max) {}
+
+  /// To be called at regular intervals. @param mean how long the client requests took that were answered since the last
+  /// call. @param requests how many those were. @param working whether anything was moved meanwhile.
+  void on_foreground(std::chrono::microseconds mean, uint64_t requests, bool working);
+
+  /// Takes `bytes`, which have been moved. @returns how long to wait before moving more.
+  std::chrono::nanoseconds take(uint64_t bytes, monotonic now);
+
+  uint64_t rate() const { return rate_; } ///< Bytes per second.
+
+private:
+  uint64_t rate_max_;
+  uint64_t rate_;
+  double quiet_micros_ = 0; // What requests take without background work; 0: not known.
+  monotonic free_at_{};     // What was taken is paid for by then.
+};
+
+} // namespace crema::protocol

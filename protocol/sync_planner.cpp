@@ -1,0 +1,382 @@
+#include "protocol/sync_planner.hpp"
+
+#include <algorithm>
+
+namespace crema::protocol {
+
+sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring)
+    : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)) {}
+
+void sync_planner::on_ring(ring_ptr ring) {
+  ring_ = std::move(ring);
+  for (const auto& [id, v] : own_)
+    dirty_.insert(id);
+}
+
+// -- What is known --------------------------------------------------------------------------------------------------
+
+std::vector<node_id> sync_planner::owners_of(vnode_id vnode) const {
+  auto rule = buckets_.find(vnode.bucket);
+  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
+    return {};
+  auto owners = ring_->owners[vnode.partition];
+  owners.resize(std::min<size_t>(owners.size(), rule->second.n));
+  return owners;
+}
+
+bool sync_planner::owns(node_id node, vnode_id vnode) const {
+  auto rule = buckets_.find(vnode.bucket);
+  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
+    return false;
+  const auto& owners = ring_->owners[vnode.partition];
+  auto end = owners.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(owners.size(), rule->second.n));
+  return std::find(owners.begin(), end, node) != end;
+}
+
+/// Owners hear from each other; a fallback tells owners what it holds for them, and they tell it what they have.
+bool sync_planner::shared_with(node_id peer, const peer_state& p, const vnode_note& note) const {
+  if (owns(peer, note.id))
+    return true;
+  auto theirs = p.mirror.find(note.id);
+  return note.role == vnode_role::owner && theirs != p.mirror.end() && theirs->second.role == vnode_role::temporary;
+}
+
+void sync_planner::changed(vnode_id vnode) {
+  dirty_.insert(vnode);
+  for (auto& [node, p] : peers_)
+    p.news.insert(vnode);
+}
+
+void sync_planner::set_own(vnode_note note, vnode_facts facts) {
+  auto id = note.id;
+  auto& v = own_[id];
+  v.note = std::move(note);
+  v.facts = facts;
+  if (facts.has_graves)
+    with_graves_.insert(id);
+  else
+    with_graves_.erase(id);
+  if (!v.note.complete())
+    v.behind.clear();
+  changed(id);
+}
+
+void sync_planner::remove_own(vnode_id vnode) {
+  own_.erase(vnode);
+  with_graves_.erase(vnode);
+  changed(vnode);
+}
+
+void sync_planner::linked(node_id peer) {
+  auto& p = peers_[peer];
+  p.linked = p.tell_all = true;
+}
+
+void sync_planner::unlinked(node_id peer) { peers_[peer].linked = false; }
+
+void sync_planner::begin_mirror(node_id peer) {
+  auto& p = peers_[peer];
+  for (const auto& [id, note] : p.mirror)
+    dirty_.insert(id);
+  p.mirror.clear();
+  times_.erase(peer);
+  // What it once knew may be lost with its disk, and would be waited for in vain.
+  for (auto& [id, v] : own_)
+    v.waiting.reset();
+}
+
+void sync_planner::set_peer(node_id peer, vnode_note note) {
+  auto id = note.id;
+  auto& p = peers_[peer];
+  auto known = p.mirror.find(id);
+  if (note.role == vnode_role::temporary && (known == p.mirror.end() || known->second.role != vnode_role::temporary))
+    p.news.insert(id); // It has to learn what we have before it can drop its own.
+  p.mirror[id] = std::move(note);
+  if (own_.count(id) > 0)
+    dirty_.insert(id);
+}
+
+void sync_planner::remove_peer(node_id peer, vnode_id vnode) {
+  peers_[peer].mirror.erase(vnode);
+  if (own_.count(vnode) > 0)
+    dirty_.insert(vnode);
+}
+
+void sync_planner::set_time(node_id node, timestamp latest, uint64_t wall_ms) {
+  auto& t = times_[node];
+  t.latest = std::max(t.latest, latest);
+  t.wall_ms = wall_ms; // It may go back, and then so must we.
+}
+
+void sync_planner::found_behind(vnode_id vnode, node_id from) {
+  auto v = own_.find(vnode);
+  if (v == own_.end())
+    return;
+  v->second.behind.insert(from);
+  dirty_.insert(vnode);
+}
+
+const vnode_note* sync_planner::own(vnode_id vnode) const {
+  auto v = own_.find(vnode);
+  return v == own_.end() ? nullptr : &v->second.note;
+}
+
+const vnode_note* sync_planner::mirrored(node_id peer, vnode_id vnode) const {
+  auto p = peers_.find(peer);
+  if (p == peers_.end())
+    return nullptr;
+  auto note = p->second.mirror.find(vnode);
+  return note == p->second.mirror.end() ? nullptr : &note->second;
+}
+
+bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const {
+  const auto* note = mirrored(peer, vnode);
+  return note != nullptr && note->gives() && !clock.covers(note->clock);
+}
+
+std::optional<sync_planner::times> sync_planner::floor() const {
+  times result{UINT64_MAX, UINT64_MAX};
+  for (const auto& m : ring_->members) {
+    auto t = times_.find(m.id);
+    if (t == times_.end())
+      return std::nullopt;
+    result.latest = std::min(result.latest, t->second.latest);
+    result.wall_ms = std::min(result.wall_ms, t->second.wall_ms);
+  }
+  return result;
+}
+
+timestamp sync_planner::newest_peer_time() const {
+  timestamp newest = 0;
+  for (const auto& [node, t] : times_)
+    newest = node == self_ ? newest : std::max(newest, t.latest);
+  return newest;
+}
+
+// -- What follows from it -------------------------------------------------------------------------------------------
+
+sync_plan sync_planner::plan() {
+  sync_plan out;
+  auto all = floor();
+  out.expired_ms = all ? all->wall_ms : 0;
+  auto look_at = dirty_;
+  look_at.insert(with_graves_.begin(), with_graves_.end());
+  for (auto id : look_at) {
+    auto found = own_.find(id);
+    if (found == own_.end()) {
+      dirty_.erase(id);
+      continue;
+    }
+    auto& v = found->second;
+    bool done = v.note.role == vnode_role::temporary    ? plan_temporary(v, out)
+                : v.note.state == vnode_state::complete ? plan_owner(v, out)
+                                                        : plan_incomplete(v, out);
+    if (v.note.complete())
+      plan_settling(v, all, out);
+    if (done)
+      dirty_.erase(id);
+    else
+      dirty_.insert(id);
+  }
+  return out;
+}
+
+/// @returns whether nothing is left to do until something changes; likewise below.
+bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
+  bool all_known = true;
+  for (const auto& [node, p] : peers_) {
+    if (!p.linked || !has_news_for(node, v.note.id, v.note.clock))
+      continue;
+    all_known = false;
+    if (v.behind.count(node) > 0)
+      out.refills.push_back({v.note.id, node, true});
+    else
+      out.catch_ups.push_back({v.note.id, node});
+  }
+  if (all_known)
+    v.behind.clear();
+  return all_known;
+}
+
+bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
+  std::vector<node_id> sources;
+  for (auto owner : owners_of(v.note.id)) {
+    const auto* note = mirrored(owner, v.note.id);
+    auto p = peers_.find(owner);
+    if (note != nullptr && p->second.linked && note->complete())
+      sources.push_back(owner);
+  }
+  if (v.note.state == vnode_state::retiring)
+    sources.erase(std::remove_if(sources.begin(), sources.end(),
+                                 [&](node_id s) { return !mirrored(s, v.note.id)->clock.covers(v.note.clock); }),
+                  sources.end());
+  if (!sources.empty())
+    out.refills.push_back({v.note.id, sources[v.note.id.partition % sources.size()],
+                           v.note.state == vnode_state::retiring}); // The load is spread.
+  else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
+    out.births.push_back({v.note.id});
+  return false;
+}
+
+/// How many more unsure owners must be in reach before the vnode may begin empty. Never below a majority, and never
+/// below W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
+uint32_t sync_planner::born_with(vnode_id vnode) const {
+  auto owners = owners_of(vnode);
+  auto needed = std::max(static_cast<uint32_t>(owners.size() / 2 + 1), buckets_.at(vnode.bucket).w);
+  uint32_t there = 0;
+  for (auto owner : owners) {
+    const auto* note = mirrored(owner, vnode);
+    there += owner == self_ || (note != nullptr && peers_.at(owner).linked && note->role == vnode_role::owner &&
+                                note->state == vnode_state::unsure)
+                 ? 1
+                 : 0;
+  }
+  return needed - std::min(needed, there);
+}
+
+bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
+  uint32_t up = 0;
+  uint32_t have = 0;
+  uint32_t up_without = 0;
+  dot_clock covered = v.note.clock;
+  auto covered_by_up = covered;
+  auto owners = owners_of(v.note.id);
+  for (auto owner : owners) {
+    const auto* note = mirrored(owner, v.note.id);
+    auto has = note != nullptr && note->complete() && note->clock.covers(v.note.clock);
+    auto linked = peers_.count(owner) > 0 && peers_.at(owner).linked;
+    up += linked ? 1 : 0;
+    have += has ? 1 : 0;
+    up_without += linked && !has ? 1 : 0;
+  }
+  if (have == owners.size())
+    out.drops.push_back({v.note.id, std::move(covered), false});
+  else if (v.facts.overdue && up_without == 0 && up >= buckets_.at(v.note.id.bucket).w)
+    out.drops.push_back({v.note.id, std::move(covered_by_up), true});
+  else
+    return !v.facts.overdue;
+  return false;
+}
+
+std::optional<dot_clock> sync_planner::stable(const own_vnode& v) const {
+  auto result = v.note.clock;
+  for (auto owner : owners_of(v.note.id)) {
+    if (owner == self_)
+      continue;
+    const auto* note = mirrored(owner, v.note.id);
+    if (note == nullptr || !note->complete())
+      return std::nullopt;
+    result.meet(note->clock);
+  }
+  return result;
+}
+
+std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode& v) const {
+  auto result = v.note.clock;
+  uint32_t up = 1;
+  for (auto owner : owners_of(v.note.id)) {
+    auto p = peers_.find(owner);
+    if (p == peers_.end() || !p->second.linked)
+      continue;
+    const auto* note = mirrored(owner, v.note.id);
+    if (note == nullptr || !note->complete())
+      return std::nullopt;
+    result.meet(note->clock);
+    ++up;
+  }
+  return up >= buckets_.at(v.note.id.bucket).w ? std::optional{result} : std::nullopt;
+}
+
+dot_clock sync_planner::known_anywhere(const own_vnode& v) const {
+  auto result = v.note.clock;
+  for (const auto& [node, p] : peers_) {
+    auto note = p.mirror.find(v.note.id);
+    if (note != p.mirror.end())
+      result.join(note->second.clock);
+  }
+  return result;
+}
+
+void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const {
+  // An owner that is away for so long is given up on: it will be refilled when it is back.
+  if (auto rest = v.facts.log_full ? known_to_all_that_are_up(v) : std::nullopt)
+    out.settles.push_back({v.note.id, std::move(*rest), v.horizon});
+  auto now_stable = stable(v);
+  if (!now_stable)
+    return;
+  auto told = v.horizon;
+  if (v.facts.has_graves) {
+    // Two rounds, so that what was known when the times were read is stable by now.
+    if (v.waiting && now_stable->covers(v.waiting->known)) {
+      v.horizon = v.waiting->time;
+      v.waiting.reset();
+    }
+    if (!v.waiting && all && all->latest > v.horizon)
+      v.waiting = own_vnode::checkpoint{known_anywhere(v), all->latest};
+  }
+  auto expired_ms = v.facts.has_graves && all ? all->wall_ms : v.expired_told;
+  if (*now_stable == v.stable && v.horizon == told && expired_ms == v.expired_told)
+    return;
+  v.stable = std::move(*now_stable);
+  v.expired_told = expired_ms;
+  out.settles.push_back({v.note.id, v.stable, v.horizon});
+}
+
+sync_news sync_planner::take_news(node_id peer) {
+  sync_news out;
+  auto& p = peers_[peer];
+  out.full = p.tell_all;
+  if (p.tell_all) {
+    for (const auto& [id, v] : own_)
+      if (shared_with(peer, p, v.note))
+        out.changed.push_back(v.note);
+  } else {
+    for (auto id : p.news) {
+      auto v = own_.find(id);
+      if (v == own_.end())
+        out.gone.push_back(id);
+      else if (shared_with(peer, p, v->second.note))
+        out.changed.push_back(v->second.note);
+    }
+  }
+  p.tell_all = false;
+  p.news.clear();
+  return out;
+}
+
+// -- For status -----------------------------------------------------------------------------------------------------
+
+uint64_t sync_planner::dots_behind(node_id peer) const {
+  uint64_t sum = 0;
+  auto p = peers_.find(peer);
+  if (p == peers_.end())
+    return 0;
+  for (const auto& [id, note] : p->second.mirror) {
+    auto v = own_.find(id);
+    if (v == own_.end() || v->second.note.role != vnode_role::owner)
+      continue;
+    for (const auto& r : note.clock.missing_from(v->second.note.clock))
+      sum += r.last - r.first + 1;
+  }
+  return sum;
+}
+
+uint64_t sync_planner::dots_ahead(node_id peer) const {
+  uint64_t sum = 0;
+  for (const auto& [id, v] : own_) {
+    if (!owns(peer, id))
+      continue;
+    const auto* note = mirrored(peer, id);
+    for (const auto& r : v.note.clock.missing_from(note != nullptr ? note->clock : dot_clock{}))
+      sum += r.last - r.first + 1;
+  }
+  return sum;
+}
+
+size_t sync_planner::incomplete() const {
+  return static_cast<size_t>(std::count_if(own_.begin(), own_.end(), [](const auto& v) {
+    return v.second.note.role == vnode_role::owner && v.second.note.state != vnode_state::complete;
+  }));
+}
+
+} // namespace crema::protocol

@@ -1,0 +1,183 @@
+// Who lacks what, and what to do about it (docs/protocol.md, "Sync"). One per node, in its handoff actor: it holds the
+// clocks of this node's vnodes and a mirror of those that its peers announced, all as of the last completed fsync, and
+// turns them into tasks. It looks only at vnodes of which something has changed, so an idle cluster costs nothing.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/ring.hpp"
+#include "protocol/types.hpp"
+#include "protocol/vnode_record.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+namespace crema::protocol {
+
+/// What a node says of one of its vnodes. The clock is one that a crash of its machine cannot take back.
+struct vnode_note {
+  vnode_id id;
+  vnode_role role = vnode_role::owner;
+  vnode_state state = vnode_state::unsure;
+  dot_clock clock;
+
+  bool complete() const { return role == vnode_role::owner && state == vnode_state::complete; }
+  /// Can others catch up from it?
+  bool gives() const {
+    return role == vnode_role::temporary || state == vnode_state::complete || state == vnode_state::retiring;
+  }
+};
+
+/// What only its own node knows of a vnode.
+struct vnode_facts {
+  bool has_graves = false;
+  /// Temporary: too old or too large to wait for owners that are away.
+  bool overdue = false;
+  /// The log is as long as it may be for owners that are away: they will be refilled.
+  bool log_full = false;
+};
+
+struct catch_up_task {
+  vnode_id vnode;
+  node_id from{};
+};
+/// Become a copy of the vnode of `from`. `behind`: although the own one is complete.
+struct refill_task {
+  vnode_id vnode;
+  node_id from{};
+  bool behind = false;
+};
+/// No owner has anything yet: begin, empty and complete.
+struct birth_task {
+  vnode_id vnode;
+};
+/// Every owner has `covered` on disk (`early`: every owner that is up): drop the temporary vnode if it holds no more.
+struct drop_task {
+  vnode_id vnode;
+  dot_clock covered;
+  bool early = false;
+};
+/// Every owner (or, if the log is full, every one that is up) has `stable` on disk: it may leave the log. Every write
+/// with a time up to `horizon` is among it, and none such can turn up any more.
+struct settle_task {
+  vnode_id vnode;
+  dot_clock stable;
+  timestamp horizon = 0;
+};
+
+struct sync_plan {
+  std::vector<catch_up_task> catch_ups;
+  std::vector<refill_task> refills;
+  std::vector<birth_task> births;
+  std::vector<drop_task> drops;
+  std::vector<settle_task> settles;
+  uint64_t expired_ms = 0; ///< What expires at or before this is expired for every node; 0: unknown.
+};
+
+/// What has changed for one peer since it was last told.
+struct sync_news {
+  bool full = false; ///< All there is; what was told before is void.
+  std::vector<vnode_note> changed;
+  std::vector<vnode_id> gone;
+};
+
+class sync_planner {
+public:
+  struct bucket_rule {
+    uint32_t n = 1;
+    uint32_t w = 1;
+  };
+  sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring);
+
+  void on_ring(ring_ptr ring);
+
+  // This node's vnodes, as its shards report them.
+  void set_own(vnode_note note, vnode_facts facts);
+  void remove_own(vnode_id vnode);
+  /// No write that this node gives from now on has a time up to `latest`.
+  void set_own_time(timestamp latest, uint64_t wall_ms) { set_time(self_, latest, wall_ms); }
+
+  // Peers.
+  void linked(node_id peer);
+  void unlinked(node_id peer);
+  /// All that `peer` told before is void; what it has follows.
+  void begin_mirror(node_id peer);
+  void set_peer(node_id peer, vnode_note note);
+  void remove_peer(node_id peer, vnode_id vnode);
+  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms) { set_time(peer, latest, wall_ms); }
+  /// `from` has trimmed what the vnode lacks.
+  void found_behind(vnode_id vnode, node_id from);
+
+  /// What is to be done now. A task is named again in the next plan until what it was for is reached.
+  sync_plan plan();
+  /// What to tell `peer`.
+  sync_news take_news(node_id peer);
+
+  /// Has the vnode something that `clock` lacks, as far as its node told?
+  bool has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const;
+  const vnode_note* own(vnode_id vnode) const;
+  const vnode_note* mirrored(node_id peer, vnode_id vnode) const;
+  /// Dots that some linked peer has and this node's vnode of the same name lacks; for status.
+  uint64_t dots_behind(node_id peer) const;
+  /// Dots that `peer` (linked or not), as an owner, is not known to have; for status.
+  uint64_t dots_ahead(node_id peer) const;
+  /// Own vnodes that are not complete.
+  size_t incomplete() const;
+  std::vector<node_id> owners_of(vnode_id vnode) const;
+  /// The newest time that any peer announced; 0: none was heard.
+  timestamp newest_peer_time() const;
+
+private:
+  struct own_vnode {
+    vnode_note note;
+    vnode_facts facts;
+    dot_clock stable; // As last told.
+    timestamp horizon = 0;
+    uint64_t expired_told = 0;
+    /// All that was known anywhere, when every member had passed `time`: once it is stable, so is all up to `time`.
+    struct checkpoint {
+      dot_clock known;
+      timestamp time = 0;
+    };
+    std::optional<checkpoint> waiting;
+    std::set<node_id> behind; // Found to lack what these have trimmed.
+  };
+  struct peer_state {
+    bool linked = false;
+    bool tell_all = false;
+    std::map<vnode_id, vnode_note> mirror;
+    std::set<vnode_id> news, gone;
+  };
+  struct times {
+    timestamp latest = 0;
+    uint64_t wall_ms = 0;
+  };
+
+  void set_time(node_id node, timestamp latest, uint64_t wall_ms);
+  bool owns(node_id node, vnode_id vnode) const;
+  bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
+  void changed(vnode_id vnode);
+  /// The earliest of all members' times; nothing if one of them has not been heard.
+  std::optional<times> floor() const;
+  bool plan_owner(own_vnode& v, sync_plan& out);
+  bool plan_incomplete(const own_vnode& v, sync_plan& out) const;
+  bool plan_temporary(const own_vnode& v, sync_plan& out) const;
+  void plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const;
+  std::optional<dot_clock> stable(const own_vnode& v) const;
+  std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
+  dot_clock known_anywhere(const own_vnode& v) const;
+  uint32_t born_with(vnode_id vnode) const;
+
+  node_id self_;
+  std::map<bucket_id, bucket_rule> buckets_;
+  ring_ptr ring_;
+  std::map<vnode_id, own_vnode> own_;
+  std::map<node_id, peer_state> peers_;
+  std::map<node_id, times> times_;
+  std::set<vnode_id> dirty_; // Something changed, or a task is not done.
+  std::set<vnode_id> with_graves_;
+};
+
+} // namespace crema::protocol

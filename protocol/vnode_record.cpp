@@ -1,0 +1,41 @@
+#include "protocol/vnode_record.hpp"
+
+#include "protocol/bytes.hpp"
+
+namespace crema::protocol {
+
+namespace {
+constexpr uint8_t record_version = 1;
+}
+
+std::string encode(const vnode_record& x) {
+  std::string bytes;
+  byte_writer out{bytes};
+  out.u8(record_version);
+  out.u8(static_cast<uint8_t>(x.role));
+  out.u8(static_cast<uint8_t>(x.state));
+  out.u64(x.self);
+  out.varint(x.counter);
+  x.trimmed.encode(out);
+  return bytes;
+}
+
+std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
+  byte_reader in{bytes};
+  vnode_record x;
+  auto version = in.u8();
+  auto role = in.u8();
+  auto state = in.u8();
+  x.self = in.u64();
+  x.counter = in.varint();
+  auto trimmed = dot_clock::decode(in);
+  if (!in.finished() || !trimmed || version != record_version || role > static_cast<uint8_t>(vnode_role::none) ||
+      state > static_cast<uint8_t>(vnode_state::retiring))
+    return std::nullopt;
+  x.role = static_cast<vnode_role>(role);
+  x.state = static_cast<vnode_state>(state);
+  x.trimmed = std::move(*trimmed);
+  return x;
+}
+
+} // namespace crema::protocol

@@ -1,0 +1,52 @@
+// What a node remembers of a vnode beside its objects, log and clock, across restarts.
+#pragma once
+
+#include "protocol/dot_clock.hpp"
+#include "protocol/types.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace crema::protocol {
+
+/// Why this node has the vnode. On disk and on the wire.
+enum class vnode_role : uint8_t {
+  owner = 0,
+  temporary = 1, ///< It stands in for an owner that could not be reached (Dynamo §4.6).
+  none = 2,      ///< It has been dropped; only its counter is remembered.
+};
+
+/// On disk and on the wire.
+enum class vnode_state : uint8_t {
+  unsure = 0,   ///< A new directory: either the cluster is new, or the disk was lost.
+  filling = 1,  ///< It becomes a copy of a complete owner.
+  complete = 2, ///< A dot is in its clock if and only if its effect is in the state.
+  /// It lacks what its peers no longer have in their logs, so it has to become a copy of one of them. Until that one
+  /// has learned all that this one knows, it stays as it is: a source for catch-up, but closed to reads and new writes.
+  retiring = 3,
+};
+
+struct vnode_record {
+  vnode_role role = vnode_role::owner;
+  vnode_state state = vnode_state::unsure;
+  /// The highest counter that was given under replica id `self`. Counters outlive what they named: a dot used twice is
+  /// data loss.
+  replica_id self = 0;
+  uint64_t counter = 0;
+  /// Dots that are no longer in the log because every owner has them (or was given up on): a replica that lacks one of
+  /// them cannot catch up from here, only be refilled.
+  dot_clock trimmed;
+
+  friend bool operator==(const vnode_record& a, const vnode_record& b) {
+    return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
+           a.trimmed == b.trimmed;
+  }
+};
+
+/// u8 version 1 | u8 role | u8 state | u64 self | varint counter | clock trimmed
+std::string encode(const vnode_record& x);
+/// @returns nothing if the bytes are malformed or of another version.
+std::optional<vnode_record> decode_vnode_record(std::string_view bytes);
+
+} // namespace crema::protocol

@@ -1,0 +1,107 @@
+"""What crema brings level by itself: nodes that were away, disks that were lost, remains of deletes."""
+
+import shutil
+
+import resp
+from harness import SLOWNESS, ClusterCase, wait_until
+
+LEVEL_SEEN = 10.0 * SLOWNESS
+KEYS = 2000
+
+
+class Repair(ClusterCase):
+    def fill(self, node, keys, prefix, db=None):
+        with node.client(timeout=30, db=db) as client:
+            replies = client.pipeline([("SET", f"{prefix}{key}", f"{prefix}{key}") for key in keys])
+        self.assertEqual([reply for reply in replies if reply != "OK"], [])
+
+    def copies(self, node, keys, prefix, db=None):
+        """What this node itself holds, asked for with R one: a node answers from its own copy if it has one."""
+        with node.client(timeout=30, db=db) as client:
+            replies = client.pipeline([("KV.GET", f"{prefix}{key}", "R", "one") for key in keys])
+        return sum(1 for key, reply in zip(keys, replies)
+                   if not isinstance(reply, resp.Error) and reply[1] == [f"{prefix}{key}".encode()])
+
+    def counter(self, node, name):
+        return node.status()["counters"][name]
+
+    def whole(self, node):
+        return self.counter(node, "vnodes_refilled") > 0 and self.counter(node, "vnodes_incomplete") == 0
+
+    def test_a_node_that_was_away_learns_what_it_missed_without_a_read(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "before-")
+        cluster["n3"].kill()
+        self.fill(cluster["n1"], range(KEYS), "meanwhile-")
+        cluster["n3"].start()
+        cluster.wait_ready()
+        wait_until(lambda: self.counter(cluster["n3"], "dots_caught_up") >= KEYS, LEVEL_SEEN, "n3 has caught up")
+        self.assertEqual(self.copies(cluster["n3"], range(KEYS), "meanwhile-"), KEYS)
+        self.assertEqual(self.copies(cluster["n3"], range(KEYS), "before-"), KEYS)
+
+    def test_a_node_that_lost_its_disk_is_whole_again(self):
+        cluster = self.cluster()
+        for db in (0, 1):
+            self.fill(cluster["n1"], range(KEYS), "key-", db)
+        cluster["n2"].kill()
+        shutil.rmtree(cluster["n2"].entry["data_dir"])
+        cluster["n2"].start()
+        wait_until(lambda: cluster["n2"].ready() and self.whole(cluster["n2"]), LEVEL_SEEN, "n2 is whole")
+        for db in (0, 1):
+            self.assertEqual(self.copies(cluster["n2"], range(KEYS), "key-", db), KEYS)
+
+    def test_all_nodes_lose_power_at_once_and_one_its_disk(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "key-", db=1)
+        for node in cluster:
+            node.kill()
+        shutil.rmtree(cluster["n3"].entry["data_dir"])
+        cluster.start()
+        wait_until(lambda: self.whole(cluster["n3"]), LEVEL_SEEN, "n3 is whole")
+        self.assertEqual(self.copies(cluster["n3"], range(KEYS), "key-", db=1), KEYS)
+
+    def test_an_old_copy_of_a_directory_that_is_put_back_loses_nothing(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "old-")
+        directory = cluster["n2"].entry["data_dir"]
+        cluster["n2"].terminate()
+        shutil.copytree(directory, directory + ".backup")
+        cluster["n2"].start()
+        cluster.wait_ready()
+        self.fill(cluster["n2"], range(KEYS), "new-")
+        cluster["n2"].terminate()
+        shutil.rmtree(directory)
+        shutil.move(directory + ".backup", directory)
+        cluster["n2"].start()
+        cluster.wait_ready()
+        self.fill(cluster["n2"], range(KEYS), "newest-")
+        wait_until(lambda: self.copies(cluster["n2"], range(KEYS), "new-") == KEYS, LEVEL_SEEN, "n2 has caught up")
+        for node in cluster:
+            for prefix in ("old-", "new-", "newest-"):
+                wait_until(lambda: self.copies(node, range(KEYS), prefix) == KEYS, LEVEL_SEEN, f"{node.name} has {prefix}")
+
+    def test_what_deletes_leave_behind_goes_when_all_owners_have_it(self):
+        cluster = self.cluster()
+        for db in (0, 1):
+            self.fill(cluster["n1"], range(KEYS), "key-", db)
+            with cluster["n2"].client(timeout=30, db=db) as client:
+                client.pipeline([("DEL", f"key-{key}") for key in range(KEYS)])
+        for node in cluster:
+            wait_until(lambda: self.counter(node, "keys_cleaned") == 2 * KEYS, LEVEL_SEEN,
+                       f"{node.name} holds nothing of them any more")
+
+    def test_tombstones_wait_for_a_node_that_is_away(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(100), "key-")
+        wait_until(lambda: self.copies(cluster["n3"], range(100), "key-") == 100, LEVEL_SEEN, "n3 has them")
+        cluster["n3"].kill()
+        with cluster["n1"].client(timeout=30) as client:
+            client.pipeline([("DEL", f"key-{key}") for key in range(100)])
+        self.assertEqual(self.counter(cluster["n1"], "keys_cleaned"), 0)
+        cluster["n3"].start()
+        cluster.wait_ready()
+        for node in cluster:
+            wait_until(lambda: self.counter(node, "keys_cleaned") == 100, LEVEL_SEEN, f"{node.name} has cleaned up")
+        with cluster["n3"].client() as client:
+            replies = client.pipeline([("KV.GET", f"key-{key}", "R", "one") for key in range(100)])
+        self.assertEqual([reply[1] for reply in replies if reply[1]], [], "a deleted key has come back")

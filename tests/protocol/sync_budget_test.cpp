@@ -1,0 +1,57 @@
+#include "protocol/sync_budget.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::protocol {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+constexpr uint64_t mib = 1 << 20;
+
+TEST(SyncBudget, SpreadsBytesOverTime) {
+  sync_budget budget{mib};
+  monotonic now{};
+  EXPECT_EQ(budget.take(mib / 4, now), milliseconds{250});
+  EXPECT_EQ(budget.take(mib / 4, now), milliseconds{500});
+  EXPECT_EQ(budget.take(mib / 4, now + milliseconds{400}), milliseconds{350});
+  EXPECT_EQ(budget.take(mib / 4, now + milliseconds{5000}), milliseconds{250}); // Time that passed is not saved up.
+}
+
+TEST(SyncBudget, GivesWayToSlowerClientsAndComesBack) {
+  sync_budget budget{64 * mib};
+  for (int i = 0; i < 20; ++i)
+    budget.on_foreground(microseconds{1000}, 100, false);
+  EXPECT_EQ(budget.rate(), 64 * mib);
+  budget.on_foreground(microseconds{1400}, 100, true);
+  EXPECT_EQ(budget.rate(), 64 * mib);
+  budget.on_foreground(microseconds{1600}, 100, true);
+  EXPECT_EQ(budget.rate(), 32 * mib);
+  for (int i = 0; i < 20; ++i)
+    budget.on_foreground(microseconds{9000}, 100, true);
+  EXPECT_EQ(budget.rate(), mib); // It never starves.
+  for (int i = 0; i < 5; ++i)
+    budget.on_foreground(microseconds{1000}, 100, true);
+  EXPECT_EQ(budget.rate(), 6 * mib);
+}
+
+TEST(SyncBudget, DoesNotTakeItsOwnBurdenForTheUsual) {
+  sync_budget budget{64 * mib};
+  budget.on_foreground(microseconds{1000}, 100, false);
+  for (int i = 0; i < 1000; ++i)
+    budget.on_foreground(microseconds{3000}, 100, true);
+  EXPECT_EQ(budget.rate(), mib);
+}
+
+TEST(SyncBudget, TakesAllWhenNobodyAsksForAnything) {
+  sync_budget budget{64 * mib};
+  budget.on_foreground(microseconds{1000}, 100, false);
+  for (int i = 0; i < 20; ++i)
+    budget.on_foreground(microseconds{9000}, 100, true);
+  for (uint64_t i = 0; i < sync_budget::steps; ++i)
+    budget.on_foreground(microseconds{0}, 0, true);
+  EXPECT_EQ(budget.rate(), 64 * mib);
+}
+
+} // namespace
+} // namespace crema::protocol

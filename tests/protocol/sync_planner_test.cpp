@@ -1,0 +1,329 @@
+#include "protocol/sync_planner.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::protocol {
+namespace {
+
+constexpr node_id a{0}, b{1}, c{2}, d{3};
+constexpr vnode_id v{0, 0};
+constexpr replica_id ra = 100, rb = 101, rd = 103;
+
+dot_clock clock(std::initializer_list<dot_range> ranges) {
+  dot_clock result;
+  for (const auto& r : ranges)
+    result.add(r);
+  return result;
+}
+
+vnode_note owner(dot_clock known, vnode_state state = vnode_state::complete) {
+  return {v, vnode_role::owner, state, std::move(known)};
+}
+vnode_note temporary(dot_clock known) { return {v, vnode_role::temporary, vnode_state::complete, std::move(known)}; }
+
+/// Four nodes, the first three own the only partition that matters; node a plans, and is linked to all others.
+class SyncPlanner : public testing::Test {
+protected:
+  explicit SyncPlanner(node_id self = a) : planner(self, {{0, {3, 2}}}, make_ring()) {
+    for (auto peer : {a, b, c, d})
+      if (peer != self) {
+        planner.linked(peer);
+        planner.begin_mirror(peer);
+      }
+  }
+  static ring_ptr make_ring() {
+    auto r = std::make_shared<ring>();
+    r->epoch = 1;
+    for (auto id : {a, b, c, d})
+      r->members.push_back({id, "n" + std::to_string(to_index(id)), "host", "", 1});
+    r->owners = {{a, b, c}};
+    return r;
+  }
+  void times(timestamp latest, uint64_t wall_ms = 1) {
+    planner.set_own_time(latest, wall_ms);
+    for (auto peer : {b, c, d})
+      planner.set_peer_time(peer, latest, wall_ms);
+  }
+
+  sync_planner planner;
+};
+
+struct OnAFallback : SyncPlanner {
+  OnAFallback() : SyncPlanner(d) {}
+};
+
+TEST_F(SyncPlanner, DoesNothingWhenAllKnowTheSame) {
+  planner.set_own(owner(clock({{ra, 1, 5}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 5}})));
+  planner.set_peer(c, owner(clock({{ra, 1, 5}})));
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.catch_ups.empty());
+  EXPECT_TRUE(plan.refills.empty());
+  EXPECT_TRUE(plan.births.empty());
+}
+
+TEST_F(SyncPlanner, CatchesUpFromWhoKnowsMoreUntilItDoes) {
+  planner.set_own(owner(clock({{ra, 1, 5}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 3}, {rb, 1, 1}})));
+  for (int round = 0; round < 2; ++round) { // It is named again until it is done.
+    auto plan = planner.plan();
+    ASSERT_EQ(plan.catch_ups.size(), 1U);
+    EXPECT_EQ(plan.catch_ups[0].from, b);
+  }
+  planner.set_own(owner(clock({{ra, 1, 5}, {rb, 1, 1}})), {});
+  EXPECT_TRUE(planner.plan().catch_ups.empty());
+}
+
+TEST_F(SyncPlanner, CatchesUpFromATemporaryVnodeAsWell) {
+  planner.set_own(owner({}), {});
+  planner.set_peer(d, temporary(clock({{rd, 4, 4}})));
+  ASSERT_EQ(planner.plan().catch_ups.size(), 1U);
+}
+
+TEST_F(SyncPlanner, DoesNotAskWhoCannotGive) {
+  planner.set_own(owner({}), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 1}}), vnode_state::filling));
+  planner.set_peer(c, owner(clock({{rb, 1, 1}})));
+  planner.unlinked(c);
+  EXPECT_TRUE(planner.plan().catch_ups.empty());
+  planner.linked(c);
+  planner.set_peer(c, owner(clock({{rb, 1, 1}})));
+  EXPECT_EQ(planner.plan().catch_ups.size(), 1U);
+}
+
+TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
+  planner.set_own(owner(clock({{ra, 1, 1}})), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 9}})));
+  planner.found_behind(v, b);
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.catch_ups.empty());
+  ASSERT_EQ(plan.refills.size(), 1U);
+  EXPECT_EQ(plan.refills[0].from, b);
+  // It has closed itself and waits until b has learned what it knows.
+  planner.set_own(owner(clock({{ra, 1, 1}}), vnode_state::retiring), {});
+  EXPECT_TRUE(planner.plan().refills.empty());
+  planner.set_peer(b, owner(clock({{ra, 1, 1}, {rb, 1, 9}})));
+  EXPECT_EQ(planner.plan().refills.size(), 1U);
+}
+
+TEST_F(SyncPlanner, FillsANewVnodeFromACompleteOwner) {
+  planner.set_own(owner({}, vnode_state::unsure), {});
+  planner.set_peer(b, owner({}, vnode_state::unsure));
+  planner.set_peer(c, owner(clock({{rb, 1, 1}})));
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.births.empty());
+  ASSERT_EQ(plan.refills.size(), 1U);
+  EXPECT_EQ(plan.refills[0].from, c);
+}
+
+TEST_F(SyncPlanner, BeginsEmptyWhenAMajorityIsNew) {
+  planner.set_own(owner({}, vnode_state::unsure), {});
+  EXPECT_TRUE(planner.plan().births.empty()); // Alone it may be the one whose disk was lost.
+  planner.set_peer(d, temporary({}));
+  EXPECT_TRUE(planner.plan().births.empty());
+  planner.set_peer(b, owner({}, vnode_state::unsure));
+  EXPECT_EQ(planner.plan().births.size(), 1U);
+  planner.unlinked(b);
+  EXPECT_TRUE(planner.plan().births.empty());
+}
+
+TEST(SyncPlannerOfWideWrites, BeginsEmptyOnlyWithWOwners) {
+  auto r = std::make_shared<ring>();
+  for (auto id : {a, b, c})
+    r->members.push_back({id, "n" + std::to_string(to_index(id)), "host", "", 1});
+  r->owners = {{a, b, c}};
+  sync_planner planner{a, {{0, {3, 3}}}, r};
+  planner.set_own(owner({}, vnode_state::unsure), {});
+  for (auto peer : {b, c}) {
+    EXPECT_TRUE(planner.plan().births.empty());
+    planner.linked(peer);
+    planner.set_peer(peer, owner({}, vnode_state::unsure));
+  }
+  EXPECT_EQ(planner.plan().births.size(), 1U);
+}
+
+TEST_F(SyncPlanner, CallsStableWhatEveryOwnerHas) {
+  planner.set_own(owner(clock({{ra, 1, 9}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 5}})));
+  EXPECT_TRUE(planner.plan().settles.empty()); // c was not heard.
+  planner.set_peer(c, owner(clock({{ra, 1, 3}, {ra, 5, 9}})));
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.settles.size(), 1U);
+  EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 3}, {ra, 5, 5}}));
+  EXPECT_TRUE(planner.plan().settles.empty()); // Once.
+  planner.unlinked(b);                         // What it knew it keeps.
+  planner.set_own(owner(clock({{ra, 1, 10}})), {});
+  EXPECT_TRUE(planner.plan().settles.empty());
+  planner.set_peer(c, owner(clock({{ra, 1, 9}})));
+  ASSERT_EQ(planner.plan().settles.size(), 1U);
+}
+
+TEST_F(SyncPlanner, CallsNothingStableWhileAnOwnerIsIncomplete) {
+  planner.set_own(owner(clock({{ra, 1, 9}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 9}})));
+  planner.set_peer(c, owner(clock({{ra, 1, 9}}), vnode_state::filling));
+  EXPECT_TRUE(planner.plan().settles.empty());
+}
+
+TEST_F(SyncPlanner, GivesUpOnAnAbsentOwnerWhenTheLogIsFull) {
+  planner.set_own(owner(clock({{ra, 1, 9}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 8}})));
+  planner.set_peer(c, owner(clock({{ra, 1, 2}})));
+  planner.plan();
+  planner.unlinked(c);
+  planner.set_own(owner(clock({{ra, 1, 9}})), {false, false, true});
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.settles.size(), 1U);
+  EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 8}}));
+  // Not below W: with b gone as well, nobody else is known to have anything.
+  planner.unlinked(b);
+  planner.set_own(owner(clock({{ra, 1, 10}})), {false, false, true});
+  EXPECT_TRUE(planner.plan().settles.empty());
+}
+
+TEST_F(SyncPlanner, RaisesTheHorizonOnceAllThatWasKnownThenIsStable) {
+  auto all = clock({{ra, 1, 2}});
+  planner.set_own(owner(all), {true, false, false});
+  planner.set_peer(b, owner(all));
+  planner.set_peer(c, owner(clock({{ra, 1, 1}})));
+  times(50);
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.settles.size(), 1U);
+  EXPECT_EQ(plan.settles[0].horizon, 0U); // Dot 2, given before 50, is not everywhere yet.
+  planner.set_peer(c, owner(all));
+  plan = planner.plan();
+  ASSERT_EQ(plan.settles.size(), 1U);
+  EXPECT_EQ(plan.settles[0].horizon, 50U);
+}
+
+TEST_F(SyncPlanner, AWriteOnAFallbackHoldsTheHorizonBack) {
+  auto all = clock({{ra, 1, 2}});
+  planner.set_own(owner(all), {true, false, false});
+  planner.set_peer(b, owner(all));
+  planner.set_peer(c, owner(all));
+  planner.set_peer(d, temporary(clock({{rd, 1, 1}})));
+  planner.unlinked(d);
+  times(50);
+  for (int round = 0; round < 3; ++round)
+    for (const auto& task : planner.plan().settles)
+      EXPECT_EQ(task.horizon, 0U);
+  // It is back, and all have learned it.
+  auto more = clock({{ra, 1, 2}, {rd, 1, 1}});
+  planner.set_own(owner(more), {true, false, false});
+  planner.set_peer(b, owner(more));
+  planner.set_peer(c, owner(more));
+  timestamp horizon = 0;
+  for (int round = 0; round < 2; ++round)
+    for (const auto& task : planner.plan().settles)
+      horizon = task.horizon;
+  EXPECT_EQ(horizon, 50U);
+}
+
+TEST_F(SyncPlanner, AMemberThatWasNotHeardHoldsTheHorizonBack) {
+  auto all = clock({{ra, 1, 2}});
+  planner.set_own(owner(all), {true, false, false});
+  planner.set_peer(b, owner(all));
+  planner.set_peer(c, owner(all));
+  planner.set_own_time(50, 1);
+  planner.set_peer_time(b, 50, 1);
+  planner.set_peer_time(c, 50, 1);
+  for (int round = 0; round < 3; ++round)
+    for (const auto& task : planner.plan().settles)
+      EXPECT_EQ(task.horizon, 0U);
+  EXPECT_EQ(planner.plan().expired_ms, 0U);
+  planner.set_peer_time(d, 40, 7);
+  planner.plan();
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.settles.size(), 1U);
+  EXPECT_EQ(plan.settles[0].horizon, 40U);
+  EXPECT_EQ(plan.expired_ms, 1U);
+}
+
+TEST_F(SyncPlanner, AnOwnerThatComesBackEmptyStopsTheHorizonUntilItIsWhole) {
+  auto all = clock({{ra, 1, 2}});
+  planner.set_own(owner(all), {true, false, false});
+  planner.set_peer(b, owner(all));
+  planner.set_peer(c, owner(clock({{ra, 1, 1}})));
+  times(50);
+  planner.plan();
+  planner.begin_mirror(c);
+  planner.set_peer(c, owner({}, vnode_state::unsure));
+  EXPECT_TRUE(planner.plan().settles.empty());
+}
+
+TEST_F(OnAFallback, KeepsATemporaryVnodeUntilEveryOwnerHasIt) {
+  planner.set_own(temporary(clock({{rd, 1, 2}})), {});
+  planner.set_peer(a, owner(clock({{rd, 1, 2}})));
+  planner.set_peer(b, owner(clock({{rd, 1, 2}}), vnode_state::filling));
+  planner.set_peer(c, owner(clock({{rd, 1, 1}})));
+  EXPECT_TRUE(planner.plan().drops.empty());
+  planner.set_peer(c, owner(clock({{rd, 1, 9}})));
+  EXPECT_TRUE(planner.plan().drops.empty());
+  planner.set_peer(b, owner(clock({{rd, 1, 2}})));
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.drops.size(), 1U);
+  EXPECT_FALSE(plan.drops[0].early);
+  EXPECT_EQ(plan.drops[0].covered, clock({{rd, 1, 2}}));
+}
+
+TEST_F(OnAFallback, DropsAnOverdueOneWhenAllThatAreUpHaveItAndTheyAreW) {
+  planner.set_own(temporary(clock({{rd, 1, 2}})), {false, true, false});
+  planner.set_peer(a, owner(clock({{rd, 1, 2}})));
+  planner.unlinked(b);
+  planner.unlinked(c);
+  EXPECT_TRUE(planner.plan().drops.empty()); // W is 2.
+  planner.linked(b);
+  planner.set_peer(b, owner(clock({{rd, 1, 1}})));
+  EXPECT_TRUE(planner.plan().drops.empty());
+  planner.set_peer(b, owner(clock({{rd, 1, 2}})));
+  auto plan = planner.plan();
+  ASSERT_EQ(plan.drops.size(), 1U);
+  EXPECT_TRUE(plan.drops[0].early);
+}
+
+TEST_F(SyncPlanner, TellsAPeerEverythingAtFirstAndThenWhatChanges) {
+  planner.set_own(owner(clock({{ra, 1, 1}})), {});
+  auto news = planner.take_news(b);
+  EXPECT_TRUE(news.full);
+  EXPECT_EQ(news.changed.size(), 1U);
+  news = planner.take_news(b);
+  EXPECT_FALSE(news.full);
+  EXPECT_TRUE(news.changed.empty());
+  planner.set_own(owner(clock({{ra, 1, 2}})), {});
+  news = planner.take_news(b);
+  ASSERT_EQ(news.changed.size(), 1U);
+  EXPECT_EQ(news.changed[0].clock, clock({{ra, 1, 2}}));
+  planner.linked(b);
+  EXPECT_TRUE(planner.take_news(b).full);
+}
+
+TEST_F(SyncPlanner, TellsAFallbackOnlyOfWhatItHoldsForIt) {
+  planner.set_own(owner(clock({{ra, 1, 1}})), {});
+  EXPECT_TRUE(planner.take_news(d).changed.empty());
+  planner.set_peer(d, temporary(clock({{rd, 1, 1}})));
+  EXPECT_EQ(planner.take_news(d).changed.size(), 1U);
+  planner.set_own(owner(clock({{ra, 1, 1}, {rd, 1, 1}})), {});
+  EXPECT_EQ(planner.take_news(d).changed.size(), 1U);
+  planner.remove_peer(d, v);
+  planner.set_own(owner(clock({{ra, 1, 2}, {rd, 1, 1}})), {});
+  EXPECT_TRUE(planner.take_news(d).changed.empty());
+}
+
+TEST_F(OnAFallback, TellsOwnersWhenATemporaryVnodeComesAndGoes) {
+  planner.take_news(a);
+  planner.set_own(temporary(clock({{rd, 1, 1}})), {});
+  EXPECT_EQ(planner.take_news(a).changed.size(), 1U);
+  planner.remove_own(v);
+  EXPECT_EQ(planner.take_news(a).gone, std::vector<vnode_id>{v});
+}
+
+TEST_F(SyncPlanner, CountsHowFarAPeerIsAheadAndBehind) {
+  planner.set_own(owner(clock({{ra, 1, 5}})), {});
+  planner.set_peer(b, owner(clock({{ra, 1, 3}, {rb, 1, 4}})));
+  EXPECT_EQ(planner.dots_behind(b), 4U);
+  EXPECT_EQ(planner.dots_ahead(b), 2U);
+  EXPECT_EQ(planner.dots_ahead(c), 5U); // Nothing is known of it.
+}
+
+} // namespace
+} // namespace crema::protocol

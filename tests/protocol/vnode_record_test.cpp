@@ -1,0 +1,45 @@
+#include "protocol/vnode_record.hpp"
+
+#include <gtest/gtest.h>
+
+namespace crema::protocol {
+namespace {
+
+vnode_record example() {
+  vnode_record x;
+  x.role = vnode_role::temporary;
+  x.state = vnode_state::complete;
+  x.self = ~0ULL;
+  x.counter = 300;
+  x.trimmed.add(dot_range{7, 1, 12});
+  return x;
+}
+
+TEST(VnodeRecord, ComesBackAsItWas) {
+  EXPECT_EQ(decode_vnode_record(encode(example())), example());
+  EXPECT_EQ(decode_vnode_record(encode(vnode_record{})), vnode_record{});
+}
+
+TEST(VnodeRecord, HasTheDocumentedBytes) {
+  vnode_record x;
+  x.role = vnode_role::none;
+  x.state = vnode_state::retiring;
+  x.self = 0x0102030405060708;
+  x.counter = 5;
+  EXPECT_EQ(encode(x), std::string("\x01\x02\x03\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00", 13));
+}
+
+TEST(VnodeRecord, IsRefusedWhenItIsCutLongerOrUnknown) {
+  auto good = encode(example());
+  for (size_t size = 0; size < good.size(); ++size)
+    EXPECT_FALSE(decode_vnode_record(good.substr(0, size))) << size;
+  EXPECT_FALSE(decode_vnode_record(good + "x"));
+  for (size_t at : {0, 1, 2}) {
+    auto bad = good;
+    bad[at] = 9;
+    EXPECT_FALSE(decode_vnode_record(bad)) << at;
+  }
+}
+
+} // namespace
+} // namespace crema::protocol
