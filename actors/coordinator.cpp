@@ -9,7 +9,7 @@ namespace crema {
 struct coordinator_state : desk_port {
   static inline constexpr const char* name = "coordinator";
   static constexpr size_t ops_per_message_max = 1024;
-  static constexpr size_t bytes_per_message_max = 512 * 1024; // A slow link must carry one within its timeout.
+  static constexpr size_t bytes_per_message_max = size_t{512} << 10; // A slow link must carry one within its timeout.
   static constexpr std::chrono::milliseconds tick_interval{10};
   static constexpr std::chrono::seconds count_timeout{30};
 
@@ -134,7 +134,7 @@ void count_keys(coordinator_self self, const count_query& query) {
   if (bucket == nullptr)
     return query.answer(std::nullopt, "no such bucket");
   std::map<std::pair<uint32_t, size_t>, count_request> requests; // By node and shard.
-  for (partition_id p = 0; p < st.ring->partitions(); ++p) {
+  for (uint32_t p = 0; p < st.ring->partitions(); ++p) {
     const auto& owners = st.ring->owners[p];
     auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket->n, owners.size()));
     auto owner = std::find_if(owners.begin(), end, [&](node_id o) { return st.peers[to_index(o)].up; });
@@ -143,7 +143,7 @@ void count_keys(coordinator_self self, const count_query& query) {
     auto& r = requests[{to_index(*owner), p % st.peers[to_index(*owner)].replicas.size()}];
     r.epoch = st.ring->epoch;
     r.bucket = query.bucket;
-    r.partitions.push_back(p);
+    r.partitions.push_back(static_cast<partition_id>(p));
   }
   auto all = std::make_shared<counting>();
   all->answer = query.answer;
@@ -154,7 +154,7 @@ void count_keys(coordinator_self self, const count_query& query) {
               [all, self](const caf::error& e) { all->add(0, self->system().render(e)); });
 }
 
-caf::behavior coordinator(coordinator_self self, env_ptr env, std::vector<caf::actor> local_replicas,
+caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector<caf::actor> local_replicas,
                           caf::actor handoff) {
   auto& st = self->state;
   st.self = self;

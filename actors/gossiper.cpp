@@ -35,7 +35,7 @@ void beat(gossiper_self self, const caf::actor& peer) {
   self->send<caf::message_priority::high>(peer, h);
 }
 
-caf::behavior gossiper(gossiper_self self, env_ptr env, std::vector<caf::actor> listeners) {
+caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::actor> listeners) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);

@@ -207,7 +207,7 @@ std::map<std::string, uint64_t> counters(const handoff_state& st) {
   return all;
 }
 
-caf::behavior handoff(handoff_self self, env_ptr env, std::vector<caf::actor> local_replicas, caf::actor root) {
+caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);

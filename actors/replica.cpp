@@ -12,7 +12,7 @@ namespace crema {
 struct replica_state {
   static inline constexpr const char* name = "replica";
   static constexpr size_t answers_per_message_max = 1024;
-  static constexpr size_t answer_bytes_per_message_max = 512 * 1024; // A slow link must carry one within its timeout.
+  static constexpr size_t answer_bytes_per_message_max = size_t{512} << 10; // A slow link must carry one within its timeout.
 
   struct sender {
     caf::strong_actor_ptr to;
@@ -148,7 +148,7 @@ void on_batch(replica_self self, replica_batch& batch) {
   want_flush(self);
 }
 
-caf::behavior replica(caf::stateful_actor<replica_state>* self, env_ptr env, replica_options options) {
+caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& env, const replica_options& options) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);

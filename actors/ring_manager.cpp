@@ -13,7 +13,7 @@ struct ring_manager_state {
 
 namespace {
 
-caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, env_ptr env,
+caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, const env_ptr& env,
                            std::vector<caf::actor> listeners) {
   auto& st = self->state;
   st.env = env;
