@@ -64,10 +64,12 @@ void wait_until_gone(const cluster_options& options, std::vector<stopping_node>&
   }
 }
 
-std::vector<std::string> status_row(const cluster_options& options, const std::string& name, bool& ready) {
+/// @param others_file for a node that is stopped, where no file was given: what its neighbours run with.
+std::vector<std::string> status_row(const cluster_options& options, const std::string& others_file,
+                                    const std::string& name, bool& ready) {
   auto process = find_running(options.dir, name);
   // Without a file, the node's own command line says which it is.
-  auto file = !options.file.empty() ? options.file : process ? process->config_file : "";
+  auto file = !options.file.empty() ? options.file : process ? process->config_file : others_file;
   auto loaded = file.empty() ? config::load_result{} : config::load_config(file);
   const auto* node = loaded.config ? loaded.config->find_node(name) : nullptr;
   std::string answer;
@@ -142,10 +144,14 @@ int cluster_status(const cluster_options& options) {
     return exit_failure;
   }
   std::vector<std::vector<std::string>> rows{{"node", "pid", "state", "host", "resp", "http", "peer", "uptime"}};
+  std::string running_file;
+  for (const auto& name : *names)
+    if (auto process = find_running(options.dir, name))
+      running_file = process->config_file;
   bool all_ready = true;
   for (const auto& name : *names) {
     bool ready = false;
-    rows.push_back(status_row(options, name, ready));
+    rows.push_back(status_row(options, running_file, name, ready));
     all_ready = all_ready && ready;
   }
   std::cout << format_table(rows);

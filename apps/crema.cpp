@@ -9,6 +9,21 @@ namespace {
 
 using namespace crema::cli;
 
+/// The line named no command, or one that the parser does not know, which it counts as none; or an option is missing.
+int explain_missing(CLI::App& app, const CLI::RequiredError& error) {
+  CLI::App* at = &app;
+  std::string words = app.get_name();
+  for (; !at->get_subcommands().empty(); words += " " + at->get_name())
+    at = at->get_subcommands().front();
+  if (at->get_subcommands([](CLI::App*) { return true; }).empty())
+    app.exit(error);
+  else if (auto unknown = app.remaining(true); !unknown.empty())
+    std::cerr << "crema: unknown command \"" << unknown.front() << "\"; '" << words << " --help' lists the commands\n";
+  else
+    std::cerr << at->help();
+  return exit_usage;
+}
+
 int parse_and_run(int argc, char** argv) {
   CLI::App app{"crema: a distributed key-value store", "crema"};
   app.set_version_flag("--version", "crema " CREMA_VERSION);
@@ -36,13 +51,7 @@ int parse_and_run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::RequiredError& error) {
-    // A mistyped command counts as none to the parser; say which word was not understood.
-    if (auto words = app.remaining(true); !words.empty()) {
-      std::cerr << "crema: unknown command \"" << words.front() << "\"; 'crema --help' lists the commands\n";
-      return exit_usage;
-    }
-    app.exit(error);
-    return exit_usage;
+    return explain_missing(app, error);
   } catch (const CLI::ParseError& error) {
     // Help and version are "errors" with code 0.
     return app.exit(error) == 0 ? exit_ok : exit_usage;

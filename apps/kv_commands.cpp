@@ -152,7 +152,9 @@ void add_common(CLI::App& command, kv_options& options) {
 
 void add_write_options(CLI::App& command, kv_options& options) {
   command.add_option("--context", options.context, "What the write replaces: a context, or @FILE from --context-out");
-  command.add_option("-w", options.quorum, "Copies that must be written: all, quorum, one or a number")
+  command
+      .add_option("-w", options.quorum,
+                  "Copies that must be written: all, quorum, one or a number (default: the bucket's w)")
       ->check(check_quorum);
 }
 
@@ -162,7 +164,9 @@ void add_kv_commands(CLI::App& app, action& chosen) {
   auto options = std::make_shared<kv_options>();
   auto* get_command = app.add_subcommand("get", "Print the value of a key; exit code 1 if there is none");
   add_common(*get_command, *options);
-  get_command->add_option("-r", options->quorum, "Copies that must be read: all, quorum, one or a number")
+  get_command
+      ->add_option("-r", options->quorum,
+                   "Copies that must be read: all, quorum, one or a number (default: the bucket's r)")
       ->check(check_quorum);
   get_command->add_flag("--all", options->all, "All concurrent values, one a line, newest first");
   get_command->add_flag("--raw", options->raw, "The bytes alone, without a line end");

@@ -195,6 +195,7 @@ class ClusterCommands(ClusterCase):
         wait_until(lambda: len(self.processes(where)) == 2, 5, "n2 is gone")
         status = run("cluster", "status", "--dir", where, cwd=cluster.directory)
         self.assertNotEqual(status.returncode, 0, "a node is missing:\n" + status.stdout)
+        self.assertIn(str(cluster["n2"].port), status.stdout, "its neighbours know where it belongs")
         self.assertEqual(victim, "n2")
         up = run("cluster", "up", cluster.file, "--dir", where, cwd=cluster.directory)
         self.assertEqual(up.returncode, 0, up.stdout)
@@ -231,7 +232,14 @@ class ClusterCommands(ClusterCase):
             self.assertEqual(shown.returncode, 0, shown.stdout)
             self.assertNotEqual(shown.stdout.strip(), "")
         self.assertEqual(run("config", "check", cluster.file, cwd=cluster.directory).returncode, 0)
-        self.assertNotEqual(run("nonsense", cwd=cluster.directory).returncode, 0)
+
+    def test_a_command_that_is_missing_or_unknown_is_answered_with_those_there_are(self):
+        directory = self.directory()
+        for arguments, expected in [((), "cluster"), (("cluster",), "status"), (("nonsense",), "'crema --help'"),
+                                    (("cluster", "nonsense"), "'crema cluster --help'"), (("put",), "KEY is required")]:
+            shown = run(*arguments, cwd=directory)
+            self.assertEqual(shown.returncode, 2, shown.stdout)
+            self.assertIn(expected, shown.stdout)
 
 
 class OneNode(ClusterCase):
