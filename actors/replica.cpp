@@ -12,7 +12,8 @@ namespace crema {
 struct replica_state {
   static inline constexpr const char* name = "replica";
   static constexpr size_t answers_per_message_max = 1024;
-  static constexpr size_t answer_bytes_per_message_max = size_t{512} << 10; // A slow link must carry one within its timeout.
+  static constexpr size_t answer_bytes_per_message_max = size_t{512}
+                                                         << 10; // A slow link must carry one within its timeout.
 
   struct sender {
     caf::strong_actor_ptr to;

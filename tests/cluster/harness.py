@@ -28,7 +28,7 @@ import resp
 
 BINARY = os.path.abspath(os.environ.get("CREMA_BINARY", pathlib.Path(__file__).parents[2] / "build/release/crema"))
 SANITIZED = os.environ.get("CREMA_SANITIZE", "") != ""
-SLOWNESS = 3.0 if SANITIZED else 1.0  # Time limits of the product hold for the release build.
+SLOWNESS = float(os.environ.get("CREMA_SLOWNESS", 1))  # Time limits of the product hold for the release build.
 START_DEADLINE = 20.0 * SLOWNESS
 DEFAULT_BUCKETS = [
     {"name": "default", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": True,
