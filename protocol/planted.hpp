@@ -33,6 +33,9 @@ enum class bug : uint8_t {
   write_repeated,
   refusal_written,
   gives_ahead,
+  write_error_ignored,
+  stop_unsynced,
+  context_not_sent,
   count,
 };
 
@@ -59,6 +62,9 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "write-repeated",
     "refusal-written",
     "gives-ahead",
+    "write-error-ignored",
+    "stop-unsynced",
+    "context-not-sent",
 };
 
 #ifdef CREMA_PLANTED_BUGS
