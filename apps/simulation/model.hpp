@@ -80,6 +80,17 @@ std::string name_of(const key_model& k, const evidence& e);
 std::string name_of(const write_record& w, const evidence& e);
 std::string show(const dot& d);
 
+/// What the wall clock of an operation's node lets it say of expiries.
+class expiry_clock {
+public:
+  expiry_clock(const evidence& e, const operation& op);
+  bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= earliest_; }
+  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= latest_; }
+
+private:
+  uint64_t earliest_, latest_; // Milliseconds.
+};
+
 /// Of `n` owners of the key: how many may have lost the write between its request and `until`, because their machine or
 /// their disk was lost? What a fault model permits is excused by this number and nothing else.
 size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);

@@ -184,6 +184,7 @@ private:
   void verdict(const evidence& e, const model& m, findings& out) const {
     check_replies(e, out);
     check_reads(e, m, out);
+    check_writes(e, m, out);
     check_sets(e, m, out);
     stores(e, m, out);
     if (options_.extra_checks.count("later-writes-win") > 0)

@@ -76,6 +76,18 @@ protected:
     }
     operations.add(std::move(op));
   }
+  /// A remove that reads first and becomes write `n`; `seen`: the context of what it read.
+  void remove(bucket_id bucket, uint64_t n, bool existed, const protocol::dot_clock& seen = {}) {
+    named(bucket, n, "", seen);
+    auto op = next(client_request::kind::remove, bucket);
+    op.request.read_first = true;
+    op.existed = existed;
+    if (bucket == 1) {
+      op.context = seen;
+      op.context.add(dot{7, n});
+    }
+    operations.add(std::move(op));
+  }
   operation read(bucket_id bucket, std::initializer_list<uint64_t> returned, const protocol::dot_clock& context = {}) {
     auto op = next(client_request::kind::get, bucket);
     op.context = context;
@@ -105,6 +117,7 @@ protected:
     model m{e, out};
     check_replies(e, out);
     check_reads(e, m, out);
+    check_writes(e, m, out);
     check_sets(e, m, out);
     return out;
   }
