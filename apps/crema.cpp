@@ -20,7 +20,7 @@ int explain_missing(CLI::App& app, const CLI::RequiredError& error) {
   else if (auto unknown = app.remaining(true); !unknown.empty())
     std::cerr << "crema: unknown command \"" << unknown.front() << "\"; '" << words << " --help' lists the commands\n";
   else
-    std::cerr << at->help();
+    std::cerr << app.help(); // Of the deepest command that was named.
   return exit_usage;
 }
 
