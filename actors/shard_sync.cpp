@@ -48,8 +48,8 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
   };
   for (const auto& bucket : env_->config.buckets) {
-    for (partition_id p = 0; p < ring_->partitions(); ++p) {
-      vnode_id id{bucket.db, p};
+    for (uint32_t p = 0; p < ring_->partitions(); ++p) {
+      vnode_id id{bucket.db, static_cast<partition_id>(p)};
       const auto& owners = ring_->owners[p];
       auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket.n, owners.size()));
       if (p % count_ != index_ || std::find(owners.begin(), end, env_->self) == end)
