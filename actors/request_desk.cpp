@@ -37,7 +37,10 @@ struct request_desk::pending {
   client_request request;
   const config::bucket_config* bucket = nullptr;
   partition_id partition = 0;
-  std::vector<node_id> owners; // Nearest first.
+  size_t owners = 0;
+  std::vector<node_id> nodes; // The owners, nearest first, then the fallbacks that were taken.
+  size_t fallbacks_seen = 0;  // How far next_fallback() is in the preference list.
+  bool used_fallbacks = false;
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
   bool started = false; // It has its turn.
@@ -45,15 +48,16 @@ struct request_desk::pending {
   stage at = stage::reading;
   bool write_next = false;     // The read of read_first is done.
   bool answered = false;       // The client has its reply.
-  uint32_t outstanding = 0;    // Bit i: owners[i] owes an answer.
-  std::vector<size_t> costs;   // What is charged to owners[i] for that.
+  uint32_t outstanding = 0;    // Bit i: nodes[i] owes an answer.
+  std::vector<size_t> costs;   // What is charged to nodes[i] for that.
   protocol::dot_clock context; // What the write replaces; later, what the client is told it has seen.
   bool has_context = false;
   bool existed = false;
   dot given;
   timestamp time = 0;
   std::string delta;
-  std::string refusal; // What an owner said when it refused.
+  std::string refusal;     // What a node said when it refused.
+  uint32_t incomplete = 0; // Bit i: nodes[i] said that it is.
 
   size_t bytes() const { return op_overhead + request.key.size() + request.value.size(); }
   bool writing() const { return at != stage::reading; } // put is the machine that runs.
@@ -73,7 +77,7 @@ struct request_desk::put_effects final : protocol::put_outbox {
     if (p.has_context)
       op.context = p.context.encode();
     op.key = p.request.key;
-    op.data = p.request.value;
+    op.data = p.request.value; // Another giver may be asked for the same.
     op.ttl_ms = p.request.ttl_ms;
     desk.send(id, p, to, std::move(op));
   }
@@ -88,8 +92,9 @@ struct request_desk::put_effects final : protocol::put_outbox {
     op.time = p.time;
     desk.send(id, p, to, std::move(op));
   }
+  std::optional<node_id> next_fallback() override { return desk.next_fallback(p); }
   void reply_written() override { desk.finish_put(p); }
-  void reply_failed(errc why, uint32_t required, uint32_t acked) override { desk.fail(p, why, required, acked, true); }
+  void reply_failed(errc why, const protocol::shortfall& missing) override { desk.fail(p, why, missing, true); }
 
   request_desk& desk;
   uint64_t id;
@@ -107,8 +112,9 @@ struct request_desk::get_effects final : protocol::get_outbox {
   }
   void send_get(node_id to) override { ask(to, replica_op::kind::get); }
   void send_digest(node_id to) override { ask(to, replica_op::kind::digest); }
+  std::optional<node_id> next_fallback() override { return desk.next_fallback(p); }
   void reply_object(const std::string& object) override { desk.finish_get(p, object); }
-  void reply_failed(errc why, uint32_t required, uint32_t got) override { desk.fail(p, why, required, got, false); }
+  void reply_failed(errc why, const protocol::shortfall& missing) override { desk.fail(p, why, missing, false); }
   void repair(node_id stale, node_id source) override {
     ++desk.repairs_;
     desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source});
@@ -134,6 +140,7 @@ request_desk::peer& request_desk::peer_of(node_id id) {
 
 void request_desk::on_ring(protocol::ring_ptr ring) {
   ring_ = std::move(ring);
+  preference_lists_.clear();
   for (const auto& m : ring_->members)
     peer_of(m.id);
 }
@@ -145,14 +152,16 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
   x.why = std::move(why);
   if (usable || !was)
     return;
-  std::vector<uint64_t> waiting;
+  std::vector<uint64_t> waiting; // For its answer, or to ask it.
   for (auto& [id, p] : pending_)
-    for (size_t i = 0; i < p->owners.size(); ++i)
-      if (p->owners[i] == node && (p->writing() || (p->outstanding >> i & 1) != 0))
-        waiting.push_back(id);
+    if ((p->get || p->put) && std::find(p->nodes.begin(), p->nodes.end(), node) != p->nodes.end())
+      waiting.push_back(id);
   std::sort(waiting.begin(), waiting.end()); // The same order whatever the hash table's.
   for (auto id : waiting) {
-    auto& p = *pending_.at(id);
+    auto found = pending_.find(id);
+    if (found == pending_.end())
+      continue;
+    auto& p = *found->second;
     answered(p, node);
     if (p.writing()) {
       put_effects out{*this, id, p};
@@ -190,10 +199,11 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   p->partition = protocol::partition_of(p->request.key, ring_->partitions());
   const auto& owners = ring_->owners[p->partition];
   auto n = std::min<size_t>(bucket->n, owners.size());
-  p->owners.assign(owners.begin(), owners.begin() + static_cast<ptrdiff_t>(n));
-  auto mine = std::find(p->owners.begin(), p->owners.end(), env_->self);
-  if (mine != p->owners.end())
-    std::rotate(p->owners.begin(), mine, mine + 1);
+  p->owners = n;
+  p->nodes.assign(owners.begin(), owners.begin() + static_cast<ptrdiff_t>(n));
+  auto mine = std::find(p->nodes.begin(), p->nodes.end(), env_->self);
+  if (mine != p->nodes.end())
+    std::rotate(p->nodes.begin(), mine, mine + 1);
   p->costs.assign(n, 0);
   if (p->request.context) {
     p->context = std::move(*p->request.context);
@@ -262,23 +272,62 @@ void request_desk::leave(pending& p) {
   p.weight = 0;
 }
 
+bool request_desk::reachable(node_id id) const {
+  const auto& x = peers_[to_index(id)];
+  return x.usable && !x.overloaded();
+}
+
 std::vector<bool> request_desk::reachable(const pending& p) const {
-  std::vector<bool> result(p.owners.size());
-  for (size_t i = 0; i < p.owners.size(); ++i) {
-    const auto& x = peers_[to_index(p.owners[i])];
-    result[i] = x.usable && !x.overloaded();
-  }
+  std::vector<bool> result(p.owners);
+  for (size_t i = 0; i < p.owners; ++i)
+    result[i] = reachable(p.nodes[i]);
   return result;
 }
 
-void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
-  auto n = static_cast<uint32_t>(p.owners.size());
-  auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
-  if (!required) {
-    leave(p);
-    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R {} is more than N {}", p.request.read.count, n));
+const std::vector<node_id>& request_desk::preference_list(partition_id partition, uint32_t n) {
+  auto [found, fresh] = preference_lists_.try_emplace({n, partition});
+  if (fresh) {
+    found->second = ring_->preference_list(partition, n);
+    if (found->second.size() > nodes_max) // More are never asked.
+      found->second.resize(nodes_max);
   }
-  p.get.emplace(p.bucket->conflict, p.owners, reachable(p), *required, gets_ % ask_all_every == 0);
+  return found->second;
+}
+
+std::optional<node_id> request_desk::next_fallback(pending& p) {
+  if (!p.bucket->sloppy)
+    return std::nullopt;
+  const auto& list = preference_list(p.partition, p.bucket->n);
+  for (auto i = std::max(p.fallbacks_seen, p.owners); i < list.size(); ++i) {
+    if (!reachable(list[i]))
+      continue;
+    p.fallbacks_seen = i + 1;
+    p.nodes.push_back(list[i]);
+    p.costs.push_back(0);
+    return list[i];
+  }
+  return std::nullopt;
+}
+
+void request_desk::reset_nodes(pending& p) {
+  release(p);
+  p.nodes.resize(p.owners);
+  p.costs.resize(p.owners);
+  p.fallbacks_seen = 0;
+  p.incomplete = 0;
+  p.refusal.clear();
+}
+
+void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
+  auto n = static_cast<uint32_t>(p.owners);
+  auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
+  auto of_owners = p.request.read_owners.resolve(n, 0);
+  if (!required || !of_owners) {
+    leave(p);
+    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R or PR is more than N {}", n));
+  }
+  required = std::max(*required, *of_owners);
+  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p), *required, *of_owners, gets_ % ask_all_every == 0);
   if (n > *required)
     hedges_.push_back({now + env_->config.read_timeout / 4, id});
   get_effects out{*this, id, p};
@@ -286,16 +335,17 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
 }
 
 void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
-  auto n = static_cast<uint32_t>(p.owners.size());
+  auto n = static_cast<uint32_t>(p.owners);
   auto required = p.request.write.resolve(n, std::min(p.bucket->w, n));
-  if (!required) {
+  auto of_owners = p.request.write_owners.resolve(n, 0);
+  if (!required || !of_owners) {
     leave(p);
-    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("W {} is more than N {}", p.request.write.count, n));
+    return refuse(p.sink, p.request, errc::no_quorum, fmt::format("W or PW is more than N {}", n));
   }
-  release(p); // Late answers of the read that went before are not waited for.
+  reset_nodes(p); // Late answers of the read that went before are not waited for.
   p.get.reset();
   p.at = stage::writing;
-  p.put.emplace(p.owners, reachable(p), *required);
+  p.put.emplace(p.nodes, reachable(p), std::max(*required, *of_owners), *of_owners);
   if (p.request.read_first) // Its deadline so far was that of the read.
     write_deadlines_.push_back({now + env_->config.write_timeout, id});
   put_effects out{*this, id, p};
@@ -306,7 +356,12 @@ void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
   op.request = wire_id(id, p.at);
   op.bucket = p.bucket->db;
   op.partition = p.partition;
-  auto at = static_cast<size_t>(std::find(p.owners.begin(), p.owners.end(), to) - p.owners.begin());
+  auto at = static_cast<size_t>(std::find(p.nodes.begin(), p.nodes.end(), to) - p.nodes.begin());
+  op.fallback = at >= p.owners;
+  if (op.fallback && !p.used_fallbacks) {
+    p.used_fallbacks = true;
+    ++fallback_requests_;
+  }
   auto& x = peer_of(to);
   auto cost = cost_of(op);
   p.outstanding |= 1U << at;
@@ -317,8 +372,8 @@ void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
 }
 
 void request_desk::answered(pending& p, node_id from) {
-  for (size_t i = 0; i < p.owners.size(); ++i) {
-    if (p.owners[i] != from || (p.outstanding >> i & 1) == 0)
+  for (size_t i = 0; i < p.nodes.size(); ++i) {
+    if (p.nodes[i] != from || (p.outstanding >> i & 1) == 0)
       continue;
     auto& x = peer_of(from);
     x.bytes -= p.costs[i];
@@ -329,8 +384,8 @@ void request_desk::answered(pending& p, node_id from) {
 }
 
 void request_desk::release(pending& p) {
-  for (auto owner : p.owners)
-    answered(p, owner);
+  for (auto node : p.nodes)
+    answered(p, node);
 }
 
 void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
@@ -346,18 +401,24 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   // A giver that is not durable yet owes another answer.
   if (!(a.what == kind::given && !a.durable))
     answered(p, from);
+  if (a.what == kind::refused) {
+    auto at = std::find(p.nodes.begin(), p.nodes.end(), from) - p.nodes.begin();
+    if (a.status == errc::incomplete && at < static_cast<ptrdiff_t>(p.nodes.size()))
+      p.incomplete |= 1U << at;
+    else
+      p.refusal = std::move(a.data);
+  }
   if (p.writing()) {
     put_effects out{*this, id, p};
     if (a.what == kind::given) {
       p.given = {a.dot_replica, a.dot_counter};
       p.time = a.time;
       p.delta = std::move(a.data);
-      p.request.value = {}; // The delta carries it.
+      p.request.value = {}; // From here on the delta carries it.
       p.put->dot_given(from, a.durable, out);
     } else if (a.what == kind::written) {
       p.put->acked(from, out);
     } else if (a.what == kind::refused) {
-      p.refusal = std::move(a.data);
       if (a.status == errc::clock_skew)
         p.put->ahead(from, a.time, out);
       else
@@ -370,7 +431,6 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
     } else if (a.what == kind::digest) {
       p.get->digest_received(from, a.digest, out);
     } else if (a.what == kind::refused) {
-      p.refusal = std::move(a.data);
       p.get->failed(from, a.status, out);
     }
   }
@@ -407,7 +467,7 @@ void request_desk::on_time(monotonic now) {
       if (p.writing() && planted(bug::deadline_forgotten))
         continue;
       if (!p.started) {
-        fail(p, errc::busy, 0, 0, false);
+        fail(p, errc::busy, {}, false);
       } else if (p.writing()) {
         put_effects out{*this, id, p};
         p.put->deadline_passed(out);
@@ -469,7 +529,7 @@ void request_desk::finish_get(pending& p, const std::string& object) {
   }
   if (malformed) {
     p.refusal = "a replica returned a malformed object";
-    return fail(p, errc::storage_failure, p.get->required(), p.get->answered(), false);
+    return fail(p, errc::storage_failure, {p.get->required(), p.get->answered(), false}, false);
   }
   if (p.request.what == client_request::kind::get) {
     leave(p);
@@ -493,49 +553,62 @@ void request_desk::finish_put(pending& p) {
     r.context = std::move(p.context);
     r.context.add(p.given);
   }
+  fallback_acks_ += p.put->fallback_acks();
   leave(p);
   port_.reply(p.sink, std::move(r));
 }
 
-std::string request_desk::owners_missing(const pending& p) const {
+/// "n2 down, n3 silent"
+std::string request_desk::missing_nodes(const pending& p, const std::vector<node_id>& nodes) const {
+  constexpr size_t named_max = 8;
   std::string text;
-  for (size_t i = 0; i < p.owners.size(); ++i) {
-    const auto& x = peers_[to_index(p.owners[i])];
-    auto waiting = (p.outstanding >> i & 1) != 0;
-    if (x.usable && !waiting && !x.overloaded())
-      continue;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", env_->name_of(p.owners[i]),
-                        !x.usable        ? "down"
-                        : x.overloaded() ? "overloaded"
-                                         : "silent");
+  size_t count = 0;
+  for (auto id : nodes) {
+    const auto& x = peers_[to_index(id)];
+    auto at = static_cast<size_t>(std::find(p.nodes.begin(), p.nodes.end(), id) - p.nodes.begin());
+    auto bit = [at](uint32_t bits) { return at < nodes_max && (bits >> at & 1) != 0; };
+    const auto* why = !x.usable            ? "down"
+                      : x.overloaded()     ? "overloaded"
+                      : bit(p.incomplete)  ? "incomplete"
+                      : bit(p.outstanding) ? "silent"
+                                           : nullptr;
+    if (why != nullptr && ++count <= named_max)
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", env_->name_of(id), why);
   }
-  return text;
+  return count <= named_max ? text : text + fmt::format(" and {} more", count - named_max);
 }
 
-void request_desk::fail(pending& p, errc why, uint32_t required, uint32_t got, bool write) {
+void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing, bool write) {
   leave(p);
-  auto missing = owners_missing(p);
-  auto detail = (missing.empty() ? "" : ": " + missing) + (p.refusal.empty() ? "" : "; " + p.refusal);
-  auto overloaded = std::any_of(p.owners.begin(), p.owners.end(), [this](node_id o) {
-    return peers_[to_index(o)].usable && peers_[to_index(o)].overloaded();
-  });
+  // Who could have been asked.
+  std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.owners)};
+  if (p.bucket->sloppy && !missing.owners) {
+    const auto& list = preference_list(p.partition, p.bucket->n);
+    nodes.insert(nodes.end(), list.begin() + static_cast<ptrdiff_t>(p.owners), list.end());
+  }
+  auto lacking = missing_nodes(p, nodes);
+  auto detail = (lacking.empty() ? "" : ": " + lacking) + (p.refusal.empty() ? "" : "; " + p.refusal);
+  auto needed = fmt::format("needed {}{}", missing.needed, missing.owners ? " owners" : "");
   std::string text;
   switch (why) {
   case errc::no_quorum: {
-    auto able = reachable(p);
-    auto up = std::count(able.begin(), able.end(), true);
-    if (overloaded)
+    auto able = std::count_if(nodes.begin(), nodes.end(), [&](node_id id) {
+      auto at = static_cast<size_t>(std::find(p.nodes.begin(), p.nodes.end(), id) - p.nodes.begin());
+      return reachable(id) && (at >= nodes_max || (p.incomplete >> at & 1) == 0);
+    });
+    if (std::any_of(nodes.begin(), nodes.end(),
+                    [this](node_id id) { return peers_[to_index(id)].usable && peers_[to_index(id)].overloaded(); }))
       why = errc::busy;
-    text = fmt::format("needed {}, reachable {}{}", required, up, detail);
+    text = fmt::format("{}, reachable {}{}", needed, able, detail);
     break;
   }
   case errc::timeout:
-    text = fmt::format("needed {}, {} {} within {} ms{}{}", required, write ? "acknowledged" : "answered", got,
+    text = fmt::format("{}, {} {} within {} ms{}{}", needed, write ? "acknowledged" : "answered", missing.had,
                        (write ? env_->config.write_timeout : env_->config.read_timeout).count(), detail,
                        write ? "; outcome unknown" : "");
     break;
   case errc::unknown_outcome:
-    text = fmt::format("needed {}, acknowledged {}{}; outcome unknown", required, got, detail);
+    text = fmt::format("{}, acknowledged {}{}; outcome unknown", needed, missing.had, detail);
     break;
   case errc::busy:
     text = fmt::format("no turn on {} before the deadline; nothing was written", env_->name);
@@ -555,7 +628,9 @@ std::map<std::string, uint64_t> request_desk::counters() const {
           {"hedged_reads", hedged_},
           {"in_flight", pending_.size()},
           {"waiting", waiting_.size()},
-          {"stray_answers", stray_answers_}};
+          {"stray_answers", stray_answers_},
+          {"fallback_requests", fallback_requests_},
+          {"fallback_acks", fallback_acks_}};
 }
 
 } // namespace crema

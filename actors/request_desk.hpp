@@ -43,6 +43,7 @@ public:
   static constexpr size_t peer_bytes_max = size_t{64} << 20;     ///< Sent to one node and not answered yet.
   static constexpr size_t peer_requests_max = 50'000;
   static constexpr uint64_t ask_all_every = 16; ///< Every 16th read asks all owners, for read repair.
+  static constexpr size_t nodes_max = 32;       ///< That one request may ask: its owners, then fallbacks.
 
   request_desk(env_ptr env, desk_port& port);
   ~request_desk();
@@ -83,18 +84,25 @@ private:
   void send(uint64_t id, pending& p, node_id to, replica_op op);
   void answered(pending& p, node_id from);
   void release(pending& p);
+  /// The owners alone, as each phase of a request begins with.
+  void reset_nodes(pending& p);
+  std::optional<node_id> next_fallback(pending& p);
+  /// The preference list of the partition: `n` owners, then fallbacks.
+  const std::vector<node_id>& preference_list(partition_id partition, uint32_t n);
   void finish_get(pending& p, const std::string& object);
   void finish_put(pending& p);
-  void fail(pending& p, errc why, uint32_t required, uint32_t got, bool write);
+  void fail(pending& p, errc why, const protocol::shortfall& missing, bool write);
   void refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why, std::string text);
-  std::string owners_missing(const pending& p) const;
+  bool reachable(node_id id) const;
+  std::string missing_nodes(const pending& p, const std::vector<node_id>& nodes) const;
   std::vector<bool> reachable(const pending& p) const;
   peer& peer_of(node_id id);
 
   env_ptr env_;
   desk_port& port_;
   protocol::ring_ptr ring_;
-  std::vector<peer> peers_; // By node index.
+  std::vector<peer> peers_;                                                            // By node index.
+  std::map<std::pair<uint32_t, partition_id>, std::vector<node_id>> preference_lists_; // Those that were needed.
   boost::unordered_flat_map<uint64_t, std::unique_ptr<pending>> pending_;
   uint64_t next_id_ = 1;
   std::deque<uint64_t> waiting_;
@@ -110,7 +118,8 @@ private:
   };
   std::deque<due> read_deadlines_, write_deadlines_, hedges_;
   // Counters since start.
-  uint64_t gets_ = 0, puts_ = 0, removes_ = 0, failures_ = 0, repairs_ = 0, hedged_ = 0, stray_answers_ = 0;
+  uint64_t gets_ = 0, puts_ = 0, removes_ = 0, failures_ = 0, repairs_ = 0, hedged_ = 0, stray_answers_ = 0,
+           fallback_requests_ = 0, fallback_acks_ = 0;
 };
 
 } // namespace crema

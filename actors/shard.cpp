@@ -31,7 +31,7 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
   load(clocks);
 }
 
-shard::held* shard::find(vnode_id id, std::string& why, bool fallback) {
+shard::held* shard::find(vnode_id id, std::string& why) {
   auto found = vnodes_.find(id);
   if (found != vnodes_.end())
     return &found->second;
@@ -40,17 +40,34 @@ shard::held* shard::find(vnode_id id, std::string& why, bool fallback) {
     why = fmt::format("{} has no bucket {} partition {} in this shard", env_->name, id.bucket, id.partition);
     return nullptr;
   }
-  if (!fallback) {
-    why = fmt::format("{} does not own bucket {} partition {}", env_->name, bucket->name, id.partition);
+  why = fmt::format("{} does not own bucket {} partition {}", env_->name, bucket->name, id.partition);
+  return nullptr;
+}
+
+shard::held* shard::find(const replica_op& op, std::string& why) {
+  auto* at = find(op.vnode(), why);
+  if (at != nullptr && (at->role == protocol::vnode_role::temporary) != op.fallback) {
+    why = fmt::format("{} {} bucket {} partition {}", env_->name, op.fallback ? "owns" : "does not own", op.bucket,
+                      op.partition);
     return nullptr;
   }
+  if (at != nullptr || !op.fallback || env_->bucket(op.bucket) == nullptr || op.partition >= ring_->partitions() ||
+      op.partition % count_ != index_)
+    return at;
+  why.clear();
+  auto reads = op.what == replica_op::kind::get || op.what == replica_op::kind::digest;
+  return reads ? nullptr : &stand_in(op.vnode());
+}
+
+/// A temporary vnode. It goes on counting where the last one stopped.
+shard::held& shard::stand_in(vnode_id id) {
   protocol::vnode_record record{protocol::vnode_role::temporary, protocol::vnode_state::complete, self_, 0, {}};
   auto dropped = dropped_counters_.find(id);
   if (dropped != dropped_counters_.end())
     record.counter = dropped->second;
   auto& at = hold(id, record, {});
   save_record(at);
-  return &at;
+  return at;
 }
 
 void shard::refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer) {
@@ -65,9 +82,11 @@ void shard::refuse(size_t source, const replica_op& op, errc why, std::string te
 
 void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
   std::string why;
-  auto* at = find(op.vnode(), why);
-  if (at == nullptr)
+  auto* at = find(op, why);
+  if (!why.empty())
     return refuse(source, op, errc::not_owner, std::move(why), answer);
+  if (at == nullptr)
+    return answer_nothing(source, op, answer);
   if (op.what == replica_op::kind::put && !keeps_time_)
     return refuse(source, op, errc::incomplete, fmt::format("{} has not heard its peers yet", env_->name), answer);
   if (!at->complete()) {
@@ -94,6 +113,17 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
     if (!written.ok())
       failed_early_ = written.error;
   }
+}
+
+void shard::answer_nothing(size_t source, const replica_op& op, const answer_fn& answer) {
+  protocol::vnode empty{op.vnode(), env_->bucket(op.bucket)->conflict, self_, {}};
+  replica_answer a;
+  a.request = op.request;
+  a.what = op.what == replica_op::kind::digest ? replica_answer::kind::digest : replica_answer::kind::object;
+  if (op.what == replica_op::kind::get)
+    a.data = empty.expanded({}).value_or("");
+  ++reads_done_;
+  answer(source, std::move(a));
 }
 
 void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer) {

@@ -161,6 +161,8 @@ private:
 
   held* find(vnode_id id, std::string& why, bool fallback = false);
   void refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer);
+  /// To a read of a temporary vnode that does not exist.
+  void answer_nothing(size_t source, const replica_op& op, const answer_fn& answer);
   void put(size_t source, replica_op& op, held& at, const answer_fn& answer);
   void apply(size_t source, replica_op& op, held& at, const answer_fn& answer);
   void note_dots(held& at, uint64_t count);

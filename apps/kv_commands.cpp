@@ -23,6 +23,7 @@ struct kv_options {
   std::string bucket = "0";
   std::string context, context_out;
   std::string quorum; ///< -r or -w.
+  std::string owners; ///< --pr or --pw.
   uint64_t ttl_ms = 0;
   uint32_t timeout_ms = 10000;
   bool all = false, raw = false, verbose = false;
@@ -82,6 +83,8 @@ int get(const kv_options& options) {
   std::vector<std::string> words{"KV.GET", options.key};
   if (!options.quorum.empty())
     words.insert(words.end(), {"R", options.quorum});
+  if (!options.owners.empty())
+    words.insert(words.end(), {"PR", options.owners});
   auto reply = ask(options, words);
   if (!reply)
     return exit_failure;
@@ -109,6 +112,8 @@ int write(kv_options& options, std::vector<std::string> words) {
     words.insert(words.end(), {"CONTEXT", options.context});
   if (!options.quorum.empty())
     words.insert(words.end(), {"W", options.quorum});
+  if (!options.owners.empty())
+    words.insert(words.end(), {"PW", options.owners});
   if (options.ttl_ms > 0)
     words.insert(words.end(), {"PX", std::to_string(options.ttl_ms)});
   auto reply = ask(options, words);
@@ -156,6 +161,8 @@ void add_write_options(CLI::App& command, kv_options& options) {
       .add_option("-w", options.quorum,
                   "Copies that must be written: all, quorum, one or a number (default: the bucket's w)")
       ->check(check_quorum);
+  command.add_option("--pw", options.owners, "How many of them owners must have, fallbacks not counted")
+      ->check(check_quorum);
 }
 
 } // namespace
@@ -167,6 +174,8 @@ void add_kv_commands(CLI::App& app, action& chosen) {
   get_command
       ->add_option("-r", options->quorum,
                    "Copies that must be read: all, quorum, one or a number (default: the bucket's r)")
+      ->check(check_quorum);
+  get_command->add_option("--pr", options->owners, "How many of them must be owners', fallbacks not counted")
       ->check(check_quorum);
   get_command->add_flag("--all", options->all, "All concurrent values, one a line, newest first");
   get_command->add_flag("--raw", options->raw, "The bytes alone, without a line end");

@@ -24,10 +24,12 @@ struct client_request {
   kind what = kind::get;
   bucket_id bucket = 0;
   std::string key;
-  std::string value;                          ///< put only.
-  uint64_t ttl_ms = 0;                        ///< put only; 0: does not expire.
-  protocol::quorum_level read;                ///< get, and the read of `read_first`.
-  protocol::quorum_level write;               ///< put, remove.
+  std::string value;                  ///< put only.
+  uint64_t ttl_ms = 0;                ///< put only; 0: does not expire.
+  protocol::quorum_level read;        ///< get, and the read of `read_first`.
+  protocol::quorum_level write;       ///< put, remove.
+  protocol::quorum_level read_owners; ///< How many of those must be owners; the default: any may do.
+  protocol::quorum_level write_owners;
   std::optional<protocol::dot_clock> context; ///< put, remove: what the client has seen.
   /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in
   /// every bucket the reply then says whether a value `existed`.

@@ -34,6 +34,7 @@ struct replica_op {
   bool remove = false; ///< put: a delete.
   bool has_context = false;
   bool any_time = false; ///< put: give even if the clock is ahead. apply: its giver did (protocol/put_quorum.hpp).
+  bool fallback = false; ///< The receiver is no owner and stands in for one: in a temporary vnode.
   bucket_id bucket = 0;
   partition_id partition = 0;
   std::string key;

@@ -28,12 +28,13 @@ constexpr uint8_t kind_mask = 0x0f;
 constexpr uint8_t flag_remove = 0x10;   // put
 constexpr uint8_t flag_context = 0x20;  // put
 constexpr uint8_t flag_any_time = 0x40; // put, apply
+constexpr uint8_t flag_fallback = 0x80; // every operation
 constexpr uint8_t flag_durable = 0x80;  // given
 
 constexpr uint8_t flags_of(replica_op::kind what) {
-  return what == replica_op::kind::put     ? flag_remove | flag_context | flag_any_time
-         : what == replica_op::kind::apply ? flag_any_time
-                                           : 0;
+  return flag_fallback | (what == replica_op::kind::put     ? flag_remove | flag_context | flag_any_time
+                          : what == replica_op::kind::apply ? flag_any_time
+                                                            : 0);
 }
 constexpr uint8_t flags_of(replica_answer::kind what) { return what == replica_answer::kind::given ? flag_durable : 0; }
 
@@ -45,9 +46,10 @@ constexpr size_t fixed_bytes = 56; // Of an operation or answer, at most, beside
 
 void write(byte_writer& out, const replica_op& x) {
   using kind = replica_op::kind;
-  const auto& [request, what, remove, has_context, any_time, bucket, partition, key, data, context, ttl_ms, dot_replica,
-               dot_counter, time] = x;
-  auto flags = (remove ? flag_remove : 0) | (has_context ? flag_context : 0) | (any_time ? flag_any_time : 0);
+  const auto& [request, what, remove, has_context, any_time, fallback, bucket, partition, key, data, context, ttl_ms,
+               dot_replica, dot_counter, time] = x;
+  auto flags = (remove ? flag_remove : 0) | (has_context ? flag_context : 0) | (any_time ? flag_any_time : 0) |
+               (fallback ? flag_fallback : 0);
   out.u8(static_cast<uint8_t>(static_cast<uint8_t>(what) | (flags & flags_of(what))));
   out.varint(request);
   out.varint(bucket);
@@ -115,6 +117,7 @@ bool read(byte_reader& in, replica_op& x) {
   x.any_time = (head & flag_any_time) != 0;
   x.remove = (head & flag_remove) != 0;
   x.has_context = (head & flag_context) != 0;
+  x.fallback = (head & flag_fallback) != 0;
   x.request = in.varint();
   x.bucket = small_number(in);
   x.partition = small_number(in);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <optional>
+#include <functional>
 
 namespace crema::protocol {
 
@@ -25,26 +25,29 @@ std::optional<uint64_t> digest_of(conflict_rule rule, std::string_view object) {
 } // namespace
 
 get_quorum::get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable,
-                       uint32_t required, bool ask_all, bool repairs)
-    : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required), ask_all_(ask_all),
-      repairs_(repairs) {
+                       uint32_t required, uint32_t required_owners, bool ask_all, bool repairs)
+    : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required),
+      required_owners_(required_owners), ask_all_(ask_all), repairs_(repairs) {
   assert(owners.size() == reachable.size());
-  assert(required >= 1 && required <= owners.size());
-  owners_.resize(owners.size());
+  assert(required >= 1 && required <= owners.size() && required_owners <= required);
+  nodes_.resize(owners.size());
   for (size_t i = 0; i < owners.size(); ++i) {
-    owners_[i].id = owners[i];
-    owners_[i].reachable = reachable[i];
+    nodes_[i].id = owners[i];
+    nodes_[i].reachable = reachable[i];
   }
 }
 
 void get_quorum::start(get_outbox& out) {
   if (replied_)
     return;
-  if (usable() < required_)
+  auto unreachable = std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return !x.reachable; });
+  for (; unreachable > 0; --unreachable)
+    take_fallback(out);
+  if (missing(&node::usable).needed > 0)
     return fail(errc::no_quorum, out);
   uint32_t asked_already = 0;
-  for (auto& x : owners_) {
-    if (x.usable() && (ask_all_ || asked_already < required_))
+  for (auto& x : nodes_) {
+    if (x.usable() && ((ask_all_ && x.owner) || asked_already < required_))
       ask(x, asked_already++ == 0 ? asked::object : asked::digest, out);
   }
 }
@@ -65,7 +68,7 @@ void get_quorum::object_received(node_id from, std::string object, uint64_t /*di
 void get_quorum::digest_received(node_id from, uint64_t digest, get_outbox& out) {
   auto* x = find(from);
   if (planted(bug::answer_counted_twice) && x != nullptr && x->has_digest)
-    for (auto& y : owners_)
+    for (auto& y : nodes_)
       x = y.pending() ? &y : x;
   if (x == nullptr || x->wanted == asked::nothing || x->failed || x->has_digest)
     return;
@@ -81,8 +84,12 @@ void get_quorum::failed(node_id from, errc why, get_outbox& out) {
   x->failed = true;
   x->has_digest = false; // Only one whose object cannot be had: it does not count.
   if (!replied_) {
-    if (usable() < required_)
-      return fail(why, out);
+    if (why == errc::no_quorum || why == errc::incomplete || (!x->owner && why == errc::not_owner)) {
+      take_fallback(out);
+      x = find(from); // The nodes may have moved.
+    }
+    if (missing(&node::usable).needed > 0)
+      return fail(why == errc::incomplete ? errc::no_quorum : why, out);
     auto* other = x->wanted != asked::nothing ? unasked() : nullptr;
     if (other != nullptr)
       ask(*other, x->wanted, out);
@@ -98,12 +105,12 @@ void get_quorum::hedge(get_outbox& out) {
   hedged_ = true;
   if (auto* x = unasked(); x != nullptr)
     ask(*x, asked::object, out);
-  else if (usable() > required_ &&
-           std::none_of(owners_.begin(), owners_.end(), [](const owner& o) { return o.has_object; })) {
+  else if (std::none_of(nodes_.begin(), nodes_.end(), [](const node& o) { return o.has_object; }) &&
+           std::count_if(nodes_.begin(), nodes_.end(), [](const node& o) { return o.usable(); }) > required_) {
     // All were asked, and who was to give the object may be the slow one.
-    auto i = std::find_if(owners_.begin(), owners_.end(),
-                          [](const owner& o) { return o.usable() && o.wanted == asked::digest; });
-    if (i != owners_.end())
+    auto i = std::find_if(nodes_.begin(), nodes_.end(),
+                          [](const node& o) { return o.usable() && o.wanted == asked::digest; });
+    if (i != nodes_.end())
       ask(*i, asked::object, out);
   }
   advance(out);
@@ -112,33 +119,52 @@ void get_quorum::hedge(get_outbox& out) {
 void get_quorum::deadline_passed(get_outbox& out) { fail(errc::timeout, out); }
 
 bool get_quorum::done() const {
-  return replied_ && std::none_of(owners_.begin(), owners_.end(), [](const owner& x) { return x.pending(); });
+  return replied_ && std::none_of(nodes_.begin(), nodes_.end(), [](const node& x) { return x.pending(); });
 }
 
 uint32_t get_quorum::answered() const {
-  return static_cast<uint32_t>(
-      std::count_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_digest; }));
+  return static_cast<uint32_t>(std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.has_digest; }));
 }
 
 // -- Who ------------------------------------------------------------------------------------------------------------
 
-get_quorum::owner* get_quorum::find(node_id id) {
-  auto i = std::find_if(owners_.begin(), owners_.end(), [id](const owner& x) { return x.id == id; });
-  return i == owners_.end() ? nullptr : &*i;
+get_quorum::node* get_quorum::find(node_id id) {
+  auto i = std::find_if(nodes_.begin(), nodes_.end(), [id](const node& x) { return x.id == id; });
+  return i == nodes_.end() ? nullptr : &*i;
 }
 
-get_quorum::owner* get_quorum::unasked() {
-  auto i = std::find_if(owners_.begin(), owners_.end(),
-                        [](const owner& x) { return x.usable() && x.wanted == asked::nothing; });
-  return i == owners_.end() ? nullptr : &*i;
+get_quorum::node* get_quorum::unasked() {
+  auto i = std::find_if(nodes_.begin(), nodes_.end(),
+                        [](const node& x) { return x.usable() && x.wanted == asked::nothing; });
+  return i == nodes_.end() ? nullptr : &*i;
 }
 
-uint32_t get_quorum::usable() const {
-  return static_cast<uint32_t>(
-      std::count_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.usable(); }));
+/// What is not met if these nodes count; nothing is `needed` if all is.
+template <class Predicate>
+shortfall get_quorum::missing(Predicate counts) const {
+  uint32_t all = 0, owners = 0;
+  for (const auto& x : nodes_) {
+    auto one = std::invoke(counts, x);
+    all += one ? 1 : 0;
+    owners += one && x.owner ? 1 : 0;
+  }
+  if (all < required_)
+    return {required_, all, false};
+  return owners < required_owners_ ? shortfall{required_owners_, owners, true} : shortfall{};
 }
 
-void get_quorum::ask(owner& x, asked what, get_outbox& out) {
+/// In place of a node that cannot be had; asked when there is nobody better.
+void get_quorum::take_fallback(get_outbox& out) {
+  if (auto id = out.next_fallback()) {
+    node x;
+    x.id = *id;
+    x.owner = false;
+    x.reachable = true;
+    nodes_.push_back(std::move(x));
+  }
+}
+
+void get_quorum::ask(node& x, asked what, get_outbox& out) {
   x.wanted = what;
   if (what == asked::object)
     out.send_get(x.id);
@@ -148,20 +174,20 @@ void get_quorum::ask(owner& x, asked what, get_outbox& out) {
 
 /// Who was to give the object failed, and all others were asked for digests: one of them has to give it.
 void get_quorum::ask_another_for_object(get_outbox& out) {
-  auto gives_object = [](const owner& x) { return x.usable() && x.wanted == asked::object; };
-  if (std::any_of(owners_.begin(), owners_.end(), gives_object))
+  auto gives_object = [](const node& x) { return x.usable() && x.wanted == asked::object; };
+  if (std::any_of(nodes_.begin(), nodes_.end(), gives_object))
     return;
-  auto i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_digest; });
-  if (i == owners_.end()) // Rather one that has shown that it answers.
-    i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.usable(); });
-  ask(*i, asked::object, out); // usable() >= required_, so there is one.
+  auto i = std::find_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.has_digest; });
+  if (i == nodes_.end()) // Rather one that has shown that it answers.
+    i = std::find_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.usable(); });
+  ask(*i, asked::object, out); // Enough are usable, so there is one.
 }
 
 // -- What -----------------------------------------------------------------------------------------------------------
 
 bool get_quorum::digests_agree() const {
-  const owner* first = nullptr;
-  for (const auto& x : owners_) {
+  const node* first = nullptr;
+  for (const auto& x : nodes_) {
     if (!x.has_digest)
       continue;
     if (first == nullptr)
@@ -175,22 +201,21 @@ bool get_quorum::digests_agree() const {
 void get_quorum::advance(get_outbox& out) {
   if (replied_)
     return repair(out);
-  auto answers = answered();
-  if (answers < required_)
+  if (missing(&node::has_digest).needed > 0)
     return;
   if (digests_agree()) {
-    auto i = std::find_if(owners_.begin(), owners_.end(), [](const owner& x) { return x.has_object; });
-    if (i != owners_.end())
+    auto i = std::find_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.has_object; });
+    if (i != nodes_.end())
       reply(i->object, out);
     return;
   }
-  uint32_t objects = 0;
-  for (auto& x : owners_) {
-    objects += x.has_object ? 1 : 0;
+  bool all = true;
+  for (auto& x : nodes_) {
+    all = all && (x.has_object || !x.has_digest);
     if (x.has_digest && x.wanted != asked::object)
       ask(x, asked::object, out);
   }
-  if (objects == answers || (objects >= required_ && hedged_))
+  if (all || (hedged_ && missing(&node::has_object).needed == 0))
     reply(joined(), out);
 }
 
@@ -204,12 +229,17 @@ void get_quorum::fail(errc why, get_outbox& out) {
   if (replied_)
     return;
   replied_ = true;
-  out.reply_failed(why, required_, answered());
+  auto lacks = missing([why](const node& x) { return why == errc::no_quorum ? x.usable() : x.has_digest; });
+  if (lacks.needed == 0)
+    lacks.needed = required_;
+  lacks.had = static_cast<uint32_t>(std::count_if(
+      nodes_.begin(), nodes_.end(), [&](const node& x) { return x.has_digest && (x.owner || !lacks.owners); }));
+  out.reply_failed(why, lacks);
 }
 
 std::string get_quorum::joined() const {
   std::string result;
-  for (const auto& x : owners_) {
+  for (const auto& x : nodes_) {
     if (!x.has_object)
       continue;
     auto both = join_encoded(result, x.object);
@@ -226,7 +256,7 @@ void get_quorum::repair(get_outbox& out) {
   if (!repairs_ || !replied_object_ || digests_agree())
     return;
   bool incomplete = false;
-  for (auto& x : owners_) {
+  for (auto& x : nodes_) {
     if (!x.has_digest || object_of(x) != nullptr)
       continue;
     incomplete = true;
@@ -237,24 +267,24 @@ void get_quorum::repair(get_outbox& out) {
   if (incomplete && rule_ == conflict_rule::siblings)
     return;
   auto whole = digest_of(rule_, joined());
-  for (const auto& stale : owners_)
-    if (object_of(stale) != nullptr && stale.digest != whole)
+  for (const auto& stale : nodes_)
+    if (stale.owner && object_of(stale) != nullptr && stale.digest != whole)
       repair_owner(stale, *whole, out);
 }
 
-void get_quorum::repair_owner(const owner& stale, uint64_t whole, get_outbox& out) {
-  const owner* best = nullptr; // Has everything; or at least all that `stale` lacks.
-  for (const auto& x : owners_)
+void get_quorum::repair_owner(const node& stale, uint64_t whole, get_outbox& out) {
+  const node* best = nullptr; // Has everything; or at least all that `stale` lacks.
+  for (const auto& x : nodes_)
     if (object_of(x) != nullptr && digest_after(stale, x) == whole && (best == nullptr || best->digest != whole))
       best = &x;
   if (best != nullptr)
     return repair_once(stale, *best, out);
-  for (const auto& x : owners_)
+  for (const auto& x : nodes_)
     if (object_of(x) != nullptr && digest_after(stale, x) != stale.digest)
       repair_once(stale, x, out);
 }
 
-void get_quorum::repair_once(const owner& stale, const owner& source, get_outbox& out) {
+void get_quorum::repair_once(const node& stale, const node& source, get_outbox& out) {
   for (auto [to, from] : repaired_) {
     if (to != stale.id)
       continue;
@@ -269,16 +299,16 @@ void get_quorum::repair_once(const owner& stale, const owner& source, get_outbox
 
 /// The object that `x` has, if it is known. Owners of one lww digest have one object; siblings of one digest may differ
 /// in what they know to be replaced.
-const std::string* get_quorum::object_of(const owner& x) const {
+const std::string* get_quorum::object_of(const node& x) const {
   if (x.has_object || !x.has_digest)
     return x.has_object ? &x.object : nullptr;
-  for (const auto& y : owners_)
+  for (const auto& y : nodes_)
     if (rule_ == conflict_rule::lww && y.has_object && y.digest == x.digest)
       return &y.object;
   return nullptr;
 }
 
-uint64_t get_quorum::digest_after(const owner& stale, const owner& source) const {
+uint64_t get_quorum::digest_after(const node& stale, const node& source) const {
   auto both = join_encoded(*object_of(stale), *object_of(source));
   assert(both); // Each was checked on arrival.
   return *digest_of(rule_, *both);

@@ -1,13 +1,17 @@
 // Decides what one coordinated read returns (Dynamo §4.5): the object from the nearest owner, digests from R-1 others.
 // If all agree, that is the answer; if not, the full objects are fetched, joined and answered, and the owners that
 // lacked something are repaired. A slow owner is replaced by another before the deadline (hedging), and answers that
-// come after the reply are used for repair.
+// come after the reply are used for repair. An owner that cannot be had is replaced by the next fallback (sloppy
+// quorum, Dynamo §4.6): it is asked when there are not enough owners, counts for R but not for PR, and may hold what an
+// owner is to be repaired with; it is never repaired itself.
 #pragma once
 
 #include "protocol/object.hpp"
+#include "protocol/quorum_level.hpp"
 #include "protocol/types.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,8 +28,11 @@ public:
   virtual void send_digest(node_id to) = 0;
   /// Answer the client with this object, encoded and expanded; empty: there is none.
   virtual void reply_object(const std::string& object) = 0;
-  /// Answer the client: only `answered` of `required` owners have answered, for the reason `why`.
-  virtual void reply_failed(errc why, uint32_t required, uint32_t answered) = 0;
+  /// The next reachable node after the owners in the preference list, each once per request; nothing: there is none, or
+  /// the bucket is strict.
+  virtual std::optional<node_id> next_fallback() = 0;
+  /// Answer the client: `missing` says what was not met, for the reason `why`.
+  virtual void reply_failed(errc why, const shortfall& missing) = 0;
   /// `stale` lacks something of this key that `source` has: catch-up of one key.
   virtual void repair(node_id stale, node_id source) = 0;
 };
@@ -35,21 +42,24 @@ class get_quorum {
 public:
   /// @param owners the bucket's N owners, nearest first.
   /// @param reachable whether owners[i] is believed up; same size.
+  /// @param required how many nodes must answer (R).
+  /// @param required_owners how many of them must be owners (PR); 0: any may do.
   /// @param ask_all ask every reachable owner, not just `required`: late answers then repair (read repair by chance).
   /// @param repairs whether to emit repair() at all.
-  /// @pre 1 <= required <= owners.size()
+  /// @pre 1 <= required <= owners.size(), required_owners <= required
   get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
-             bool ask_all = false, bool repairs = true);
+             uint32_t required_owners = 0, bool ask_all = false, bool repairs = true);
 
-  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. To be called once.
+  /// Fewer reachable nodes than required: reply_failed(no_quorum), and nothing is sent. To be called once.
   void start(get_outbox& out);
   /// The answer to send_get. `object`: encoded, expanded, or empty; a malformed one is a storage_failure of its owner.
   /// What differs is judged by the object itself; `digest` is what its owner says of it.
   void object_received(node_id from, std::string object, uint64_t digest, get_outbox& out);
   /// The answer to send_digest.
   void digest_received(node_id from, uint64_t digest, get_outbox& out);
-  /// An owner answered with an error, or was lost: another reachable one is asked; with too few left the read fails
-  /// (`why`; no_quorum when owners were lost). What the owner says later is ignored.
+  /// A node answered with an error, or was lost (no_quorum): another reachable one is asked, an owner if there is one
+  /// left; with too few left the read fails (`why`; no_quorum also if it is `incomplete`). What the node says later is
+  /// ignored.
   void failed(node_id from, errc why, get_outbox& out);
   /// Some time (the shell's choice, well before the deadline) has passed: ask an owner that was not asked yet, if one
   /// is left, in place of those that have not answered; at most one per call. From now on the objects of `required`
@@ -66,8 +76,9 @@ public:
 
 private:
   enum class asked : uint8_t { nothing, digest, object };
-  struct owner {
+  struct node {
     node_id id;
+    bool owner = true; // Else a fallback.
     bool reachable = false;
     asked wanted = asked::nothing; // The most it was asked for.
     bool has_digest = false;
@@ -82,25 +93,28 @@ private:
     }
   };
 
-  owner* find(node_id id);
-  owner* unasked();
-  uint32_t usable() const;
+  template <class Predicate>
+  shortfall missing(Predicate counts) const;
+  node* find(node_id id);
+  node* unasked();
+  void take_fallback(get_outbox& out);
   bool digests_agree() const;
-  void ask(owner& x, asked what, get_outbox& out);
+  void ask(node& x, asked what, get_outbox& out);
   void ask_another_for_object(get_outbox& out);
   void advance(get_outbox& out);
   void reply(const std::string& object, get_outbox& out);
   void fail(errc why, get_outbox& out);
   std::string joined() const;
   void repair(get_outbox& out);
-  void repair_owner(const owner& stale, uint64_t whole, get_outbox& out);
-  void repair_once(const owner& stale, const owner& source, get_outbox& out);
-  const std::string* object_of(const owner& x) const;
-  uint64_t digest_after(const owner& stale, const owner& source) const;
+  void repair_owner(const node& stale, uint64_t whole, get_outbox& out);
+  void repair_once(const node& stale, const node& source, get_outbox& out);
+  const std::string* object_of(const node& x) const;
+  uint64_t digest_after(const node& stale, const node& source) const;
 
   conflict_rule rule_;
-  std::vector<owner> owners_;
+  std::vector<node> nodes_; // Owners, then the fallbacks that were taken.
   uint32_t required_;
+  uint32_t required_owners_;
   bool ask_all_;
   bool repairs_;
   bool hedged_ = false;

@@ -7,47 +7,59 @@
 
 namespace crema::protocol {
 
-put_quorum::put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required)
-    : required_(required) {
+put_quorum::put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
+                       uint32_t required_owners)
+    : required_(required), required_owners_(required_owners) {
   assert(owners.size() == reachable.size());
-  assert(required >= 1 && required <= owners.size());
-  owners_.reserve(owners.size());
+  assert(required >= 1 && required <= owners.size() && required_owners <= required);
+  nodes_.reserve(owners.size());
   for (size_t i = 0; i < owners.size(); ++i)
-    owners_.push_back({owners[i], reachable[i] ? state::idle : state::unreachable});
+    nodes_.push_back({owners[i], reachable[i] ? state::idle : state::unreachable});
 }
 
 void put_quorum::start(put_outbox& out) {
   if (replied_)
     return;
-  if (count(state::idle) < required_)
-    return fail(errc::no_quorum, out);
+  for (auto unreachable = count(state::unreachable); unreachable > 0; --unreachable)
+    take_fallback(out);
   ask_giver(out);
 }
 
 /// The first that has not said that it is ahead; else the one that is the least ahead: what it gives is the least of a
-/// surprise to the others.
-/// @pre An owner is idle.
+/// surprise to the others. Null: there is none.
+put_quorum::node* put_quorum::best_giver() {
+  node* best = nullptr;
+  for (auto& x : nodes_)
+    if (x.what == state::idle && x.gives && (best == nullptr || x.ahead < best->ahead))
+      best = &x;
+  return best;
+}
+
 void put_quorum::ask_giver(put_outbox& out) {
-  auto best = owners_.end();
-  for (auto i = owners_.begin(); i != owners_.end(); ++i)
-    if (i->what == state::idle && (best == owners_.end() || i->ahead < best->ahead))
-      best = i;
-  assert(best != owners_.end());
-  giver_ = static_cast<uint32_t>(best - owners_.begin());
+  if (missing([](const node& x) { return x.what == state::idle; }).needed > 0)
+    return fail(errc::no_quorum, out);
+  auto* best = best_giver();
+  if (best == nullptr) { // Owners that refused to give still take the delta: one node more has to.
+    take_fallback(out);
+    best = best_giver();
+  }
+  if (best == nullptr)
+    return fail(errc::no_quorum, out);
+  giver_ = static_cast<uint32_t>(best - nodes_.data());
   any_time_ = best->ahead > 0;
   best->what = state::waiting;
   out.send_put(best->id, any_time_);
 }
 
 void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
-  auto& giver = owners_[giver_];
+  auto& giver = nodes_[giver_];
   if (from != giver.id || giver.what != state::waiting || has_dot_)
     return;
   has_dot_ = true;
   if (durable)
     giver.what = state::acked;
   // Even after the reply (a timeout, say): the write happened, and the sooner every owner has it the better.
-  for (auto& x : owners_) {
+  for (auto& x : nodes_) {
     if (x.what == state::idle) {
       x.what = state::waiting;
       out.send_delta(x.id);
@@ -59,9 +71,9 @@ void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
 void put_quorum::acked(node_id from, put_outbox& out) {
   auto* x = find(from);
   if (planted(bug::ack_counted_twice) && x != nullptr && x->what == state::acked)
-    for (auto& y : owners_)
+    for (auto& y : nodes_)
       x = y.what == state::waiting ? &y : x;
-  // Before there is a dot there is nothing to acknowledge. An owner given up as lost that did write counts.
+  // Before there is a dot there is nothing to acknowledge. One given up as lost that did write counts.
   if (x == nullptr || !has_dot_ || (x->what != state::waiting && x->what != state::failed))
     return;
   x->what = state::acked;
@@ -72,15 +84,27 @@ void put_quorum::refused(node_id from, errc why, put_outbox& out) {
   auto* x = find(from);
   if (x == nullptr || x->what != state::waiting)
     return;
-  x->what = state::failed;
-  if (!has_dot_) // Only the giver is waiting then: it wrote nothing, so nothing was written anywhere.
-    fail(why, out);
-  else
-    check_reachable(out);
+  auto passes_on = why == errc::incomplete || (!x->owner && why == errc::not_owner);
+  if (has_dot_) {
+    x->what = state::failed;
+    if (passes_on)
+      take_fallback(out);
+    return check_reachable(out);
+  }
+  // Only the giver is waiting then: it wrote nothing, so nothing was written anywhere.
+  if (!passes_on || replied_) {
+    x->what = state::failed;
+    return fail(why, out);
+  }
+  x->gives = false;
+  x->what = x->owner ? state::idle : state::failed;
+  if (!x->owner)
+    take_fallback(out);
+  ask_giver(out);
 }
 
 void put_quorum::ahead(node_id from, timestamp next, put_outbox& out) {
-  auto& giver = owners_[giver_];
+  auto& giver = nodes_[giver_];
   if (has_dot_ || any_time_ || replied_)
     return refused(from, errc::clock_skew, out);
   if (from != giver.id || giver.what != state::waiting)
@@ -94,14 +118,14 @@ void put_quorum::lost(node_id from, put_outbox& out) {
   auto* x = find(from);
   if (x == nullptr || (x->what != state::waiting && x->what != state::idle))
     return;
-  bool giver = x == &owners_[giver_];
+  bool giver = x == &nodes_[giver_];
   x->what = state::failed;
   if (planted(bug::write_repeated) && !has_dot_ && giver && count(state::idle) >= required_)
-    return start(out);
+    return ask_giver(out);
   if (!has_dot_ && giver)
-    fail(errc::unknown_outcome, out);
-  else
-    check_reachable(out);
+    return fail(errc::unknown_outcome, out);
+  take_fallback(out);
+  check_reachable(out);
 }
 
 void put_quorum::deadline_passed(put_outbox& out) {
@@ -112,33 +136,71 @@ bool put_quorum::done() const { return replied_ && count(state::waiting) == 0; }
 
 uint32_t put_quorum::acks() const { return count(state::acked); }
 
-uint32_t put_quorum::count(state what) const {
+uint32_t put_quorum::fallback_acks() const {
   return static_cast<uint32_t>(
-      std::count_if(owners_.begin(), owners_.end(), [what](const owner& x) { return x.what == what; }));
+      std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.what == state::acked && !x.owner; }));
 }
 
-put_quorum::owner* put_quorum::find(node_id id) {
-  auto i = std::find_if(owners_.begin(), owners_.end(), [id](const owner& x) { return x.id == id; });
-  return i == owners_.end() ? nullptr : &*i;
+uint32_t put_quorum::count(state what) const {
+  return static_cast<uint32_t>(
+      std::count_if(nodes_.begin(), nodes_.end(), [what](const node& x) { return x.what == what; }));
+}
+
+/// What is not met if these nodes count; nothing is `needed` if all is.
+template <class Predicate>
+shortfall put_quorum::missing(Predicate counts) const {
+  uint32_t all = 0, owners = 0;
+  for (const auto& x : nodes_) {
+    all += counts(x) ? 1 : 0;
+    owners += counts(x) && x.owner ? 1 : 0;
+  }
+  if (all < required_)
+    return {required_, all, false};
+  return owners < required_owners_ ? shortfall{required_owners_, owners, true} : shortfall{};
+}
+
+put_quorum::node* put_quorum::find(node_id id) {
+  auto i = std::find_if(nodes_.begin(), nodes_.end(), [id](const node& x) { return x.id == id; });
+  return i == nodes_.end() ? nullptr : &*i;
+}
+
+/// In place of a node that cannot be had; asked at once if there is something to give it.
+void put_quorum::take_fallback(put_outbox& out) {
+  auto id = out.next_fallback();
+  if (!id)
+    return;
+  nodes_.push_back({*id, has_dot_ ? state::waiting : state::idle, false});
+  if (has_dot_)
+    out.send_delta(*id);
 }
 
 void put_quorum::fail(errc why, put_outbox& out) {
   if (replied_ && !planted(bug::replies_twice))
     return;
   replied_ = true;
-  out.reply_failed(why, required_, acks());
+  auto lacks = missing(
+      [why](const node& x) { return x.what == state::acked || (why == errc::no_quorum && x.what == state::idle); });
+  if (lacks.needed == 0) // Enough nodes, but none of them gives dots.
+    lacks.needed = required_;
+  lacks.had = static_cast<uint32_t>(std::count_if(nodes_.begin(), nodes_.end(), [&](const node& x) {
+    return x.what == state::acked && (x.owner || !lacks.owners);
+  }));
+  out.reply_failed(why, lacks);
 }
 
 void put_quorum::check_acked(put_outbox& out) {
-  if (!replied_ && acks() >= required_) {
-    replied_ = true;
-    out.reply_written();
-  }
+  if (replied_ || missing([](const node& x) { return x.what == state::acked; }).needed > 0)
+    return;
+  replied_ = true;
+  out.reply_written();
 }
 
 void put_quorum::check_reachable(put_outbox& out) {
+  auto may_ack = [](const node& x) {
+    return x.what == state::acked || x.what == state::waiting || x.what == state::idle;
+  };
   // The giver has been asked, so the write may have happened, or may yet.
-  if (acks() + count(state::waiting) + count(state::idle) < required_)
+  if (missing(may_ack).needed > 0)
     fail(errc::unknown_outcome, out);
 }
 

@@ -1,15 +1,20 @@
-// Decides when one coordinated write has reached its write quorum (Dynamo §4.5). One owner, the giver, names the write
-// by a dot and applies it; then the delta goes to the other owners in parallel; W acknowledgements answer the client.
-// A giver whose clock is ahead gives nothing, and the next owner is asked (docs/protocol.md, "Timestamps").
+// Decides when one coordinated write has reached its write quorum (Dynamo §4.5). One node, the giver, names the write
+// by a dot and applies it; then the delta goes to the others in parallel; W acknowledgements answer the client. A giver
+// whose clock is ahead gives nothing, and the next is asked (docs/protocol.md, "Timestamps").
 //
-//   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every owner asked has answered or is
+//   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every node asked has answered or is
 //   lost)
+//
+// An owner that cannot be had is replaced by the next fallback (sloppy quorum, Dynamo §4.6), which counts for W like
+// any other, but not for PW. In a strict bucket there are no fallbacks.
 #pragma once
 
+#include "protocol/quorum_level.hpp"
 #include "protocol/types.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace crema::protocol {
@@ -22,10 +27,13 @@ public:
   virtual void send_put(node_id to, bool any_time) = 0;
   /// Send the delta (known since the dot was given) to `to`.
   virtual void send_delta(node_id to) = 0;
-  /// Answer the client: at least `required` owners have the write.
+  /// The next reachable node after the owners in the preference list, each once per request; nothing: there is none, or
+  /// the bucket is strict.
+  virtual std::optional<node_id> next_fallback() = 0;
+  /// Answer the client: at least `required` nodes have the write.
   virtual void reply_written() = 0;
-  /// Answer the client: `acked` of `required` owners are known to have it, for the reason `why`.
-  virtual void reply_failed(errc why, uint32_t required, uint32_t acked) = 0;
+  /// Answer the client: `missing` says what was not met, for the reason `why`.
+  virtual void reply_failed(errc why, const shortfall& missing) = 0;
 };
 
 /// Invariant: over its lifetime exactly one reply, whatever the order, loss or repetition of events.
@@ -33,25 +41,28 @@ class put_quorum {
 public:
   /// @param owners the bucket's N owners, best giver first (the coordinator's own node, if it is one).
   /// @param reachable whether owners[i] is believed up; same size.
-  /// @pre 1 <= required <= owners.size()
-  put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required);
+  /// @param required how many nodes must have the write (W).
+  /// @param required_owners how many of them must be owners (PW); 0: any may do.
+  /// @pre 1 <= required <= owners.size(), required_owners <= required
+  put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
+             uint32_t required_owners = 0);
 
-  /// Fewer reachable owners than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable one
-  /// is asked for the dot. To be called once.
+  /// Fewer reachable nodes than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable owner,
+  /// or with none the first fallback, is asked for the dot. To be called once.
   void start(put_outbox& out);
-  /// The giver gave the dot: every other reachable owner gets the delta, even if the reply was given already.
+  /// The giver gave the dot: every other node gets the delta, even if the reply was given already.
   /// `durable`: the giver has it on disk as the bucket demands, which counts as its acknowledgement.
   void dot_given(node_id from, bool durable, put_outbox& out);
-  /// An owner has the write on disk as the bucket demands. Counted once per owner.
+  /// A node has the write on disk as the bucket demands. Counted once per node.
   void acked(node_id from, put_outbox& out);
-  /// An owner refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply.
+  /// A node refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply. One that is
+  /// `incomplete` gives no dots; the next is asked, and it gets the delta like the others.
   void refused(node_id from, errc why, put_outbox& out);
   /// The giver's clock is ahead: it would have named the write no earlier than `next`, and wrote nothing. The next
-  /// reachable owner is asked. If all have said so, the one that is least ahead is asked to give at any time.
+  /// reachable node is asked. If all have said so, the one that is least ahead is asked to give at any time.
   void ahead(node_id from, timestamp next, put_outbox& out);
-  /// An owner was lost (link down, believed dead). The giver, before it gave the dot: unknown_outcome. Else
-  /// unknown_outcome as soon as `required` can no longer be reached. An owner lost before the dot is not sent the
-  /// delta.
+  /// A node was lost (link down, believed dead). The giver, before it gave the dot: unknown_outcome. Else
+  /// unknown_outcome as soon as `required` can no longer be reached. A node lost before the dot is not sent the delta.
   void lost(node_id from, put_outbox& out);
   /// The deadline has passed: timeout, if not replied yet.
   void deadline_passed(put_outbox& out);
@@ -61,24 +72,32 @@ public:
   bool done() const;
   uint32_t required() const { return required_; }
   uint32_t acks() const;
+  uint32_t fallback_acks() const;
 
 private:
   enum class state : uint8_t { unreachable, idle, waiting, acked, failed };
-  struct owner {
+  struct node {
     node_id id;
     state what;
+    bool owner = true;
+    bool gives = true;   // It has not refused to give a dot.
     timestamp ahead = 0; // What it said in ahead(); 0: nothing.
   };
+  template <class Predicate>
+  shortfall missing(Predicate counts) const;
   uint32_t count(state what) const;
-  owner* find(node_id id);
+  node* find(node_id id);
+  void take_fallback(put_outbox& out);
+  node* best_giver();
   void ask_giver(put_outbox& out);
   void fail(errc why, put_outbox& out);
   void check_acked(put_outbox& out);
   void check_reachable(put_outbox& out);
 
-  std::vector<owner> owners_;
+  std::vector<node> nodes_; // Owners, then the fallbacks that were taken.
   uint32_t required_;
-  uint32_t giver_ = 0; // Index into owners_.
+  uint32_t required_owners_;
+  uint32_t giver_ = 0; // Index into nodes_.
   bool any_time_ = false;
   bool has_dot_ = false;
   bool replied_ = false;

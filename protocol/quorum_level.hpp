@@ -19,4 +19,11 @@ struct quorum_level {
   std::optional<uint32_t> resolve(uint32_t n, uint32_t fallback) const;
 };
 
+/// What a quorum lacked when its request failed.
+struct shortfall {
+  uint32_t needed = 0;
+  uint32_t had = 0;    ///< That have acknowledged, or answered.
+  bool owners = false; ///< Only owners count: PW, PR.
+};
+
 } // namespace crema::protocol

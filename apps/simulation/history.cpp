@@ -76,8 +76,10 @@ std::string show(sim_time at) {
 
 namespace {
 
-std::string level_of(const protocol::quorum_level& level) {
-  using kind = protocol::quorum_level::kind;
+using protocol::quorum_level;
+
+std::string level_of(const quorum_level& level) {
+  using kind = quorum_level::kind;
   switch (level.level) {
   case kind::one:
     return "one";
@@ -92,6 +94,12 @@ std::string level_of(const protocol::quorum_level& level) {
   }
 }
 
+/// "R 2, PR quorum"
+std::string levels_of(const std::string& name, const quorum_level& all, const quorum_level& owners) {
+  auto text = name + " " + level_of(all);
+  return owners.level == quorum_level::kind::bucket_default ? text : text + ", P" + name + " " + level_of(owners);
+}
+
 } // namespace
 
 std::string describe(const operation& op, const config::cluster_config& cluster) {
@@ -100,9 +108,9 @@ std::string describe(const operation& op, const config::cluster_config& cluster)
     if (b.db == op.request.bucket)
       bucket = b.name;
   auto where = fmt::format("{}/{} through {}", bucket, op.request.key, cluster.nodes[op.node].name);
-  auto levels = op.is_read()            ? "R " + level_of(op.request.read)
-                : op.request.read_first ? "R " + level_of(op.request.read) + ", W " + level_of(op.request.write)
-                                        : "W " + level_of(op.request.write);
+  auto read = levels_of("R", op.request.read, op.request.read_owners);
+  auto write = levels_of("W", op.request.write, op.request.write_owners);
+  auto levels = op.is_read() ? read : op.request.read_first ? read + ", " + write : write;
   auto what = op.is_read() ? fmt::format("read {}", where)
               : op.request.what == client_request::kind::remove
                   ? fmt::format("removed {}", where)

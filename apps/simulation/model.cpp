@@ -203,8 +203,8 @@ size_t may_have_lost(const evidence& e, const key_model& k, const operation& wri
   const auto& bucket = e.bucket(k.bucket);
   std::set<size_t> lost;
   for (const auto& loss : e.faults.losses) {
-    if (loss.at < write.invoked || loss.at > until ||
-        std::find(k.owners.begin(), k.owners.end(), loss.node) == k.owners.end())
+    auto owner = std::find(k.owners.begin(), k.owners.end(), loss.node) != k.owners.end();
+    if (loss.at < write.invoked || loss.at > until || (!owner && !bucket.sloppy))
       continue;
     if (loss.whole_disk) {
       lost.insert(loss.node);
@@ -230,8 +230,13 @@ bool must_see(const evidence& e, const key_model& k, const operation& write, con
     return false;
   const auto& b = e.bucket(k.bucket);
   auto n = static_cast<uint32_t>(k.owners.size());
-  auto written = write.request.write.resolve(n, std::min(b.w, n)).value_or(0);
-  auto asked = read.request.read.resolve(n, std::min(b.r, n)).value_or(0);
+  auto written = write.request.write_owners.resolve(n, 0).value_or(0);
+  auto asked = read.request.read_owners.resolve(n, 0).value_or(0);
+  auto in_the_end = e.hints_delivered && read.must_succeed;
+  if (!b.sloppy || in_the_end) {
+    written = std::max(written, write.request.write.resolve(n, std::min(b.w, n)).value_or(0));
+    asked = std::max(asked, read.request.read.resolve(n, std::min(b.r, n)).value_or(0));
+  }
   if (written + asked <= n)
     return false;
   auto lost = may_have_lost(e, k, write, read.completed);

@@ -20,7 +20,8 @@ constexpr seconds settle_time{20}; ///< Longer than the longest stop, connection
 constexpr seconds answer_time{10}; ///< In which every request under way has its answer.
 constexpr seconds converge_time{10};
 
-config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n) {
+config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n,
+                             bool sloppy = false) {
   config::bucket_config b;
   b.name = std::move(name);
   b.db = db;
@@ -28,7 +29,7 @@ config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule,
   b.durability = how;
   b.n = n;
   b.r = b.w = n / 2 + 1;
-  b.sloppy = false;
+  b.sloppy = sloppy;
   return b;
 }
 
@@ -37,8 +38,9 @@ std::vector<config::bucket_config> default_buckets(size_t nodes) {
   auto five = static_cast<uint32_t>(std::min<size_t>(5, nodes));
   return {bucket("registers", 0, conflict_rule::lww, durability::interval, three),
           bucket("siblings", 1, conflict_rule::siblings, durability::fsync, three),
-          bucket("loose", 2, conflict_rule::siblings, durability::interval, three),
-          bucket("wide", 3, conflict_rule::lww, durability::interval, five)};
+          bucket("loose", 2, conflict_rule::siblings, durability::interval, three, true),
+          bucket("wide", 3, conflict_rule::lww, durability::interval, five),
+          bucket("plain", 4, conflict_rule::lww, durability::interval, three, true)};
 }
 
 config::cluster_config cluster_of(const run_options& o) {
@@ -125,8 +127,12 @@ private:
   /// Runs checkers. @returns false if they found something.
   template <class Checkers>
   bool check(Checkers checkers) {
-    evidence e{world_.cluster(), history_, world_.writes(), faults_.log(),
-               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
+    evidence e{world_.cluster(),
+               history_,
+               world_.writes(),
+               faults_.log(),
+               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); },
+               options_.extra_checks.count("hints-delivered") > 0};
     findings found;
     model m{e, found};
     checkers(e, m, found);

@@ -72,6 +72,10 @@ struct workload::impl {
     r.key = where.key;
     r.read = level(c);
     r.write = level(c);
+    if (c.random.one_in(4)) {
+      r.read_owners = level(c);
+      r.write_owners = level(c);
+    }
     return r;
   }
 

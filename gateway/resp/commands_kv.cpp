@@ -3,6 +3,8 @@
 #include "protocol/context.hpp"
 #include "protocol/slot.hpp"
 
+#include <algorithm>
+
 namespace crema::gateway::resp {
 
 namespace {
@@ -11,16 +13,17 @@ vnode_id vnode_of(call& c, std::string_view key) {
   return {c.self.bucket().db, protocol::partition_of(key, c.self.env().opts().partitions)};
 }
 
-// R n and W n. @returns false with the error written.
+// R n, W n, PR n and PW n. @returns false with the error written.
 bool parse_level(call& c, std::string_view option, std::string_view text, protocol::quorum_level& level) {
+  auto upper = option == "r" ? "R" : option == "w" ? "W" : option == "pr" ? "PR" : "PW";
   auto parsed = protocol::quorum_level::parse(text);
   if (!parsed) {
-    c.reply.error("ERR " + std::string(option) + " is one, quorum, all or a number from 1 up");
+    c.reply.error("ERR " + std::string(upper) + " is one, quorum, all or a number from 1 up");
     return false;
   }
   const auto& bucket = c.self.bucket();
-  if (!parsed->resolve(bucket.n, option == "R" ? bucket.r : bucket.w)) {
-    c.reply.error("ERR " + std::string(option) + " is larger than the " + std::to_string(bucket.n) +
+  if (!parsed->resolve(bucket.n, 1)) {
+    c.reply.error("ERR " + std::string(upper) + " is larger than the " + std::to_string(bucket.n) +
                   " replicas of bucket '" + bucket.name + "'");
     return false;
   }
@@ -36,22 +39,24 @@ bool parse_context(call& c, std::string_view key, std::string_view token, client
   return request.context.has_value();
 }
 
-// The options after the first `i` arguments, each with a value. @returns false with the error written.
+// The level that an option of this request sets; null: the request has no such option.
+protocol::quorum_level* level_of(client_request& request, std::string_view option) {
+  if (request.what == client_request::kind::get)
+    return option == "r" ? &request.read : option == "pr" ? &request.read_owners : nullptr;
+  return option == "w" ? &request.write : option == "pw" ? &request.write_owners : nullptr;
+}
+
+// The options after the first `i` arguments, each with a value, and each once. @returns false with the error written.
 bool parse_options(call& c, size_t i, client_request& request) {
-  bool is_get = request.what == client_request::kind::get;
-  bool read = false, write = false, context = false, expiry = false;
+  auto is_get = request.what == client_request::kind::get;
+  std::vector<std::string> given;
   for (; i < c.args.size(); i += 2) {
     auto option = to_lower(c.args[i].substr(0, 16));
-    bool& given = option == "r" ? read : option == "w" ? write : option == "context" ? context : expiry;
-    if (i + 1 == c.args.size() || given)
+    if (i + 1 == c.args.size() || std::find(given.begin(), given.end(), option) != given.end())
       return syntax_error(c), false;
-    given = true;
     auto value = c.args[i + 1];
-    if (is_get && option == "r") {
-      if (!parse_level(c, "R", value, request.read))
-        return false;
-    } else if (!is_get && option == "w") {
-      if (!parse_level(c, "W", value, request.write))
+    if (auto* level = level_of(request, option); level != nullptr) {
+      if (!parse_level(c, option, value, *level))
         return false;
     } else if (!is_get && option == "context") {
       if (!parse_context(c, c.args[1], value, request))
@@ -62,6 +67,7 @@ bool parse_options(call& c, size_t i, client_request& request) {
     } else {
       return syntax_error(c), false;
     }
+    given.push_back(std::move(option));
   }
   return true;
 }

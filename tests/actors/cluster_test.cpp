@@ -1,3 +1,4 @@
+#include "protocol/slot.hpp"
 #include "tests/actors/test_cluster.hpp"
 
 namespace crema::test {
@@ -186,6 +187,80 @@ TEST(Cluster, TwoNodesDownIsNoQuorumAndNamesThem) {
   auto one = get("k");
   one.read.level = protocol::quorum_level::kind::one;
   EXPECT_EQ(c.ask(0, one).status, errc::ok);
+}
+
+/// The nodes that own a key in the first bucket, and those that do not, best fallback first.
+struct places {
+  places(test_cluster& c, const std::string& key) {
+    auto ring = claim_ring(c.cluster);
+    for (auto id : ring.preference_list(protocol::partition_of(key, ring.partitions()), 3))
+      (owners.size() < 3 ? owners : fallbacks).push_back(to_index(id));
+  }
+  std::vector<size_t> owners, fallbacks;
+};
+
+std::vector<config::bucket_config> sloppy_and_strict() {
+  auto all = buckets();
+  all[0].sloppy = true;
+  all[1].sloppy = false;
+  return all;
+}
+
+TEST(Cluster, FallbacksStandInForOwnersThatAreDown) {
+  for (const auto* last : {"an owner", "no owner"}) {
+    SCOPED_TRACE(last + std::string{" is up"});
+    test_cluster c{5, sloppy_and_strict()};
+    places where{c, "k"};
+    ASSERT_EQ(c.ask(0, put("k", "old")).status, errc::ok);
+    for (size_t i = last == std::string{"an owner"} ? 1 : 0; i < 3; ++i)
+      c.kill(where.owners[i]);
+    auto at = where.fallbacks[1];
+    ASSERT_EQ(c.ask(at, put("k", "new")).status, errc::ok);
+    EXPECT_EQ(values(c.ask(at, get("k"))), std::vector<std::string>{"new"});
+    EXPECT_EQ(c.ask(at, put("k", "v", 1)).status, errc::no_quorum) << "the strict bucket";
+    EXPECT_EQ(c.ask(at, get("k", 1)).status, errc::no_quorum);
+    auto owners = put("k", "v");
+    owners.write_owners = {protocol::quorum_level::kind::quorum, 0};
+    auto refused = c.ask(at, owners);
+    EXPECT_EQ(refused.status, errc::no_quorum);
+    EXPECT_EQ(refused.error.substr(0, 28), "needed 2 owners, reachable " + std::string{last[0] == 'a' ? "1" : "0"});
+  }
+}
+
+TEST(Cluster, AReadRepairsAnOwnerFromAFallback) {
+  test_cluster c{5, sloppy_and_strict()};
+  places where{c, "k"};
+  c.kill(where.owners[1]);
+  c.kill(where.owners[2]);
+  ASSERT_EQ(c.ask(where.owners[0], put("k", "v")).status, errc::ok);
+  c.kill(where.owners[0]);
+  c.start(where.owners[1]);
+  c.link_all();
+  c.run_for(milliseconds{600});
+  EXPECT_EQ(values(c.ask(where.owners[1], get("k"))), std::vector<std::string>{"v"});
+  c.run_for(milliseconds{1000});
+  auto one = get("k");
+  one.read.level = protocol::quorum_level::kind::one;
+  EXPECT_EQ(values(c.ask(where.owners[1], one)), std::vector<std::string>{"v"});
+}
+
+TEST(Cluster, AWriteThroughATemporaryVnodeSurvivesTheRestartOfItsNode) {
+  test_cluster c{5, sloppy_and_strict()};
+  places where{c, "k"};
+  for (auto owner : where.owners)
+    c.kill(owner);
+  auto at = where.fallbacks[0];
+  auto one = put("k", "before");
+  one.write.level = protocol::quorum_level::kind::one;
+  ASSERT_EQ(c.ask(at, one).status, errc::ok);
+  c.kill(at);
+  c.start(at);
+  c.link_all();
+  c.run_for(milliseconds{600});
+  EXPECT_EQ(values(c.ask(at, get("k"))), std::vector<std::string>{"before"});
+  one.value = "after"; // A dot used twice would swallow it.
+  ASSERT_EQ(c.ask(at, one).status, errc::ok);
+  EXPECT_EQ(values(c.ask(where.fallbacks[1], get("k"))), std::vector<std::string>{"after"});
 }
 
 TEST(Cluster, ANodeThatComesBackIsUsedAgainAndReadRepairHealsIt) {

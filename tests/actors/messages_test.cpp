@@ -32,8 +32,8 @@ protected:
 };
 
 auto fields(const replica_op& x) {
-  return std::tie(x.request, x.what, x.remove, x.has_context, x.any_time, x.bucket, x.partition, x.key, x.data,
-                  x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
+  return std::tie(x.request, x.what, x.remove, x.has_context, x.any_time, x.fallback, x.bucket, x.partition, x.key,
+                  x.data, x.context, x.ttl_ms, x.dot_replica, x.dot_counter, x.time);
 }
 auto fields(const replica_answer& x) {
   return std::tie(x.request, x.what, x.status, x.durable, x.dot_replica, x.dot_counter, x.time, x.digest, x.data);
@@ -61,6 +61,7 @@ std::vector<replica_op> operations() {
   all[2].dot_counter = 1ULL << 62;
   all[2].time = ~0ULL - 1;
   all[3].what = replica_op::kind::get;
+  all[2].fallback = all[3].fallback = true;
   all[4].what = replica_op::kind::digest;
   return all;
 }

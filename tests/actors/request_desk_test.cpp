@@ -1,4 +1,5 @@
 #include "actors/request_desk.hpp"
+#include "protocol/slot.hpp"
 
 #include <gtest/gtest.h>
 #include <spdlog/sinks/null_sink.h>
@@ -20,19 +21,19 @@ struct recorder final : desk_port {
   std::vector<repair_wanted> repairs;
 };
 
-/// Three owners of everything; this node is n1.
-env_ptr make_env(conflict_rule rule = conflict_rule::lww) {
+/// n3, n1 and n2 own everything, what is more are fallbacks; this node is n1.
+env_ptr make_env(uint32_t nodes = 3, bool sloppy = false) {
   auto env = std::make_shared<node_env>();
   env->name = "n1";
   env->self = node_id{0};
   config::bucket_config b;
   b.name = "default";
-  b.conflict = rule;
+  b.sloppy = sloppy;
   env->config.buckets = {b};
   env->index_buckets();
   auto ring = std::make_shared<protocol::ring>();
   ring->epoch = 1;
-  for (uint32_t i = 0; i < 3; ++i)
+  for (uint32_t i = 0; i < nodes; ++i)
     ring->members.push_back({node_id{i}, "n" + std::to_string(i + 1), "h" + std::to_string(i), "", 1});
   ring->owners.assign(8, {node_id{2}, node_id{0}, node_id{1}});
   env->first_ring = ring;
@@ -43,6 +44,7 @@ env_ptr make_env(conflict_rule rule = conflict_rule::lww) {
 
 class Desk : public testing::Test {
 protected:
+  explicit Desk(env_ptr e = make_env()) : env(std::move(e)) {}
   void up(uint32_t node) { desk.on_node(node_id{node}, true, "heard"); }
   void ask(uint64_t id, client_request::kind what, std::string value = {}) {
     client_request r;
@@ -101,7 +103,7 @@ protected:
   }
 
   recorder port;
-  env_ptr env = make_env();
+  env_ptr env;
   request_desk desk{env, port};
   monotonic now{0};
 };
@@ -296,12 +298,116 @@ TEST_F(Desk, ALateRefusalOfTheReadIsNotOneOfTheWriteThatFollowed) {
   EXPECT_EQ(only_reply(1).status, errc::ok);
 }
 
+/// Five nodes, three of them owners.
+class SloppyDesk : public Desk {
+protected:
+  SloppyDesk() : Desk(make_env(5, true)) {
+    for (uint32_t i = 1; i < 5; ++i)
+      up(i);
+  }
+  void down(uint32_t node) { desk.on_node(node_id{node}, false, "gone"); }
+  /// The fallbacks of the key's partition, the first one first.
+  std::vector<node_id> fallbacks() const {
+    auto list = env->first_ring->preference_list(protocol::partition_of("k", 8), 3);
+    return {list.begin() + 3, list.end()};
+  }
+};
+
+TEST_F(SloppyDesk, AWriteGoesToTheNextFallbackInPlaceOfAnOwnerThatIsDown) {
+  down(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 3U);
+  EXPECT_EQ(port.sent[1].first, node_id{1});
+  EXPECT_FALSE(port.sent[1].second.fallback);
+  EXPECT_EQ(port.sent[2].first, fallbacks()[0]);
+  EXPECT_TRUE(port.sent[2].second.fallback);
+  answer(2, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  EXPECT_EQ(desk.counters()["fallback_requests"], 1U);
+  EXPECT_EQ(desk.counters()["fallback_acks"], 1U);
+}
+
+TEST_F(SloppyDesk, AnOwnerThatIsLostBeforeItIsAskedIsReplacedAsWell) {
+  ask(1, client_request::kind::put, "v");
+  down(2);
+  answer(0, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 3U);
+  EXPECT_EQ(port.sent[2].first, fallbacks()[0]);
+  down(1); // It has been asked.
+  ASSERT_EQ(port.sent.size(), 4U);
+  EXPECT_EQ(port.sent[3].first, fallbacks()[1]);
+}
+
+TEST_F(SloppyDesk, AReadAsksAFallbackWhenTooFewOwnersAreUp) {
+  down(1);
+  down(2);
+  ask(1, client_request::kind::get);
+  ASSERT_EQ(port.sent.size(), 2U);
+  EXPECT_EQ(port.sent[1].first, fallbacks()[0]);
+  EXPECT_TRUE(port.sent[1].second.fallback);
+  answer(0, replica_answer::kind::object);
+  answer(1, replica_answer::kind::digest);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
+TEST_F(SloppyDesk, WhatIsMissingIsNamed) {
+  down(1);
+  down(2);
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::put;
+  r.key = "k";
+  r.write_owners = {protocol::quorum_level::kind::number, 2};
+  desk.on_request(nullptr, r, now);
+  EXPECT_EQ(only_reply(1).error, "needed 2 owners, reachable 1: n3 down, n2 down");
+  r.id = 2;
+  r.what = client_request::kind::get;
+  r.read_owners = r.write_owners;
+  desk.on_request(nullptr, r, now);
+  EXPECT_EQ(only_reply(2).error, "needed 2 owners, reachable 1: n3 down, n2 down");
+  down(3);
+  down(4);
+  ask(3, client_request::kind::put, "v");
+  EXPECT_EQ(only_reply(3).status, errc::no_quorum);
+  EXPECT_EQ(only_reply(3).error.substr(0, 43), "needed 2, reachable 1: n3 down, n2 down, n4");
+}
+
+TEST_F(Desk, TheNextOwnerIsAskedForTheDotWhenOneIsIncomplete) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::refused, errc::incomplete);
+  ASSERT_EQ(port.sent.size(), 2U);
+  EXPECT_EQ(port.sent[1].second.what, replica_op::kind::put);
+  EXPECT_EQ(port.sent[1].second.data, "v");
+  answer(1, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 4U);
+  EXPECT_EQ(port.sent[2].first, node_id{0}) << "it is sent the delta all the same";
+  answer(2, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
+TEST_F(SloppyDesk, ANodeThatIsIncompleteIsNamed) {
+  down(1);
+  down(2);
+  for (auto fallback : fallbacks())
+    desk.on_node(fallback, false, "gone");
+  up(1);
+  ask(1, client_request::kind::get);
+  answer(0, replica_answer::kind::object);
+  answer(1, replica_answer::kind::refused, errc::incomplete);
+  EXPECT_EQ(only_reply(1).status, errc::no_quorum);
+  EXPECT_EQ(only_reply(1).error.substr(0, 49), "needed 2, reachable 1: n3 down, n2 incomplete, n4");
+}
+
 TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
+  auto sloppy = make_env(5, true);
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed));
     std::mt19937 rng{seed};
     recorder out;
-    request_desk d{env, out};
+    request_desk d{rng() % 2 == 0 ? env : sloppy, out};
     monotonic t{0};
     uint64_t id = 0;
     for (int step = 0; step < 120; ++step) {
@@ -312,12 +418,14 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
         r.id = ++id;
         r.what = static_cast<client_request::kind>(rng() % 3);
         r.read_first = rng() % 3 == 0;
+        if (rng() % 3 == 0)
+          r.read_owners = r.write_owners = {protocol::quorum_level::kind::number, 1 + static_cast<uint32_t>(rng() % 3)};
         r.key = "k" + std::to_string(rng() % 3);
         d.on_request(nullptr, std::move(r), t);
         break;
       }
       case 2:
-        d.on_node(node_id{1 + static_cast<uint32_t>(rng() % 2)}, rng() % 2 == 0, "test");
+        d.on_node(node_id{1 + static_cast<uint32_t>(rng() % 4)}, rng() % 2 == 0, "test");
         break;
       case 3:
         t += milliseconds{rng() % 700};
@@ -336,7 +444,9 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
                                                        : replica_answer::kind::object;
         a.status = a.what != replica_answer::kind::refused ? errc::ok
                    : rng() % 2 == 0                        ? errc::storage_failure
-                                                           : errc::clock_skew;
+                   : rng() % 3 == 0                        ? errc::storage_failure
+                   : rng() % 2 == 0                        ? errc::clock_skew
+                                                           : errc::incomplete;
         a.durable = rng() % 2 == 0;
         a.dot_replica = 7;
         a.dot_counter = 1 + rng() % 3;

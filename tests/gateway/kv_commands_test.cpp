@@ -119,9 +119,24 @@ TEST(KvCommands, LevelsAreCheckedAgainstTheBucket) {
   EXPECT_EQ(d.port.open.at(0).request.read.level, level::one);
 }
 
+TEST(KvCommands, OwnersAmongThoseCanBeAskedFor) {
+  dialogue d;
+  in_carts(d);
+  EXPECT_EQ(d.call({"KV.GET", "k", "PR", "4"}), "-ERR PR is larger than the 3 replicas of bucket 'carts'\r\n");
+  d.send({"KV.GET", "k", "PR", "2", "R", "all"});
+  EXPECT_EQ(d.port.open.at(0).request.read.level, level::all);
+  EXPECT_EQ(d.port.open.at(0).request.read_owners.count, 2U);
+  d.send({"KV.PUT", "other", "v", "PW", "quorum"});
+  EXPECT_EQ(d.port.open.at(1).request.write_owners.level, level::quorum);
+  d.send({"KV.DEL", "third", "CONTEXT", token(1, "third", clock_of(7, 3)), "pw", "one"});
+  EXPECT_EQ(d.port.open.at(2).request.write_owners.level, level::one);
+}
+
 TEST(KvCommands, OptionsThatDoNotBelongAreSyntaxErrors) {
   dialogue d;
   for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{{"KV.GET", "k", "W", "1"},
+                                                                                    {"KV.GET", "k", "PW", "1"},
+                                                                                    {"KV.PUT", "k", "v", "PR", "1"},
                                                                                     {"KV.GET", "k", "R"},
                                                                                     {"KV.GET", "k", "R", "1", "R", "1"},
                                                                                     {"KV.GET", "k", "PX", "1"},

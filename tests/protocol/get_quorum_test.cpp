@@ -16,7 +16,7 @@ using namespace crema::protocol;
 
 namespace {
 
-constexpr node_id a{1}, b{2}, c{3}, stranger{99};
+constexpr node_id a{1}, b{2}, c{3}, f{4}, g{5}, stranger{99};
 using words = std::vector<std::string>;
 using repairs = std::vector<std::pair<node_id, node_id>>;
 
@@ -37,9 +37,16 @@ struct recorder : get_outbox {
     object = x;
     ++replies;
   }
-  void reply_failed(errc why, uint32_t required, uint32_t answered) override {
-    said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(answered) + "/" +
-                   std::to_string(required));
+  std::optional<node_id> next_fallback() override {
+    if (fallbacks.empty())
+      return std::nullopt;
+    auto next = fallbacks.front();
+    fallbacks.erase(fallbacks.begin());
+    return next;
+  }
+  void reply_failed(errc why, const shortfall& missing) override {
+    said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(missing.had) + "/" +
+                   std::to_string(missing.needed) + (missing.owners ? " owners" : ""));
     ++replies;
   }
   void repair(node_id stale, node_id source) override {
@@ -50,6 +57,7 @@ struct recorder : get_outbox {
   words take() { return std::exchange(said, {}); }
 
   words said;
+  std::vector<node_id> fallbacks; // None: a strict bucket.
   std::vector<node_id> gets, digests;
   repairs repaired;
   std::optional<std::string> object;
@@ -80,7 +88,7 @@ std::string siblings(std::vector<dot> values, std::vector<dot> known = {}) {
 /// A started read of a, b, c.
 struct started {
   explicit started(uint32_t required, bool ask_all = false, conflict_rule rule = conflict_rule::lww, bool repair = true)
-      : rule_(rule), get(rule, {a, b, c}, {true, true, true}, required, ask_all, repair) {
+      : rule_(rule), get(rule, {a, b, c}, {true, true, true}, required, 0, ask_all, repair) {
     get.start(out);
     out.take();
   }
@@ -102,7 +110,7 @@ TEST(GetQuorum, AsksTheNearestForTheObjectAndAsManyForDigestsAsNeeded) {
 
 TEST(GetQuorum, AsksEveryReachableOwnerIfToldSo) {
   recorder out;
-  get_quorum get(conflict_rule::lww, {a, b, c}, {false, true, true}, 1, true);
+  get_quorum get(conflict_rule::lww, {a, b, c}, {false, true, true}, 1, 0, true);
   get.start(out);
   EXPECT_EQ(out.take(), (words{"get 2", "digest 3"}));
 }
@@ -352,6 +360,88 @@ TEST(GetQuorum, TimesOutAtTheDeadline) {
   EXPECT_TRUE(x.get.done());
 }
 
+// Sloppy quorums.
+
+TEST(GetQuorum, AsksAFallbackWhenThereAreNotEnoughOwners) {
+  recorder out;
+  out.fallbacks = {f, g};
+  get_quorum get(conflict_rule::lww, {a, b, c}, {false, true, false}, 2);
+  get.start(out);
+  EXPECT_EQ(out.take(), (words{"get 2", "digest 4"}));
+  get.object_received(b, "", 0, out);
+  get.digest_received(f, lww_digest(5), out);
+  EXPECT_EQ(out.take(), words{"get 4"});
+  get.object_received(f, lww(5), lww_digest(5), out);
+  EXPECT_EQ(out.take(), (words{"object", "repair 2 from 4"}));
+}
+
+TEST(GetQuorum, AsksEveryOwnerBeforeAnyFallback) {
+  recorder out;
+  out.fallbacks = {f};
+  get_quorum get(conflict_rule::lww, {a, b, c}, {false, true, true}, 2);
+  get.start(out);
+  EXPECT_EQ(out.take(), (words{"get 2", "digest 3"}));
+  get.hedge(out);
+  EXPECT_EQ(out.take(), words{"get 4"});
+}
+
+TEST(GetQuorum, NeverRepairsAFallback) {
+  recorder out;
+  out.fallbacks = {f};
+  get_quorum get(conflict_rule::lww, {a, b}, {true, false}, 2);
+  get.start(out);
+  get.object_received(a, lww(5), lww_digest(5), out);
+  get.digest_received(f, 0, out);
+  get.object_received(f, "", 0, out);
+  EXPECT_EQ(out.object, lww(5));
+  EXPECT_TRUE(out.repaired.empty());
+  EXPECT_TRUE(get.done());
+}
+
+TEST(GetQuorum, ReplacesAnOwnerThatIsLostOrIncompleteByAFallbackWhenNoOwnerIsLeft) {
+  for (auto why : {errc::no_quorum, errc::incomplete}) {
+    started x(2);
+    x.out.fallbacks = {f, g};
+    x.get.failed(a, why, x.out);
+    EXPECT_EQ(x.out.take(), words{"get 3"});
+    x.get.failed(c, why, x.out);
+    EXPECT_EQ(x.out.take(), words{"get 4"});
+    x.get.failed(f, why, x.out);
+    EXPECT_EQ(x.out.take(), words{"get 5"});
+  }
+}
+
+TEST(GetQuorum, AsksNoFallbackInPlaceOfAnOwnerThatHasAnotherReason) {
+  started x(3);
+  x.out.fallbacks = {f};
+  x.get.failed(a, errc::storage_failure, x.out);
+  EXPECT_EQ(x.out.take(), words{"failed storage_failure 0/3"});
+}
+
+TEST(GetQuorum, SaysNoQuorumWhenTooFewOwnersAreComplete) {
+  started x(2);
+  x.get.failed(a, errc::incomplete, x.out);
+  x.get.failed(b, errc::incomplete, x.out);
+  EXPECT_EQ(x.out.take(), (words{"get 3", "failed no_quorum 0/2"}));
+}
+
+TEST(GetQuorum, DoesNotCountFallbacksWhereOwnersAreAskedFor) {
+  recorder out;
+  out.fallbacks = {f, g};
+  get_quorum two(conflict_rule::lww, {a, b, c}, {true, false, false}, 2, 2);
+  two.start(out);
+  EXPECT_EQ(out.take(), words{"failed no_quorum 0/2 owners"});
+  out.fallbacks = {f, g};
+  get_quorum one(conflict_rule::lww, {a, b, c}, {true, false, false}, 3, 1);
+  one.start(out);
+  EXPECT_EQ(out.take(), (words{"get 1", "digest 4", "digest 5"}));
+  one.digest_received(f, lww_digest(5), out);
+  one.digest_received(g, lww_digest(5), out);
+  out.fallbacks = {stranger};
+  one.failed(a, errc::no_quorum, out);
+  EXPECT_EQ(out.take(), words{"failed no_quorum 0/1 owners"});
+}
+
 // Laws, over random clusters, random histories of the key, and random orders, repetitions and losses of events.
 
 namespace {
@@ -411,7 +501,7 @@ public:
     get_.start(out_);
     bool hedged = false;
     for (int step = 0; step < 40; ++step) {
-      auto who = below(10) == 0 ? stranger : owners_[below(n_)];
+      auto who = below(10) == 0 ? stranger : everyone_[below(static_cast<uint32_t>(everyone_.size()))];
       bool before = get_.replied();
       switch (below(10)) {
       case 0:
@@ -442,6 +532,7 @@ public:
   bool got_repairs() const { return !out_.repaired.empty(); }
 
 private:
+  static bool is_owner(node_id id) { return to_index(id) < 20; }
   static bool HasFatalFailure() { return testing::Test::HasFatalFailure(); }
   uint32_t below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
 
@@ -454,7 +545,16 @@ private:
       reachable_[owners_[i]] = reachable[i];
       state_[owners_[i]] = key.random_state();
     }
-    return {rule_, owners_, reachable, required_, below(3) == 0};
+    everyone_ = owners_;
+    for (uint32_t i = 0; below(3) != 0; ++i) {
+      node_id fallback{20 + i};
+      out_.fallbacks.push_back(fallback);
+      everyone_.push_back(fallback);
+      reachable_[fallback] = true;
+      state_[fallback] = key.random_state();
+    }
+    required_owners_ = below(3) == 0 ? 1 + below(required_) : 0;
+    return {rule_, owners_, reachable, required_, required_owners_, below(3) == 0};
   }
 
   void answer(node_id who) {
@@ -476,7 +576,8 @@ private:
 
   void fail(node_id who) {
     bool asked_object = std::count(out_.gets.begin(), out_.gets.end(), who) > 0;
-    if (gave_object_.count(who) == 0 && (asked_object || gave_digest_.count(who) == 0)) {
+    bool known = is_owner(who) || asked_object || std::count(out_.digests.begin(), out_.digests.end(), who) > 0;
+    if (known && gave_object_.count(who) == 0 && (asked_object || gave_digest_.count(who) == 0)) {
       failed_.insert(who);
       gave_digest_.erase(who);
     }
@@ -495,6 +596,7 @@ private:
       }
     }
     ASSERT_GE(covered, required_);
+    ASSERT_GE(std::count_if(answered.begin(), answered.end(), is_owner), required_owners_);
     ASSERT_LE(get_.answered(), answered.size());
   }
 
@@ -510,7 +612,7 @@ private:
     }
     ASSERT_EQ(out_.replies, 1);
     ASSERT_TRUE(get_.done());
-    for (auto id : owners_) {
+    for (auto id : everyone_) {
       ASSERT_LE(std::count(out_.gets.begin(), out_.gets.end(), id), reachable_[id] ? 1 : 0);
       ASSERT_LE(std::count(out_.digests.begin(), out_.digests.end(), id), reachable_[id] ? 1 : 0);
     }
@@ -521,7 +623,8 @@ private:
     std::set<std::pair<node_id, node_id>> pairs(out_.repaired.begin(), out_.repaired.end());
     ASSERT_EQ(pairs.size(), out_.repaired.size()) << "each pair once";
     for (auto [stale, source] : out_.repaired) {
-      ASSERT_TRUE(state_.count(stale) == 1 && state_.count(source) == 1) << "an owner nobody knows";
+      ASSERT_TRUE(state_.count(stale) == 1 && state_.count(source) == 1) << "a node nobody knows";
+      ASSERT_TRUE(is_owner(stale)) << "fallbacks are not repaired";
       ASSERT_NE(digest_of(rule_, state_[stale]), digest_of(rule_, state_[source]));
     }
     if (!out_.object)
@@ -539,13 +642,14 @@ private:
     for (auto id : known)
       whole = *join_encoded(whole, state_[id]);
     for (auto id : known)
-      ASSERT_TRUE(covers(rule_, after[id], whole)) << name(id) << " still lacks something after the repairs";
+      ASSERT_TRUE(!is_owner(id) || covers(rule_, after[id], whole))
+          << name(id) << " still lacks something after the repairs";
   }
 
   std::mt19937 random_;
   conflict_rule rule_;
-  uint32_t n_, required_;
-  std::vector<node_id> owners_;
+  uint32_t n_, required_, required_owners_ = 0;
+  std::vector<node_id> owners_, everyone_; // Everyone: fallbacks as well.
   std::map<node_id, bool> reachable_;
   std::map<node_id, std::string> state_;
   std::set<node_id> gave_object_, gave_digest_, failed_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -14,7 +15,7 @@ using namespace crema::protocol;
 
 namespace {
 
-constexpr node_id a{1}, b{2}, c{3}, stranger{99};
+constexpr node_id a{1}, b{2}, c{3}, f{4}, g{5}, stranger{99};
 
 /// Writes down what it is told, as words: "put 1", "put 1 at any time", "delta 2", "written", "failed timeout 0/2".
 struct recorder : put_outbox {
@@ -27,9 +28,16 @@ struct recorder : put_outbox {
     ++replies;
     ++written;
   }
-  void reply_failed(errc why, uint32_t required, uint32_t acked) override {
-    said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(acked) + "/" +
-                   std::to_string(required));
+  std::optional<node_id> next_fallback() override {
+    if (fallbacks.empty())
+      return std::nullopt;
+    auto next = fallbacks.front();
+    fallbacks.erase(fallbacks.begin());
+    return next;
+  }
+  void reply_failed(errc why, const shortfall& missing) override {
+    said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(missing.had) + "/" +
+                   std::to_string(missing.needed) + (missing.owners ? " owners" : ""));
     ++replies;
     last_error = why;
   }
@@ -37,6 +45,7 @@ struct recorder : put_outbox {
   std::vector<std::string> take() { return std::exchange(said, {}); }
 
   std::vector<std::string> said;
+  std::vector<node_id> fallbacks; // None: a strict bucket.
   int replies = 0;
   int written = 0;
   errc last_error = errc::ok;
@@ -46,7 +55,10 @@ using words = std::vector<std::string>;
 
 /// A put to a, b, c that has been started, and given its dot by a.
 struct put_with_dot {
-  explicit put_with_dot(uint32_t required, bool durable = true) : put({a, b, c}, {true, true, true}, required) {
+  explicit put_with_dot(uint32_t required, bool durable = true, std::vector<node_id> fallbacks = {},
+                        uint32_t required_owners = 0)
+      : put({a, b, c}, {true, true, true}, required, required_owners) {
+    out.fallbacks = std::move(fallbacks);
     put.start(out);
     put.dot_given(a, durable, out);
     out.take();
@@ -305,6 +317,141 @@ TEST(PutQuorum, IgnoresThoseWhoSayThatTheyAreAheadUnasked) {
   EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
 }
 
+// Sloppy quorums.
+
+TEST(PutQuorum, ReplacesAnOwnerThatIsDownByTheNextFallback) {
+  recorder out;
+  out.fallbacks = {f, g};
+  put_quorum put({a, b, c}, {true, false, true}, 3);
+  put.start(out);
+  put.dot_given(a, true, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "delta 3", "delta 4"}));
+  put.acked(f, out);
+  EXPECT_EQ(put.fallback_acks(), 1U);
+  put.acked(c, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorum, LetsAFallbackGiveTheDotOnlyWhenNoOwnerIsReachable) {
+  recorder out;
+  out.fallbacks = {f, g};
+  put_quorum put({a, b, c}, {false, false, false}, 2);
+  put.start(out);
+  put.dot_given(f, true, out);
+  EXPECT_EQ(out.take(), (words{"put 4", "delta 5"}));
+  put.acked(g, out);
+  EXPECT_EQ(out.take(), words{"written"});
+  EXPECT_EQ(put.fallback_acks(), 2U);
+}
+
+TEST(PutQuorum, ReplacesAnOwnerThatIsLostWhileTheRequestRuns) {
+  put_with_dot x(3, true, {f, g});
+  x.put.lost(b, x.out);
+  EXPECT_EQ(x.out.take(), words{"delta 4"});
+  x.put.lost(f, x.out); // The fallback as well.
+  EXPECT_EQ(x.out.take(), words{"delta 5"});
+  x.put.acked(c, x.out);
+  x.put.acked(g, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"});
+}
+
+TEST(PutQuorum, ReplacesAnOwnerThatIsLostBeforeTheDotOnceThereIsOne) {
+  recorder out;
+  out.fallbacks = {f};
+  put_quorum put({a, b, c}, {true, true, true}, 2);
+  put.start(out);
+  put.lost(b, out);
+  EXPECT_EQ(out.take(), words{"put 1"});
+  put.dot_given(a, true, out);
+  EXPECT_EQ(out.take(), (words{"delta 3", "delta 4"}));
+}
+
+TEST(PutQuorum, ReplacesAnOwnerAfterTheReplyAsWell) {
+  put_with_dot x(2, true, {f});
+  x.put.acked(b, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"});
+  x.put.lost(c, x.out);
+  EXPECT_EQ(x.out.take(), words{"delta 4"}) << "N copies are wanted, not W";
+}
+
+TEST(PutQuorum, ReplacesAnIncompleteOwnerButNotOneThatHasAnotherReason) {
+  put_with_dot x(2, true, {f});
+  x.put.refused(b, errc::storage_failure, x.out);
+  EXPECT_EQ(x.out.take(), words{});
+  x.put.refused(c, errc::incomplete, x.out);
+  EXPECT_EQ(x.out.take(), words{"delta 4"});
+}
+
+TEST(PutQuorum, AsksTheNextGiverWhenOneIsIncompleteAndSendsItTheDelta) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, false}, 2);
+  put.start(out);
+  put.refused(a, errc::incomplete, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
+  put.dot_given(b, true, out);
+  EXPECT_EQ(out.take(), words{"delta 1"});
+  put.acked(a, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorum, SaysNoQuorumWhenNoOwnerIsCompleteAndTheBucketIsStrict) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, false}, 2);
+  put.start(out);
+  put.refused(a, errc::incomplete, out);
+  put.refused(b, errc::incomplete, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2", "failed no_quorum 0/2"}));
+  EXPECT_TRUE(put.done());
+}
+
+TEST(PutQuorum, LetsAFallbackGiveTheDotWhenNoOwnerIsComplete) {
+  recorder out;
+  out.fallbacks = {f, g};
+  put_quorum put({a, b}, {true, true}, 2);
+  put.start(out);
+  put.refused(a, errc::incomplete, out);
+  put.refused(b, errc::incomplete, out);
+  put.refused(f, errc::not_owner, out); // It knows another ring.
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2", "put 4", "put 5"}));
+  put.dot_given(g, true, out);
+  EXPECT_EQ(out.take(), (words{"delta 1", "delta 2"}));
+}
+
+TEST(PutQuorum, DoesNotCountFallbacksWhereOwnersAreAskedFor) {
+  recorder out;
+  out.fallbacks = {f};
+  put_quorum put({a, b, c}, {true, false, false}, 2, 2);
+  put.start(out);
+  EXPECT_EQ(out.take(), words{"failed no_quorum 0/2 owners"});
+
+  put_with_dot x(2, true, {f}, 2);
+  x.put.lost(c, x.out);
+  x.put.acked(f, x.out);
+  EXPECT_EQ(x.out.take(), words{"delta 4"}) << "two have it, one of them an owner";
+  x.put.lost(b, x.out);
+  EXPECT_EQ(x.out.take(), words{"failed unknown_outcome 1/2 owners"});
+}
+
+TEST(PutQuorum, LetsAFallbackGiveTheDotRatherThanAnOwnerWhoseClockIsAhead) {
+  recorder out;
+  out.fallbacks = {f};
+  put_quorum put({a, b}, {true, false}, 2);
+  put.start(out);
+  put.ahead(a, 70, out);
+  put.dot_given(f, true, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 4", "delta 1"}));
+}
+
+TEST(PutQuorum, AsksNobodyElseToGiveOnceItHasReplied) {
+  recorder out;
+  put_quorum put({a, b, c}, {true, true, true}, 2);
+  put.start(out);
+  put.deadline_passed(out);
+  put.refused(a, errc::incomplete, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "failed timeout 0/2"}));
+  EXPECT_TRUE(put.done());
+}
+
 // Laws, over random clusters and random orders, repetitions and losses of events.
 
 TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
@@ -321,12 +468,19 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       reachable.push_back(below(6) != 0);
     }
     recorder out;
-    put_quorum put(owners, reachable, required);
+    auto sloppy = below(2) == 0;
+    auto everyone = owners;
+    for (uint32_t i = 0; sloppy && i < below(5); ++i) {
+      out.fallbacks.push_back(node_id{20 + i});
+      everyone.push_back(node_id{20 + i});
+    }
+    uint32_t required_owners = below(3) == 0 ? 1 + below(required) : 0;
+    put_quorum put(owners, reachable, required, required_owners);
     put.start(out);
     std::set<node_id> has_it; // The truth: who said it has the write on disk.
     bool giver_refused = false, dot = false;
     for (int step = 0; step < 25; ++step) {
-      auto who = below(8) == 0 ? stranger : owners[below(n)];
+      auto who = below(8) == 0 ? stranger : everyone[below(static_cast<uint32_t>(everyone.size()))];
       auto put_to_who = "put " + std::to_string(to_index(who));
       bool asked_put =
           !out.said.empty() && (out.said.back() == put_to_who || out.said.back() == put_to_who + " at any time");
@@ -349,7 +503,7 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
         break;
       case 5:
         giver_refused = giver_refused || (asked_put && !dot);
-        put.refused(who, errc::too_many_siblings, out);
+        put.refused(who, below(2) == 0 ? errc::too_many_siblings : errc::incomplete, out);
         break;
       case 6:
         put.lost(who, out);
@@ -364,6 +518,8 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       }
       if (out.written > 0) {
         ASSERT_GE(has_it.size(), required);
+        auto is_owner = [](node_id id) { return to_index(id) < 20; };
+        ASSERT_GE(std::count_if(has_it.begin(), has_it.end(), is_owner), required_owners);
       }
       ASSERT_LE(out.replies, 1);
       ASSERT_EQ(put.replied(), out.replies == 1);
@@ -374,12 +530,14 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
     put.deadline_passed(out);
     ASSERT_EQ(out.replies, 1);
     std::multiset<std::string> sent(out.said.begin(), out.said.end());
-    for (uint32_t i = 0; i < n; ++i) {
-      auto name = std::to_string(to_index(owners[i]));
-      ASSERT_LE(sent.count("put " + name), reachable[i] ? 1U : 0U);
-      ASSERT_LE(sent.count("put " + name + " at any time") + sent.count("delta " + name), reachable[i] ? 1U : 0U);
+    for (uint32_t i = 0; i < everyone.size(); ++i) {
+      auto name = std::to_string(to_index(everyone[i]));
+      auto most = i < n && !reachable[i] ? 0U : 1U;
+      ASSERT_LE(sent.count("put " + name), most);
+      ASSERT_LE(sent.count("put " + name + " at any time"), most);
+      ASSERT_LE(sent.count("delta " + name), most);
     }
-    for (auto id : owners)
+    for (auto id : everyone)
       put.lost(id, out);
     ASSERT_TRUE(put.done()) << "nobody is left to wait for";
     (out.written > 0 ? written : failed)++;

@@ -99,6 +99,35 @@ TEST_F(Checkers, AskNothingOfReadsThatNeedNotMeetTheWrite) {
   EXPECT_EQ(finding(), "");
 }
 
+TEST_F(Checkers, AskOfSloppyBucketsOnlyThatOwnersQuorumsMeet) {
+  cluster.buckets[0].sloppy = true;
+  put(0, 1, "c0-1");
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "");
+  named(0, 2, "c0-2");
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-2";
+  op.request.write_owners.level = protocol::quorum_level::kind::quorum;
+  add(op);
+  add(read(0, {1}));
+  EXPECT_EQ(finding(), "") << "the read may have asked fallbacks";
+  auto r = read(0, {1});
+  r.request.read_owners = op.request.write_owners;
+  add(r);
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+}
+
+TEST_F(Checkers, AskThatHintsAreDeliveredInTheEnd) {
+  cluster.buckets[0].sloppy = true;
+  put(0, 1, "c0-1");
+  auto r = read(0, {});
+  r.must_succeed = true;
+  add(r);
+  EXPECT_EQ(finding(), "");
+  hints_delivered = true;
+  EXPECT_EQ(finding(), "no acknowledged write lost");
+}
+
 TEST_F(Checkers, FindARemovedValueThatIsBack) {
   put(0, 1, "c0-1");
   put(0, 2, "");

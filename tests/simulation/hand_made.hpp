@@ -24,6 +24,7 @@ protected:
       b.name = rule == conflict_rule::lww ? "registers" : "siblings";
       b.db = static_cast<bucket_id>(cluster.buckets.size());
       b.conflict = rule;
+      b.sloppy = false;
       cluster.buckets.push_back(b);
     }
   }
@@ -95,9 +96,13 @@ protected:
   void add(operation op) { operations.add(std::move(op)); }
 
   evidence all() {
-    return {cluster, operations, writes, faults, [](bucket_id, const std::string&) {
-              return std::vector<size_t>{0, 1, 2};
-            }};
+    return {cluster,
+            operations,
+            writes,
+            faults,
+            [](bucket_id, const std::string&) {
+              return std::vector<size_t>{0, 1, 2}; },
+            hints_delivered};
   }
   findings check_all() {
     findings out;
@@ -118,6 +123,7 @@ protected:
   history operations;
   std::map<std::pair<vnode_id, dot>, named_write> writes;
   fault_log faults;
+  bool hints_delivered = false;
   sim_time now{milliseconds{100}};
 };
 
