@@ -20,13 +20,13 @@ namespace {
 constexpr size_t read_bytes_first = size_t{1} << 20; // Before anything is known of a bucket: few at a time.
 constexpr size_t op_overhead = 64;                   // Bytes an operation costs beside its key and value, roughly.
 
-/// What a request asks its owners for; one after the other.
-enum class stage : uint8_t { reading, writing, writing_at_any_time };
+/// What a request asks nodes for; one after the other.
+enum class stage : uint8_t { reading, writing, writing_at_any_time, writing_again, writing_again_at_any_time };
 
-// A request may ask an owner in several stages under one id: what replicas see tells them apart, so that a late answer
-// to the read is not taken for one to the write.
-uint64_t wire_id(uint64_t id, stage at) { return id << 2 | static_cast<uint64_t>(at); }
-uint64_t request_of(uint64_t wire_id) { return wire_id >> 2; }
+// A request may ask a node in several stages under one id: what replicas see tells them apart, so that a late answer to
+// the read, say, is not taken for one to the write.
+uint64_t wire_id(uint64_t id, stage at) { return id << 3 | static_cast<uint64_t>(at); }
+uint64_t request_of(uint64_t wire_id) { return wire_id >> 3; }
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
@@ -67,9 +67,13 @@ struct request_desk::pending {
 struct request_desk::put_effects final : protocol::put_outbox {
   put_effects(request_desk& d, uint64_t i, pending& x) : desk(d), id(i), p(x) {}
 
-  void send_put(node_id to, bool any_time) override {
-    p.at = any_time ? stage::writing_at_any_time : stage::writing;
+  void send_put(node_id to, timestamp after, bool any_time) override {
+    if (after == 0)
+      p.at = any_time ? stage::writing_at_any_time : stage::writing;
+    else
+      desk.write_again(p, any_time);
     replica_op op;
+    op.time = after;
     op.what = replica_op::kind::put;
     op.any_time = any_time;
     op.remove = p.request.what == client_request::kind::remove;
@@ -84,7 +88,7 @@ struct request_desk::put_effects final : protocol::put_outbox {
   void send_delta(node_id to) override {
     replica_op op;
     op.what = replica_op::kind::apply;
-    op.any_time = p.at == stage::writing_at_any_time;
+    op.any_time = p.at == stage::writing_at_any_time || p.at == stage::writing_again_at_any_time;
     op.key = p.request.key;
     op.data = p.delta;
     op.dot_replica = p.given.replica;
@@ -318,6 +322,17 @@ void request_desk::reset_nodes(pending& p) {
   p.refusal.clear();
 }
 
+/// The same value once more, under a dot of its own; answers to the first round are of no interest any more.
+void request_desk::write_again(pending& p, bool any_time) {
+  if (p.at < stage::writing_again) {
+    ++second_rounds_;
+    release(p);
+    if (auto written = protocol::decode_lww(p.delta))
+      p.request.value = written->value;
+  }
+  p.at = any_time ? stage::writing_again_at_any_time : stage::writing_again;
+}
+
 void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
   auto n = static_cast<uint32_t>(p.owners);
   auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
@@ -415,9 +430,9 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
       p.time = a.time;
       p.delta = std::move(a.data);
       p.request.value = {}; // From here on the delta carries it.
-      p.put->dot_given(from, a.durable, out);
+      p.put->dot_given(from, a.time, a.durable, out);
     } else if (a.what == kind::written) {
-      p.put->acked(from, out);
+      p.put->acked(from, p.bucket->conflict == conflict_rule::lww ? a.time : 0, out);
     } else if (a.what == kind::refused) {
       if (a.status == errc::clock_skew)
         p.put->ahead(from, a.time, out);
@@ -630,7 +645,8 @@ std::map<std::string, uint64_t> request_desk::counters() const {
           {"waiting", waiting_.size()},
           {"stray_answers", stray_answers_},
           {"fallback_requests", fallback_requests_},
-          {"fallback_acks", fallback_acks_}};
+          {"fallback_acks", fallback_acks_},
+          {"second_rounds", second_rounds_}};
 }
 
 } // namespace crema

@@ -3,7 +3,7 @@
 // (coordinator.cpp) turns them into batched messages. Takes time only as an argument.
 //
 //   get             reading ──▶ reply
-//   put, remove     [reading, if read_first ──▶] writing ──▶ reply
+//   put, remove     [reading, if read_first ──▶] writing [──▶ writing again, if a newer write was met] ──▶ reply
 #pragma once
 
 #include "actors/node_env.hpp"
@@ -86,6 +86,7 @@ private:
   void release(pending& p);
   /// The owners alone, as each phase of a request begins with.
   void reset_nodes(pending& p);
+  void write_again(pending& p, bool any_time);
   std::optional<node_id> next_fallback(pending& p);
   /// The preference list of the partition: `n` owners, then fallbacks.
   const std::vector<node_id>& preference_list(partition_id partition, uint32_t n);
@@ -119,7 +120,7 @@ private:
   std::deque<due> read_deadlines_, write_deadlines_, hedges_;
   // Counters since start.
   uint64_t gets_ = 0, puts_ = 0, removes_ = 0, failures_ = 0, repairs_ = 0, hedged_ = 0, stray_answers_ = 0,
-           fallback_requests_ = 0, fallback_acks_ = 0;
+           fallback_requests_ = 0, fallback_acks_ = 0, second_rounds_ = 0;
 };
 
 } // namespace crema

@@ -25,9 +25,10 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
     auto bound = in.u64();
     // A wall clock that was set back while we were down must not give an older time than before.
     if (in.finished() && clock_.observe(bound, to_micros(bound)))
-      time_bound_ = bound;
+      time_bound_ = std::max(time_bound_, bound);
     keeps_time_ = true;
   }
+  times_ = protocol::applied_times{clock_.latest()}; // Whatever is stored may be as new as this.
   load(clocks);
 }
 
@@ -161,8 +162,17 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
     if (count >= siblings_warn)
       env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
   }
+  // At any time: all that could be asked are ahead, so the bound counts from the newest time here.
+  if (!clock_.observe(op.time, op.any_time ? std::max(wall, to_micros(clock_.latest())) : wall))
+    return refuse(source, op, errc::clock_skew,
+                  fmt::format("the write has to be later than one whose time is {} s ahead of {}'s clock: set the "
+                              "clocks of all hosts (NTP)",
+                              (to_micros(op.time) - wall) / 1'000'000, env_->name),
+                  answer);
   auto time = clock_.now(wall);
   reserve_time(time);
+  if (!siblings)
+    times_.note(op.vnode(), op.key, time);
   noting_sink sink{batch_, at};
   auto given = at.node.give({op.key, op.remove, op.data, op.ttl_ms, siblings && op.has_context ? &context : nullptr},
                             time, sink);
@@ -188,6 +198,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
                   fmt::format("the write's time is {} s ahead of {}'s clock: set the clocks of all hosts (NTP)",
                               (to_micros(op.time) - wall) / 1'000'000, env_->name),
                   answer);
+  reserve_time(clock_.latest());
   noting_sink sink{batch_, at};
   if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, sink)) {
     ++applied_;
@@ -200,8 +211,27 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
+  if (at.node.rule() == conflict_rule::lww && times_.note(op.vnode(), op.key, op.time))
+    comparisons_.push_back({writes_.size(), op.vnode(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
                      env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});
+}
+
+/// Those who hold the newer of two writes tell (docs/protocol.md, "Later writes win").
+void shard::compare() {
+  if (comparisons_.empty())
+    return;
+  std::vector<storage::store::key_ref> keys;
+  keys.reserve(comparisons_.size());
+  for (const auto& c : comparisons_)
+    keys.push_back({c.vnode, c.key});
+  objects_.read(keys, [this](size_t i, std::string_view object, const storage::status&) {
+    auto stored = protocol::decode_lww(object);
+    if (stored && stored->id != comparisons_[i].id) // It holds the join of both.
+      writes_[comparisons_[i].write].answer.time = stored->time;
+  });
+  compared_ += comparisons_.size();
+  comparisons_.clear();
 }
 
 void shard::note_dots(held& at, uint64_t count) {
@@ -222,12 +252,14 @@ storage::status shard::write_batch(const answer_fn& answer) {
       return written;
     ++batches_;
   }
+  compare();
   for (auto& w : writes_) {
     auto given = w.answer.what == replica_answer::kind::given;
     if (w.fsync) {
       replica_answer later;
       later.request = w.answer.request;
       later.what = replica_answer::kind::written;
+      later.time = given ? 0 : w.answer.time;
       synced_.push_back({w.source, std::move(later), true});
     }
     if (given || !w.fsync) {
@@ -364,6 +396,7 @@ std::map<std::string, uint64_t> shard::counters() const {
           {"hint_bytes", temporary_bytes},
           {"hint_writes", temporary_dots},
           {"vnodes", vnodes_.size()},
+          {"compared", compared_},
           {"cache_hits", objects_.hits()},
           {"cache_misses", objects_.misses()},
           {"cache_bytes", objects_.cached_bytes()}};

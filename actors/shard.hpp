@@ -1,7 +1,9 @@
 // The replica's work without the actor: the vnodes of one storage shard, their clocks, and the order in which a flush
 // does things. Operations are collected by handle() and take effect at flush():
 //
-//   1. one atomic batch: data, dot log (and with it the clocks) of everything collected
+//   1. one atomic batch: data, dot log (and with it the clocks) of everything collected; then, where a register may
+//   hold
+//      something newer than what was applied, a look at it
 //   2. answers to writes that need no fsync, and the dots just given: the other owners can work meanwhile
 //   3. reads, after the writes: no read returns, and no context claims, what is not written
 //   4. one fsync if a bucket asks for it, then the answers that waited for it
@@ -11,6 +13,7 @@
 #include "messages/local.hpp"
 #include "messages/replica.hpp"
 #include "messages/sync.hpp"
+#include "protocol/applied_times.hpp"
 #include "protocol/hybrid_clock.hpp"
 #include "protocol/sync_planner.hpp"
 #include "protocol/vnode.hpp"
@@ -125,6 +128,13 @@ private:
     replica_answer answer;
     bool fsync; // The bucket asks for it.
   };
+  /// Of a write that may have lost to what is stored.
+  struct comparison {
+    size_t write; // Index into writes_.
+    vnode_id vnode;
+    std::string key;
+    dot id;
+  };
 
   /// Into the batch; notes what of it concerns the vnode as a whole.
   class noting_sink final : public protocol::vnode_sink {
@@ -152,6 +162,7 @@ private:
   void keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
   void clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer);
+  /// No time that was given, or is in the store, is above the bound that is on disk.
   void reserve_time(timestamp time);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
@@ -159,13 +170,19 @@ private:
   std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
                                       dots_by_key& by_key, bool& all) const;
 
-  held* find(vnode_id id, std::string& why, bool fallback = false);
+  /// The vnode if it is here. Else null, and why.
+  held* find(vnode_id id, std::string& why);
+  /// The same for an operation of a request; as a fallback we begin to hold it if need be. May be null without a
+  /// reason: there is nothing to read.
+  held* find(const replica_op& op, std::string& why);
+  held& stand_in(vnode_id id);
   void refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer);
   /// To a read of a temporary vnode that does not exist.
   void answer_nothing(size_t source, const replica_op& op, const answer_fn& answer);
   void put(size_t source, replica_op& op, held& at, const answer_fn& answer);
   void apply(size_t source, replica_op& op, held& at, const answer_fn& answer);
   void note_dots(held& at, uint64_t count);
+  void compare();
   storage::status write_batch(const answer_fn& answer);
   void answer_reads(const answer_fn& answer);
   void answer_reads(size_t from, size_t to, const answer_fn& answer);
@@ -180,6 +197,7 @@ private:
   protocol::hybrid_clock clock_;
   timestamp time_bound_ = 0; // Persisted: after a restart times go on above it.
   bool keeps_time_ = false;  // What it gives is later than any time that this node ever announced.
+  protocol::applied_times times_{0};
   std::unordered_map<vnode_id, held> vnodes_;
   storage::cached_store objects_; // Of this shard's keys; all reads and writes of objects go through it.
   storage::write_batch& batch_;   // Its batch.
@@ -191,11 +209,13 @@ private:
   };
   std::optional<waiting_report> report_;
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.
+  std::vector<comparison> comparisons_;
   std::vector<write_answer> synced_; // Written; answered after the fsync.
   std::vector<read> reads_;
   uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, dropped_ = 0,
            dropped_early_ = 0;
-  uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0;
+  uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0,
+           compared_ = 0;
 };
 
 } // namespace crema

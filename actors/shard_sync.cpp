@@ -124,12 +124,17 @@ void shard::keep_aside(size_t source, const replica_op& op, held& at, const answ
   dot id{op.dot_replica, op.dot_counter};
   if (!at.node.accepts(id, op.data) || op.dot_replica == self_)
     return refuse(source, op, errc::storage_failure, "a malformed delta", answer);
-  clock_.observe(op.time, env_->wall_micros());
+  auto wall = env_->wall_micros();
+  if (!clock_.observe(op.time, op.any_time ? std::max(wall, to_micros(clock_.latest())) : wall))
+    return refuse(source, op, errc::clock_skew, "the write's time is too far ahead: set the clocks of all hosts (NTP)",
+                  answer);
+  reserve_time(clock_.latest());
   batch_.keep_aside(at.node.id(), id, op.key, op.data);
   ++kept_aside_;
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
+  a.time = at.node.rule() == conflict_rule::lww ? time_unknown : 0; // It cannot tell whether there is a newer one.
   writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
 }
 
@@ -138,6 +143,7 @@ void shard::apply_aside(held& at, const answer_fn& answer) {
   noting_sink sink{batch_, at};
   auto scanned = store_->scan_aside(at.node.id(), [&](const dot& d, std::string_view key, std::string_view delta) {
     at.node.apply(d, key, delta, sink);
+    times_.note(at.node.id(), key, protocol::newest_time(delta));
     batch_.forget_aside(at.node.id(), d);
     note_dots(at, 1);
     if (batch_.bytes() > batch_bytes_max)
@@ -267,10 +273,13 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
   for (const auto& k : page.keys) {
     if (k.key.empty() || k.key.size() > key_bytes_max || k.dots.size() % 2 != 0)
       return failure{errc::too_big, "a malformed page"};
-    if (!clock_.observe(protocol::newest_time(k.object), env_->wall_micros())) {
+    auto newest = protocol::newest_time(k.object);
+    if (!clock_.observe(newest, env_->wall_micros())) {
       skewed = true; // It has to wait until the clocks are right again; the others need not.
       continue;
     }
+    reserve_time(clock_.latest());
+    times_.note(page.vnode(), k.key, newest);
     protocol::key_page decoded{k.key, k.object, {}};
     for (size_t i = 0; i < k.dots.size(); i += 2)
       decoded.dots.push_back({k.dots[i], k.dots[i + 1]});
@@ -434,7 +443,9 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
       batch_.erase(page.vnode(), k.key);
       continue;
     }
-    clock_.observe(protocol::newest_time(k.object), env_->wall_micros());
+    auto newest = protocol::newest_time(k.object);
+    clock_.observe(newest, env_->wall_micros());
+    times_.note(page.vnode(), k.key, newest);
     if (!at->node.adopt(k.key, k.object, sink))
       return failure{errc::storage_failure, "an object of the page does not decode"};
   }

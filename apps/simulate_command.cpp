@@ -43,7 +43,7 @@ std::string check_words(const std::string& list, const std::vector<std::string>&
   return {};
 }
 
-const std::vector<std::string> extra_checks{"later-writes-win", "hints-delivered"};
+const std::vector<std::string> extra_checks{"hints-delivered"};
 
 std::vector<std::string> fault_words() {
   std::vector<std::string> words{"all", "none"};

@@ -43,7 +43,7 @@ struct replica_op {
   uint64_t ttl_ms = 0; ///< put; 0: does not expire.
   replica_id dot_replica = 0;
   uint64_t dot_counter = 0;
-  timestamp time = 0; ///< apply: of the delta.
+  timestamp time = 0; ///< apply: of the delta. put: the write is to be later than this.
 
   vnode_id vnode() const { return {bucket, partition}; }
 };
@@ -51,8 +51,11 @@ struct replica_op {
 /// What a replica says of one operation. Fields that its kind does not name do not travel.
 struct replica_answer {
   enum class kind : uint8_t {
-    given = 0,   ///< put: here are the dot, its time and the delta. `durable` as the bucket demands?
-    written = 1, ///< put (after given with durable = false) or apply: durable as the bucket demands.
+    given = 0, ///< put: here are the dot, its time and the delta. `durable` as the bucket demands?
+    /// put (after given with durable = false) or apply: durable as the bucket demands. apply, lww: `time` is that of a
+    /// register that the replica holds and that wins over the write; 0: there is none; time_unknown: it has not got
+    /// all.
+    written = 1,
     object = 2,
     digest = 3,
     refused = 4, ///< `status` says why; nothing was done.
@@ -63,7 +66,7 @@ struct replica_answer {
   bool durable = false;   ///< given.
   replica_id dot_replica = 0;
   uint64_t dot_counter = 0;
-  timestamp time = 0;  ///< given: of the delta. refused: none would be given before it.
+  timestamp time = 0;  ///< given: of the delta. written: see there. refused: none would be given before it.
   uint64_t digest = 0; ///< object, digest.
   std::string data; ///< given: the delta. object: the encoded, expanded object, or empty. refused: the reason in words.
 };

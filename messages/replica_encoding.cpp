@@ -2,10 +2,11 @@
 //
 //   batch     varint count | operations or answers
 //   operation kind | varint request | varint bucket | varint partition | bytes key, and then
-//             put    bytes value | varint ttl | bytes context, if the kind says so
+//             put    bytes value | varint ttl | varint time | bytes context, if the kind says so
 //             apply  bytes delta | u64 replica id | varint counter | u64 time
 //   answer    kind | varint request, and then
 //             given   u64 replica id | varint counter | u64 time | bytes delta
+//             written varint time
 //             object  u64 digest | bytes object
 //             digest  u64 digest
 //             refused status | u64 time | bytes reason
@@ -40,7 +41,7 @@ constexpr uint8_t flags_of(replica_answer::kind what) { return what == replica_a
 
 constexpr size_t op_bytes_min = 5;
 constexpr size_t answer_bytes_min = 2;
-constexpr size_t fixed_bytes = 56; // Of an operation or answer, at most, beside its strings.
+constexpr size_t fixed_bytes = 64; // Of an operation or answer, at most, beside its strings.
 
 // All fields by name: a new one does not compile before it has been thought of here and in read().
 
@@ -58,6 +59,7 @@ void write(byte_writer& out, const replica_op& x) {
   if (what == kind::put) {
     out.bytes(data);
     out.varint(ttl_ms);
+    out.varint(time);
     if (has_context)
       out.bytes(context);
   } else if (what == kind::apply) {
@@ -81,6 +83,7 @@ void write(byte_writer& out, const replica_answer& x) {
     out.bytes(data);
     break;
   case kind::written:
+    out.varint(time);
     break;
   case kind::object:
     out.u64(digest);
@@ -125,6 +128,7 @@ bool read(byte_reader& in, replica_op& x) {
   if (x.what == kind::put) {
     x.data = in.bytes();
     x.ttl_ms = in.varint();
+    x.time = in.varint();
     if (x.has_context)
       x.context = in.bytes();
   } else if (x.what == kind::apply) {
@@ -155,6 +159,7 @@ bool read(byte_reader& in, replica_answer& x) {
     x.data = in.bytes();
     break;
   case kind::written:
+    x.time = in.varint();
     break;
   case kind::object:
     x.digest = in.u64();

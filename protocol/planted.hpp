@@ -33,6 +33,7 @@ enum class bug : uint8_t {
   write_repeated,
   refusal_written,
   gives_ahead,
+  second_round_forgotten,
   count,
 };
 
@@ -59,6 +60,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "write-repeated",
     "refusal-written",
     "gives-ahead",
+    "second-round-forgotten",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -1,5 +1,6 @@
 #include "protocol/put_quorum.hpp"
 
+#include "protocol/hybrid_clock.hpp"
 #include "protocol/planted.hpp"
 
 #include <algorithm>
@@ -45,17 +46,22 @@ void put_quorum::ask_giver(put_outbox& out) {
   }
   if (best == nullptr)
     return fail(errc::no_quorum, out);
-  giver_ = static_cast<uint32_t>(best - nodes_.data());
   any_time_ = best->ahead > 0;
-  best->what = state::waiting;
-  out.send_put(best->id, any_time_);
+  ask(*best, out);
 }
 
-void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
+void put_quorum::ask(node& giver, put_outbox& out) {
+  giver_ = static_cast<uint32_t>(&giver - nodes_.data());
+  giver.what = state::waiting;
+  out.send_put(giver.id, after_, any_time_);
+}
+
+void put_quorum::dot_given(node_id from, timestamp time, bool durable, put_outbox& out) {
   auto& giver = nodes_[giver_];
   if (from != giver.id || giver.what != state::waiting || has_dot_)
     return;
   has_dot_ = true;
+  limit_ = time + std::min(UINT64_MAX - time, from_micros(hybrid_clock::default_drift_max.count()));
   if (durable)
     giver.what = state::acked;
   // Even after the reply (a timeout, say): the write happened, and the sooner every owner has it the better.
@@ -68,7 +74,7 @@ void put_quorum::dot_given(node_id from, bool durable, put_outbox& out) {
   check_acked(out);
 }
 
-void put_quorum::acked(node_id from, put_outbox& out) {
+void put_quorum::acked(node_id from, timestamp newer, put_outbox& out) {
   auto* x = find(from);
   if (planted(bug::ack_counted_twice) && x != nullptr && x->what == state::acked)
     for (auto& y : nodes_)
@@ -77,6 +83,8 @@ void put_quorum::acked(node_id from, put_outbox& out) {
   if (x == nullptr || !has_dot_ || (x->what != state::waiting && x->what != state::failed))
     return;
   x->what = state::acked;
+  if (!second_round_)
+    x->newer = newer;
   check_acked(out);
 }
 
@@ -178,6 +186,8 @@ void put_quorum::fail(errc why, put_outbox& out) {
   if (replied_ && !planted(bug::replies_twice))
     return;
   replied_ = true;
+  if (second_round_ && why != errc::timeout) // The first one was written.
+    why = errc::unknown_outcome;
   auto lacks = missing(
       [why](const node& x) { return x.what == state::acked || (why == errc::no_quorum && x.what == state::idle); });
   if (lacks.needed == 0) // Enough nodes, but none of them gives dots.
@@ -189,10 +199,39 @@ void put_quorum::fail(errc why, put_outbox& out) {
 }
 
 void put_quorum::check_acked(put_outbox& out) {
-  if (replied_ || missing([](const node& x) { return x.what == state::acked; }).needed > 0)
+  auto acked = [](const node& x) { return x.what == state::acked; };
+  if (replied_ || missing(acked).needed > 0)
     return;
+  // What a quorum without those too far ahead does not know of was not acknowledged, or they were a quorum.
+  auto counts = [&](const node& x) { return acked(x) && !too_far(x); };
+  auto may_count = [&](const node& x) { return counts(x) || x.what == state::waiting || x.what == state::idle; };
+  auto far = missing(counts).needed > 0;
+  if (far && missing(may_count).needed == 0)
+    return; // Others may still answer.
+  timestamp newest = 0;
+  for (const auto& x : nodes_)
+    if (acked(x) && (far || !too_far(x)) && x.newer != time_unknown)
+      newest = std::max(newest, x.newer);
+  if (newest != 0 && !second_round_ && !planted(bug::second_round_forgotten))
+    return write_again(newest, out);
   replied_ = true;
   out.reply_written();
+}
+
+void put_quorum::write_again(timestamp after, put_outbox& out) {
+  auto& holder = *std::find_if(nodes_.begin(), nodes_.end(),
+                               [&](const node& x) { return x.what == state::acked && x.newer == after; });
+  auto far = too_far(holder);
+  second_round_ = true;
+  has_dot_ = false;
+  after_ = after;
+  for (auto& x : nodes_)
+    if (x.what == state::waiting || x.what == state::acked)
+      x.what = state::idle;
+  if (!far)
+    return ask_giver(out);
+  any_time_ = true; // It is the one that can give such a time, whatever its clock says.
+  ask(holder, out);
 }
 
 void put_quorum::check_reachable(put_outbox& out) {
@@ -202,6 +241,8 @@ void put_quorum::check_reachable(put_outbox& out) {
   // The giver has been asked, so the write may have happened, or may yet.
   if (missing(may_ack).needed > 0)
     fail(errc::unknown_outcome, out);
+  else
+    check_acked(out); // Those that are left may be all there will be.
 }
 
 } // namespace crema::protocol

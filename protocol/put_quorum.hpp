@@ -3,7 +3,13 @@
 // whose clock is ahead gives nothing, and the next is asked (docs/protocol.md, "Timestamps").
 //
 //   start ──▶ waiting for the dot ──▶ waiting for W acks ──▶ replied ──▶ done (every node asked has answered or is
-//   lost)
+//                    ▲                        │                                lost)
+//                    └── a newer one was met ─┘ once
+//
+// With clocks that differ a new write may be older than one that was acknowledged before (lww buckets). Whoever holds
+// the newer one says so with its acknowledgement, and the value is written once more, with a later time and under a dot
+// of its own (docs/protocol.md, "Later writes win"). What lies so far ahead that others would refuse to go beyond it is
+// left to those who hold it: their acknowledgements do not count while there are enough of others.
 //
 // An owner that cannot be had is replaced by the next fallback (sloppy quorum, Dynamo §4.6), which counts for W like
 // any other, but not for PW. In a strict bucket there are no fallbacks.
@@ -23,8 +29,10 @@ namespace crema::protocol {
 class put_outbox {
 public:
   virtual ~put_outbox() = default;
-  /// Ask `to` to give the write a dot, apply it and return the delta. `any_time`: even if its clock is ahead.
-  virtual void send_put(node_id to, bool any_time) = 0;
+  /// Ask `to` to give the write a dot and a time later than `after`, apply it and return the delta. `after` is 0 in the
+  /// first round. The second begins with the first call that has another one: what was asked before is of no interest
+  /// any more. `any_time`: even if its clock is ahead.
+  virtual void send_put(node_id to, timestamp after, bool any_time) = 0;
   /// Send the delta (known since the dot was given) to `to`.
   virtual void send_delta(node_id to) = 0;
   /// The next reachable node after the owners in the preference list, each once per request; nothing: there is none, or
@@ -52,11 +60,14 @@ public:
   void start(put_outbox& out);
   /// The giver gave the dot: every other node gets the delta, even if the reply was given already.
   /// `durable`: the giver has it on disk as the bucket demands, which counts as its acknowledgement.
-  void dot_given(node_id from, bool durable, put_outbox& out);
-  /// A node has the write on disk as the bucket demands. Counted once per node.
-  void acked(node_id from, put_outbox& out);
-  /// A node refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply. One that is
-  /// `incomplete` gives no dots; the next is asked, and it gets the delta like the others.
+  void dot_given(node_id from, timestamp time, bool durable, put_outbox& out);
+  /// A node has the write on disk as the bucket demands. Counted once per node and round.
+  /// @param newer the time of a write of the key that it holds and that wins over this one; 0: there is none;
+  /// time_unknown: it has not got all, and does not count while there are enough of others.
+  void acked(node_id from, timestamp newer, put_outbox& out);
+  /// A node refused (`why` as it said). A giver that refuses wrote nothing: its reason is the reply, except in the
+  /// second round, where it is unknown_outcome. One that is `incomplete` gives no dots; the next is asked, and it gets
+  /// the delta like the others.
   void refused(node_id from, errc why, put_outbox& out);
   /// The giver's clock is ahead: it would have named the write no earlier than `next`, and wrote nothing. The next
   /// reachable node is asked. If all have said so, the one that is least ahead is asked to give at any time.
@@ -73,6 +84,8 @@ public:
   uint32_t required() const { return required_; }
   uint32_t acks() const;
   uint32_t fallback_acks() const;
+  /// A newer write was met, and the value written again.
+  bool second_round() const { return second_round_; }
 
 private:
   enum class state : uint8_t { unreachable, idle, waiting, acked, failed };
@@ -82,6 +95,7 @@ private:
     bool owner = true;
     bool gives = true;   // It has not refused to give a dot.
     timestamp ahead = 0; // What it said in ahead(); 0: nothing.
+    timestamp newer = 0; // What it said in acked(), in the first round.
   };
   template <class Predicate>
   shortfall missing(Predicate counts) const;
@@ -92,6 +106,9 @@ private:
   void ask_giver(put_outbox& out);
   void fail(errc why, put_outbox& out);
   void check_acked(put_outbox& out);
+  void write_again(timestamp after, put_outbox& out);
+  void ask(node& giver, put_outbox& out);
+  bool too_far(const node& x) const { return !second_round_ && x.newer > limit_; }
   void check_reachable(put_outbox& out);
 
   std::vector<node> nodes_; // Owners, then the fallbacks that were taken.
@@ -99,6 +116,9 @@ private:
   uint32_t required_owners_;
   uint32_t giver_ = 0; // Index into nodes_.
   bool any_time_ = false;
+  timestamp limit_ = 0; // In the first round: what is newer than this, no other node can be asked to go beyond.
+  timestamp after_ = 0; // Of the second round.
+  bool second_round_ = false;
   bool has_dot_ = false;
   bool replied_ = false;
 };

@@ -47,6 +47,7 @@ struct dot {
 using timestamp = uint64_t;
 constexpr int timestamp_logical_bits = 12;
 constexpr uint64_t to_micros(timestamp t) { return t >> timestamp_logical_bits; }
+constexpr timestamp time_unknown = UINT64_MAX;
 constexpr timestamp from_micros(uint64_t micros) { return micros << timestamp_logical_bits; }
 
 /// How concurrent values of a key are resolved. On disk and on the wire.

@@ -25,10 +25,16 @@ public:
     }
   }
 
-  void run(const std::unordered_map<std::string_view, size_t>& by_value) {
+  /// The writes of each value: two, if it was written again.
+  using writes_by_value = std::unordered_multimap<std::string_view, size_t>;
+
+  void run(const writes_by_value& by_value) {
     for (const auto& v : read_.values) {
-      auto found = by_value.find(v.value);
-      if (found == by_value.end() || k_.writes[found->second].at > read_.completed)
+      auto [first, end] = by_value.equal_range(v.value);
+      auto found = std::find_if(first, end, [&](const auto& x) { return k_.writes[x.second].time == v.time; });
+      if (found == end)
+        found = first;
+      if (first == end || k_.writes[found->second].at > read_.completed)
         return report("nothing invented", fmt::format("it returned {}, which nobody had written", write_name(v.value)));
       const auto& w = k_.writes[found->second];
       if (shown_[found->second])
@@ -201,7 +207,7 @@ void check_reads(const evidence& e, const model& m, findings& out) {
     std::vector<size_t> acknowledgement_of(k.writes.size(), history::none);
     for (const auto& a : k.acknowledged)
       acknowledgement_of[a.write] = a.operation;
-    std::unordered_map<std::string_view, size_t> by_value;
+    read_check::writes_by_value by_value;
     for (size_t i = 0; i < k.writes.size(); ++i)
       if (!k.writes[i].remove)
         by_value.emplace(k.writes[i].value, i);
@@ -214,6 +220,23 @@ void check_reads(const evidence& e, const model& m, findings& out) {
   }
 }
 
+namespace {
+
+/// Do the nodes that acknowledged the two writes meet in one that has both?
+bool quorums_meet(const evidence& e, const key_model& k, const operation& first, const operation& second) {
+  const auto& b = e.bucket(k.bucket);
+  auto n = static_cast<uint32_t>(k.owners.size());
+  auto acks = [&](const operation& op) {
+    auto owners = op.request.write_owners.resolve(n, 0).value_or(0);
+    auto all = op.request.write.resolve(n, std::min(b.w, n)).value_or(0);
+    return b.sloppy ? owners : std::max(owners, all);
+  };
+  auto lost = may_have_lost(e, k, first, second.completed);
+  return acks(first) > lost && acks(first) - lost + acks(second) > n;
+}
+
+} // namespace
+
 void check_lww_order(const evidence& e, const model& m, findings& out) {
   for (const auto& [where, k] : m.keys()) {
     if (e.bucket(k.bucket).conflict != conflict_rule::lww)
@@ -222,14 +245,13 @@ void check_lww_order(const evidence& e, const model& m, findings& out) {
       for (const auto& b : k.acknowledged) {
         const auto& first = e.operations[a.operation];
         const auto& second = e.operations[b.operation];
-        // The same instant on two nodes is no order.
-        if (first.completed + std::chrono::milliseconds{1} < second.invoked &&
-            !k.writes[a.write].is_older(k.writes[b.write]))
-          out.push_back(
-              {"later writes win",
-               fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
-                           describe(second, e.cluster), name_of(k.writes[a.write], e), name_of(k.writes[b.write], e)),
-               second.completed});
+        if (first.completed < second.invoked && !k.writes[a.write].is_older(k.writes[b.newest_write]) &&
+            quorums_meet(e, k, first, second))
+          out.push_back({"later writes win",
+                         fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
+                                     describe(second, e.cluster), name_of(k.writes[a.write], e),
+                                     name_of(k.writes[b.newest_write], e)),
+                         second.completed});
       }
   }
 }

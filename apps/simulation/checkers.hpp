@@ -16,8 +16,8 @@ void check_replies(const evidence& e, findings& out);
 /// Reads: nothing invented, nothing resurrected, siblings and contexts exact, quorums met, acknowledged writes there.
 void check_reads(const evidence& e, const model& m, findings& out);
 
-/// lww: who writes after another write was acknowledged wins over it. Does not hold yet while wall clocks differ
-/// (docs/simulation.md).
+/// lww, W + W > N (sloppy buckets: PW + PW > N): who writes after another write was acknowledged wins over it, whatever
+/// the wall clocks say.
 void check_lww_order(const evidence& e, const model& m, findings& out);
 
 /// Sets grown through siblings hold every acknowledged element in the end. Looks at values only, at no dot or context.

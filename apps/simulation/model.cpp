@@ -134,11 +134,19 @@ std::string difference(const operation& op, const write_record& w, conflict_rule
   return {};
 }
 
+/// Was there a reason to write `first` once more, as `second`: a write that was there, and newer?
+bool beaten_between(const key_model& k, const write_record& first, const write_record& second) {
+  return std::any_of(k.writes.begin(), k.writes.end(), [&](const write_record& w) {
+    return w.at <= second.at && first.is_older(w) && w.time < second.time && w.id != second.id;
+  });
+}
+
 } // namespace
 
 void model::assign(const evidence& e, key_model& k, findings& out) {
   auto rule = e.bucket(k.bucket).conflict;
-  std::map<size_t, size_t> written; // Operation -> its write.
+  std::map<size_t, size_t> written; // Operation -> its write, the second of two.
+  std::map<size_t, int> times;      // How often it was written again.
   for (size_t i = 0; i < k.writes.size(); ++i) {
     auto& w = k.writes[i];
     if (w.remove)
@@ -149,11 +157,13 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
       continue;
     }
     w.operation = op;
-    if (!written.emplace(op, i).second)
+    auto [earlier, first] = written.emplace(op, i);
+    if (!first && (times[op]++ > 0 || rule != conflict_rule::lww || !beaten_between(k, k.writes[earlier->second], w)))
       out.push_back({"one write per request",
                      fmt::format("{} became two writes: {} and {}", describe(e.operations[op], e.cluster),
-                                 name_of(k.writes[written[op]], e), name_of(w, e)),
+                                 name_of(k.writes[earlier->second], e), name_of(w, e)),
                      w.at});
+    earlier->second = i;
     auto wrong = difference(e.operations[op], w, rule);
     if (!wrong.empty())
       out.push_back({"writes are what was asked for",
@@ -165,7 +175,7 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
     if (op.request.what == kind::remove) {
       assign_remove(e, k, i, out);
     } else if (auto w = written.find(i); w != written.end()) {
-      k.acknowledged.push_back({i, w->second});
+      k.acknowledged.push_back({i, w->second, w->second});
     } else {
       out.push_back({"no acknowledged write lost",
                      fmt::format("{}, but no node ever wrote it", describe(op, e.cluster)), op.completed});
@@ -178,7 +188,7 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
 void model::assign_remove(const evidence& e, key_model& k, size_t operation, findings& out) {
   const auto& op = e.operations[operation];
   auto lww = e.bucket(k.bucket).conflict == conflict_rule::lww;
-  auto best = history::none;
+  auto best = history::none, newest = history::none;
   for (size_t i = 0; i < k.writes.size(); ++i) {
     const auto& w = k.writes[i];
     if (!w.remove || w.at < op.invoked || w.at > op.completed)
@@ -187,9 +197,11 @@ void model::assign_remove(const evidence& e, key_model& k, size_t operation, fin
       continue;
     if (best == history::none || w.is_older(k.writes[best]))
       best = i;
+    if (newest == history::none || k.writes[newest].is_older(w))
+      newest = i;
   }
   if (best != history::none) {
-    k.acknowledged.push_back({operation, best});
+    k.acknowledged.push_back({operation, best, newest});
     return;
   }
   out.push_back({"no acknowledged write lost",

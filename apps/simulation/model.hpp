@@ -49,10 +49,12 @@ struct key_model {
   std::vector<write_record> writes; ///< In the order in which they were named.
   std::vector<size_t> reads;        ///< Operations that were answered with values.
   std::vector<size_t> confirmed;    ///< Operations that were acknowledged.
-  /// Acknowledged puts and removes: the operation, and the write it became.
+  /// Acknowledged puts and removes: the operation, and the write it became; of two (docs/protocol.md, "Later writes
+  /// win") the second. Which remove it was may be uncertain: `write` is the oldest that it may have been.
   struct acknowledgement {
     size_t operation;
     size_t write;
+    size_t newest_write;
   };
   std::vector<acknowledgement> acknowledged;
 };

@@ -192,8 +192,7 @@ private:
     check_reads(e, m, out);
     check_sets(e, m, out);
     stores(e, m, out);
-    if (options_.extra_checks.count("later-writes-win") > 0)
-      check_lww_order(e, m, out);
+    check_lww_order(e, m, out);
     if (options_.faults.empty())
       for (size_t n = 0; n < world_.nodes(); ++n)
         check_clocks(e, n, *world_.store(n), out);

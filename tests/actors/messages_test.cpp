@@ -52,6 +52,7 @@ std::vector<replica_op> operations() {
   all[0].remove = all[0].has_context = all[0].any_time = true;
   all[0].context = "context";
   all[0].ttl_ms = 5;
+  all[0].time = ~0ULL - 2;
   all[1].what = replica_op::kind::put;
   all[1].data = std::string(1000, 'x');
   all[2].what = replica_op::kind::apply;
@@ -79,6 +80,7 @@ std::vector<replica_answer> answers() {
   all[1] = all[0];
   all[1].durable = false;
   all[2].what = replica_answer::kind::written;
+  all[2].time = 13;
   all[3].what = replica_answer::kind::object;
   all[3].digest = ~0ULL;
   all[3].data = "object";

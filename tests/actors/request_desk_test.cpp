@@ -373,6 +373,49 @@ TEST_F(SloppyDesk, WhatIsMissingIsNamed) {
   EXPECT_EQ(only_reply(3).error.substr(0, 43), "needed 2, reachable 1: n3 down, n2 down, n4");
 }
 
+TEST_F(Desk, AWriteThatMeetsANewerOneIsWrittenAgainWithALaterTime) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 3U);
+  replica_answer newer;
+  newer.request = port.sent[1].second.request;
+  newer.what = replica_answer::kind::written;
+  newer.time = 70;
+  desk.on_answer(port.sent[1].first, newer, now);
+  ASSERT_EQ(port.sent.size(), 4U);
+  EXPECT_EQ(port.sent[3].second.what, replica_op::kind::put);
+  EXPECT_EQ(port.sent[3].second.data, "v");
+  EXPECT_EQ(port.sent[3].second.time, 70U);
+  answer(2, replica_answer::kind::written); // Of the first round.
+  EXPECT_TRUE(port.replies.empty());
+  answer(3, replica_answer::kind::given);
+  ASSERT_EQ(port.sent.size(), 6U) << "all owners get the second write as well";
+  answer(1, replica_answer::kind::written);
+  EXPECT_TRUE(port.replies.empty()) << "an acknowledgement of the first round, repeated";
+  answer(4, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  EXPECT_EQ(desk.counters()["second_rounds"], 1U);
+  answer(5, replica_answer::kind::written);
+  EXPECT_TRUE(desk.idle());
+}
+
+TEST_F(Desk, ASecondRoundThatMissesTheDeadlineIsAnUnknownOutcome) {
+  up(1);
+  up(2);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  replica_answer newer;
+  newer.request = port.sent[1].second.request;
+  newer.what = replica_answer::kind::written;
+  newer.time = 70;
+  desk.on_answer(port.sent[1].first, newer, now);
+  answer(3, replica_answer::kind::refused, errc::storage_failure);
+  EXPECT_EQ(only_reply(1).status, errc::unknown_outcome) << "the first write happened";
+  EXPECT_TRUE(desk.idle());
+}
+
 TEST_F(Desk, TheNextOwnerIsAskedForTheDotWhenOneIsIncomplete) {
   up(1);
   up(2);
@@ -450,7 +493,9 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
         a.durable = rng() % 2 == 0;
         a.dot_replica = 7;
         a.dot_counter = 1 + rng() % 3;
-        a.time = a.dot_counter;
+        a.time = a.what == replica_answer::kind::written && rng() % 4 != 0 ? 0 : a.dot_counter;
+        if (a.what == replica_answer::kind::given)
+          a.data = protocol::encode_lww({a.time, {7, a.dot_counter}, 0, false, "v"});
         if (a.what == replica_answer::kind::object && rng() % 2 == 0) {
           a.data = protocol::encode_lww({a.time, {7, a.dot_counter}, 0, false, "v"});
           a.digest = protocol::digest_lww(protocol::decode_lww(a.data));

@@ -19,8 +19,9 @@ constexpr node_id a{1}, b{2}, c{3}, f{4}, g{5}, stranger{99};
 
 /// Writes down what it is told, as words: "put 1", "put 1 at any time", "delta 2", "written", "failed timeout 0/2".
 struct recorder : put_outbox {
-  void send_put(node_id to, bool any_time) override {
-    said.push_back("put " + std::to_string(to_index(to)) + (any_time ? " at any time" : ""));
+  void send_put(node_id to, timestamp after, bool any_time) override {
+    said.push_back("put " + std::to_string(to_index(to)) + (after > 0 ? " after " + std::to_string(after) : "") +
+                   (any_time ? " at any time" : ""));
   }
   void send_delta(node_id to) override { said.push_back("delta " + std::to_string(to_index(to))); }
   void reply_written() override {
@@ -60,7 +61,7 @@ struct put_with_dot {
       : put({a, b, c}, {true, true, true}, required, required_owners) {
     out.fallbacks = std::move(fallbacks);
     put.start(out);
-    put.dot_given(a, durable, out);
+    put.dot_given(a, 10, durable, out);
     out.take();
   }
   recorder out;
@@ -89,19 +90,19 @@ TEST(PutQuorum, SendsTheDeltaToEveryOtherReachableOwnerOnceTheDotIsGiven) {
   put_quorum put({a, b, c}, {true, false, true}, 2);
   put.start(out);
   out.take();
-  put.dot_given(a, false, out);
+  put.dot_given(a, 10, false, out);
   EXPECT_EQ(out.take(), words{"delta 3"});
-  put.dot_given(a, false, out);
+  put.dot_given(a, 10, false, out);
   EXPECT_EQ(out.take(), words{});
 }
 
 TEST(PutQuorum, RepliesOnceTheWriteQuorumIsReached) {
   put_with_dot x(2);
   EXPECT_FALSE(x.put.replied());
-  x.put.acked(b, x.out);
+  x.put.acked(b, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
   EXPECT_FALSE(x.put.done());
-  x.put.acked(c, x.out);
+  x.put.acked(c, 0, x.out);
   EXPECT_EQ(x.out.take(), words{});
   EXPECT_TRUE(x.put.done());
 }
@@ -110,23 +111,23 @@ TEST(PutQuorum, CountsADurableDotAsAnAcknowledgement) {
   recorder out;
   put_quorum put({a, b, c}, {true, true, true}, 1);
   put.start(out);
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "delta 2", "delta 3", "written"}));
 }
 
 TEST(PutQuorum, WaitsForTheGiverToBeDurableWhenItSaidItIsNot) {
   put_with_dot x(1, false);
   EXPECT_FALSE(x.put.replied());
-  x.put.acked(a, x.out);
+  x.put.acked(a, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
 }
 
 TEST(PutQuorum, CountsAnOwnerOnce) {
   put_with_dot x(3);
   for (int i = 0; i < 5; ++i)
-    x.put.acked(b, x.out);
-  x.put.acked(a, x.out);
-  x.put.acked(stranger, x.out);
+    x.put.acked(b, 0, x.out);
+  x.put.acked(a, 0, x.out);
+  x.put.acked(stranger, 0, x.out);
   EXPECT_EQ(x.put.acks(), 2U);
   EXPECT_FALSE(x.put.replied());
 }
@@ -135,10 +136,10 @@ TEST(PutQuorum, IgnoresAcknowledgementsOfOwnersThatWereNotAsked) {
   recorder out;
   put_quorum put({a, b, c}, {true, true, false}, 2);
   put.start(out);
-  put.acked(b, out);
-  put.dot_given(b, true, out);
-  put.dot_given(a, true, out);
-  put.acked(c, out);
+  put.acked(b, 0, out);
+  put.dot_given(b, 10, true, out);
+  put.dot_given(a, 10, true, out);
+  put.acked(c, 0, out);
   EXPECT_FALSE(put.replied());
   EXPECT_EQ(put.acks(), 1U);
 }
@@ -147,9 +148,9 @@ TEST(PutQuorum, IgnoresAcknowledgementsBeforeTheDot) {
   recorder out;
   put_quorum put({a, b}, {true, true}, 1);
   put.start(out);
-  put.acked(a, out);
+  put.acked(a, 0, out);
   EXPECT_FALSE(put.replied());
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "delta 2", "written"}));
 }
 
@@ -168,7 +169,7 @@ TEST(PutQuorum, DoesNotKnowTheOutcomeWhenTheGiverIsLostBeforeTheDot) {
   put.start(out);
   put.lost(a, out);
   EXPECT_EQ(out.take(), (words{"put 1", "failed unknown_outcome 0/2"}));
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), words{});
   EXPECT_TRUE(put.done());
 }
@@ -178,9 +179,9 @@ TEST(PutQuorum, DoesNotSendTheDeltaToAnOwnerLostBeforeTheDot) {
   put_quorum put({a, b, c}, {true, true, true}, 2);
   put.start(out);
   put.lost(b, out);
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "delta 3"}));
-  put.acked(c, out);
+  put.acked(c, 0, out);
   EXPECT_EQ(out.take(), words{"written"});
 }
 
@@ -188,7 +189,7 @@ TEST(PutQuorum, GoesOnWhileTheQuorumCanStillBeReached) {
   put_with_dot x(2);
   x.put.lost(b, x.out);
   EXPECT_FALSE(x.put.replied());
-  x.put.acked(c, x.out);
+  x.put.acked(c, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
 }
 
@@ -202,21 +203,21 @@ TEST(PutQuorum, DoesNotKnowTheOutcomeWhenTheQuorumCanNoLongerBeReached) {
 
 TEST(PutQuorum, KeepsAnAcknowledgementWhenTheOwnerIsLostAfterwards) {
   put_with_dot x(3);
-  x.put.acked(b, x.out);
+  x.put.acked(b, 0, x.out);
   x.put.lost(b, x.out);
   x.put.refused(b, errc::storage_failure, x.out);
   EXPECT_FALSE(x.put.replied());
-  x.put.acked(c, x.out);
+  x.put.acked(c, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
 }
 
 TEST(PutQuorum, TimesOutAtTheDeadline) {
   put_with_dot x(3);
-  x.put.acked(b, x.out);
+  x.put.acked(b, 0, x.out);
   x.put.deadline_passed(x.out);
   EXPECT_EQ(x.out.take(), words{"failed timeout 2/3"});
   EXPECT_FALSE(x.put.done());
-  x.put.acked(c, x.out);
+  x.put.acked(c, 0, x.out);
   x.put.deadline_passed(x.out);
   EXPECT_EQ(x.out.take(), words{});
   EXPECT_TRUE(x.put.done());
@@ -228,7 +229,7 @@ TEST(PutQuorum, StillSpreadsAWriteWhoseDotComesAfterTheDeadline) {
   put.start(out);
   put.deadline_passed(out);
   out.take();
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"delta 2", "delta 3"}));
 }
 
@@ -240,9 +241,9 @@ TEST(PutQuorum, AsksTheNextOwnerForTheDotWhenTheClockOfTheGiverIsAhead) {
   put.start(out);
   put.ahead(a, 70, out);
   EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
-  put.dot_given(b, true, out);
+  put.dot_given(b, 10, true, out);
   EXPECT_EQ(out.take(), (words{"delta 1", "delta 3"})) << "the one that gave nothing is an owner like any other";
-  put.acked(a, out);
+  put.acked(a, 0, out);
   EXPECT_EQ(out.take(), words{"written"});
 }
 
@@ -254,8 +255,8 @@ TEST(PutQuorum, AsksTheOneThatIsLeastAheadToGiveAtAnyTimeWhenAllAre) {
   put.ahead(b, 50, out);
   put.ahead(c, 60, out);
   EXPECT_EQ(out.take(), (words{"put 1", "put 2", "put 3", "put 2 at any time"}));
-  put.dot_given(b, true, out);
-  put.acked(c, out);
+  put.dot_given(b, 10, true, out);
+  put.acked(c, 0, out);
   EXPECT_EQ(out.take(), (words{"delta 1", "delta 3", "written"}));
 }
 
@@ -264,7 +265,7 @@ TEST(PutQuorum, StaysWritableWithOneOwnerWhoseClockIsAhead) {
   put_quorum put({a}, {true}, 1);
   put.start(out);
   put.ahead(a, 0, out);
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "put 1 at any time", "written"}));
 }
 
@@ -324,11 +325,11 @@ TEST(PutQuorum, ReplacesAnOwnerThatIsDownByTheNextFallback) {
   out.fallbacks = {f, g};
   put_quorum put({a, b, c}, {true, false, true}, 3);
   put.start(out);
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "delta 3", "delta 4"}));
-  put.acked(f, out);
+  put.acked(f, 0, out);
   EXPECT_EQ(put.fallback_acks(), 1U);
-  put.acked(c, out);
+  put.acked(c, 0, out);
   EXPECT_EQ(out.take(), words{"written"});
 }
 
@@ -337,9 +338,9 @@ TEST(PutQuorum, LetsAFallbackGiveTheDotOnlyWhenNoOwnerIsReachable) {
   out.fallbacks = {f, g};
   put_quorum put({a, b, c}, {false, false, false}, 2);
   put.start(out);
-  put.dot_given(f, true, out);
+  put.dot_given(f, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 4", "delta 5"}));
-  put.acked(g, out);
+  put.acked(g, 0, out);
   EXPECT_EQ(out.take(), words{"written"});
   EXPECT_EQ(put.fallback_acks(), 2U);
 }
@@ -350,8 +351,8 @@ TEST(PutQuorum, ReplacesAnOwnerThatIsLostWhileTheRequestRuns) {
   EXPECT_EQ(x.out.take(), words{"delta 4"});
   x.put.lost(f, x.out); // The fallback as well.
   EXPECT_EQ(x.out.take(), words{"delta 5"});
-  x.put.acked(c, x.out);
-  x.put.acked(g, x.out);
+  x.put.acked(c, 0, x.out);
+  x.put.acked(g, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
 }
 
@@ -362,13 +363,13 @@ TEST(PutQuorum, ReplacesAnOwnerThatIsLostBeforeTheDotOnceThereIsOne) {
   put.start(out);
   put.lost(b, out);
   EXPECT_EQ(out.take(), words{"put 1"});
-  put.dot_given(a, true, out);
+  put.dot_given(a, 10, true, out);
   EXPECT_EQ(out.take(), (words{"delta 3", "delta 4"}));
 }
 
 TEST(PutQuorum, ReplacesAnOwnerAfterTheReplyAsWell) {
   put_with_dot x(2, true, {f});
-  x.put.acked(b, x.out);
+  x.put.acked(b, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"written"});
   x.put.lost(c, x.out);
   EXPECT_EQ(x.out.take(), words{"delta 4"}) << "N copies are wanted, not W";
@@ -388,9 +389,9 @@ TEST(PutQuorum, AsksTheNextGiverWhenOneIsIncompleteAndSendsItTheDelta) {
   put.start(out);
   put.refused(a, errc::incomplete, out);
   EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
-  put.dot_given(b, true, out);
+  put.dot_given(b, 10, true, out);
   EXPECT_EQ(out.take(), words{"delta 1"});
-  put.acked(a, out);
+  put.acked(a, 0, out);
   EXPECT_EQ(out.take(), words{"written"});
 }
 
@@ -413,7 +414,7 @@ TEST(PutQuorum, LetsAFallbackGiveTheDotWhenNoOwnerIsComplete) {
   put.refused(b, errc::incomplete, out);
   put.refused(f, errc::not_owner, out); // It knows another ring.
   EXPECT_EQ(out.take(), (words{"put 1", "put 2", "put 4", "put 5"}));
-  put.dot_given(g, true, out);
+  put.dot_given(g, 10, true, out);
   EXPECT_EQ(out.take(), (words{"delta 1", "delta 2"}));
 }
 
@@ -426,7 +427,7 @@ TEST(PutQuorum, DoesNotCountFallbacksWhereOwnersAreAskedFor) {
 
   put_with_dot x(2, true, {f}, 2);
   x.put.lost(c, x.out);
-  x.put.acked(f, x.out);
+  x.put.acked(f, 0, x.out);
   EXPECT_EQ(x.out.take(), words{"delta 4"}) << "two have it, one of them an owner";
   x.put.lost(b, x.out);
   EXPECT_EQ(x.out.take(), words{"failed unknown_outcome 1/2 owners"});
@@ -438,7 +439,7 @@ TEST(PutQuorum, LetsAFallbackGiveTheDotRatherThanAnOwnerWhoseClockIsAhead) {
   put_quorum put({a, b}, {true, false}, 2);
   put.start(out);
   put.ahead(a, 70, out);
-  put.dot_given(f, true, out);
+  put.dot_given(f, 10, true, out);
   EXPECT_EQ(out.take(), (words{"put 1", "put 4", "delta 1"}));
 }
 
@@ -452,10 +453,127 @@ TEST(PutQuorum, AsksNobodyElseToGiveOnceItHasReplied) {
   EXPECT_TRUE(put.done());
 }
 
+// Second rounds.
+
+TEST(PutQuorum, WritesOnceMoreWhenItMeetsANewerWrite) {
+  put_with_dot x(2);
+  x.put.acked(b, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{"put 1 after 70"});
+  EXPECT_TRUE(x.put.second_round());
+  x.put.dot_given(a, 10, true, x.out);
+  EXPECT_EQ(x.out.take(), (words{"delta 2", "delta 3"}));
+  x.put.acked(c, 0, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"});
+  x.put.acked(b, 0, x.out);
+  EXPECT_TRUE(x.put.done());
+}
+
+TEST(PutQuorum, WritesAfterTheNewestThatTheQuorumTellsOf) {
+  put_with_dot x(3);
+  x.put.acked(b, 90, x.out);
+  EXPECT_EQ(x.out.take(), words{}) << "first the quorum, so that all of it has told";
+  x.put.acked(c, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{"put 1 after 90"});
+}
+
+/// Too far ahead of a write of time 10.
+const timestamp far = from_micros(61'000'000);
+
+TEST(PutQuorum, DoesNotCountThoseWhoHoldWhatIsTooFarAheadWhileThereAreEnoughOthers) {
+  put_with_dot x(2);
+  x.put.acked(b, far, x.out);
+  EXPECT_EQ(x.out.take(), words{}) << "c may do";
+  x.put.acked(c, 0, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"}) << "a and c know of nothing newer: it was not acknowledged";
+}
+
+TEST(PutQuorum, BeatsWhatTheOthersKnowOf) {
+  put_with_dot x(2);
+  x.put.acked(b, far, x.out);
+  x.put.acked(c, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{"put 1 after 70"});
+}
+
+TEST(PutQuorum, GoesBeyondWhatIsTooFarAheadWhenAQuorumMayHaveIt) {
+  for (bool lost : {true, false}) {
+    put_with_dot x(2);
+    x.put.acked(b, far, x.out);
+    lost ? x.put.lost(c, x.out) : x.put.acked(c, far + 5, x.out);
+    auto holder = lost ? b : c;
+    EXPECT_EQ(x.out.take(), words{"put " + std::to_string(to_index(holder)) + " after " +
+                                  std::to_string(lost ? far : far + 5) + " at any time"});
+    x.put.dot_given(holder, far + 6, true, x.out);
+    x.out.take();
+    x.put.ahead(a, 0, x.out); // It is too far ahead for this one.
+    if (lost) {
+      EXPECT_EQ(x.out.last_error, errc::unknown_outcome);
+      continue;
+    }
+    x.put.acked(b, 0, x.out);
+    EXPECT_EQ(x.out.take(), words{"written"});
+  }
+}
+
+TEST(PutQuorum, CountsThoseWhoCannotTellOnlyWhenThereAreNotEnoughOthers) {
+  put_with_dot x(2);
+  x.put.acked(b, time_unknown, x.out);
+  EXPECT_EQ(x.out.take(), words{});
+  x.put.acked(c, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{"put 1 after 70"});
+  put_with_dot y(2);
+  y.put.acked(b, time_unknown, y.out);
+  y.put.lost(c, y.out);
+  EXPECT_EQ(y.out.take(), words{"written"});
+}
+
+TEST(PutQuorum, DoesNotWriteAThirdTime) {
+  put_with_dot x(2);
+  x.put.acked(b, 70, x.out);
+  x.put.dot_given(a, 10, true, x.out);
+  x.out.take();
+  x.put.acked(b, 99, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"}) << "what is newer now is concurrent";
+}
+
+TEST(PutQuorum, DoesNotWriteAgainForANewerWriteMetAfterTheReply) {
+  put_with_dot x(2);
+  x.put.acked(b, 0, x.out);
+  EXPECT_EQ(x.out.take(), words{"written"});
+  x.put.acked(c, 70, x.out);
+  EXPECT_EQ(x.out.take(), words{});
+  EXPECT_TRUE(x.put.done());
+}
+
+TEST(PutQuorum, DoesNotKnowTheOutcomeWhenTheSecondRoundFails) {
+  for (auto why : {errc::storage_failure, errc::incomplete}) {
+    put_with_dot x(2);
+    x.put.acked(b, 70, x.out);
+    for (auto node : {a, b, c})
+      x.put.refused(node, why, x.out);
+    EXPECT_EQ(x.out.last_error, errc::unknown_outcome);
+    EXPECT_EQ(x.out.replies, 1);
+  }
+  put_with_dot late(2);
+  late.put.acked(b, 70, late.out);
+  late.put.deadline_passed(late.out);
+  EXPECT_EQ(late.out.last_error, errc::timeout);
+}
+
+TEST(PutQuorum, AsksAnotherGiverInTheSecondRoundWhenTheFirstIsGone) {
+  put_with_dot x(2, false, {f});
+  x.put.lost(a, x.out);
+  x.put.acked(b, 70, x.out);
+  x.out.take();
+  x.put.acked(f, 0, x.out);
+  EXPECT_EQ(x.out.take(), words{"put 2 after 70"});
+  x.put.dot_given(b, 10, true, x.out);
+  EXPECT_EQ(x.out.take(), (words{"delta 3", "delta 4"}));
+}
+
 // Laws, over random clusters and random orders, repetitions and losses of events.
 
 TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
-  int written = 0, failed = 0;
+  int written = 0, failed = 0, twice = 0;
   for (uint32_t seed = 0; seed < 20000; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed)); // Enough to replay a failure.
     std::mt19937 random(seed);
@@ -478,7 +596,7 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
     put_quorum put(owners, reachable, required, required_owners);
     put.start(out);
     std::set<node_id> has_it; // The truth: who said it has the write on disk.
-    bool giver_refused = false, dot = false;
+    bool giver_refused = false, dot = false, second = false;
     for (int step = 0; step < 25; ++step) {
       auto who = below(8) == 0 ? stranger : everyone[below(static_cast<uint32_t>(everyone.size()))];
       auto put_to_who = "put " + std::to_string(to_index(who));
@@ -489,7 +607,7 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       case 1: {
         bool durable = below(2) == 0;
         auto before = out.said.size();
-        put.dot_given(who, durable, out);
+        put.dot_given(who, 10, durable, out);
         dot = dot || out.said.size() > before || (asked_put && !out.replies);
         if (durable)
           has_it.insert(who);
@@ -498,11 +616,11 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       case 2:
       case 3:
       case 4:
-        put.acked(who, out);
+        put.acked(who, below(3) == 0 ? 1 + below(9) + (below(3) == 0 ? far : 0) : 0, out);
         has_it.insert(who);
         break;
       case 5:
-        giver_refused = giver_refused || (asked_put && !dot);
+        giver_refused = giver_refused || (asked_put && !dot && !second);
         put.refused(who, below(2) == 0 ? errc::too_many_siblings : errc::incomplete, out);
         break;
       case 6:
@@ -515,6 +633,10 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       case 8:
         put.ahead(who, below(100), out);
         break;
+      }
+      if (put.second_round() && !second) {
+        second = true;
+        has_it.clear(); // Another write.
       }
       if (out.written > 0) {
         ASSERT_GE(has_it.size(), required);
@@ -535,15 +657,18 @@ TEST(PutQuorum, RepliesExactlyOnceAndNeverClaimsAWriteThatTooFewOwnersHave) {
       auto most = i < n && !reachable[i] ? 0U : 1U;
       ASSERT_LE(sent.count("put " + name), most);
       ASSERT_LE(sent.count("put " + name + " at any time"), most);
+      most *= second ? 2 : 1; // Once in each round.
       ASSERT_LE(sent.count("delta " + name), most);
     }
     for (auto id : everyone)
       put.lost(id, out);
     ASSERT_TRUE(put.done()) << "nobody is left to wait for";
     (out.written > 0 ? written : failed)++;
+    twice += second && out.written > 0 ? 1 : 0;
   }
   EXPECT_GT(written, 1000); // Both ends were reached often, or this test says little.
   EXPECT_GT(failed, 1000);
+  EXPECT_GT(twice, 100);
 }
 
 TEST(PutQuorum, IsWrittenWhateverTheOrderWhenEveryOwnerAcknowledges) {
@@ -553,7 +678,7 @@ TEST(PutQuorum, IsWrittenWhateverTheOrderWhenEveryOwnerAcknowledges) {
     std::shuffle(order.begin(), order.end(), random);
     put_with_dot x(1 + seed % 3, false);
     for (auto id : order)
-      x.put.acked(id, x.out);
+      x.put.acked(id, 0, x.out);
     EXPECT_EQ(x.out.take(), words{"written"});
     EXPECT_TRUE(x.put.done());
   }

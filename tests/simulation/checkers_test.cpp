@@ -216,12 +216,41 @@ TEST_F(Checkers, FindAMissingElementOfASet) {
 TEST_F(Checkers, FindALaterWriteThatLoses) {
   put(0, 2, "c0-2");
   put(0, 1, "c0-1"); // With an older timestamp.
-  findings out;
-  auto e = all();
-  model m{e, out};
-  check_lww_order(e, m, out);
-  ASSERT_EQ(out.size(), 1U);
-  EXPECT_EQ(out[0].checker, "later writes win");
+  EXPECT_EQ(finding(), "later writes win");
+}
+
+TEST_F(Checkers, AskNothingOfLaterWritesWhoseQuorumsNeedNotMeet) {
+  put(0, 3, "c0-2");
+  named(0, 1, "c0-1");
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-1";
+  op.request.write.level = protocol::quorum_level::kind::one;
+  add(op);
+  EXPECT_EQ(finding(), "");
+  cluster.buckets[0].sloppy = true;
+  put(0, 2, "c0-3");
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, LetAValueBeWrittenAgainWhenANewerOneWasThere) {
+  put(0, 2, "c0-2");
+  named(0, 1, "c0-1");
+  put(0, 3, "c0-1");
+  add(read(0, {3}));
+  EXPECT_EQ(finding(), "");
+  auto r = read(0, {1}); // The same value, but it was beaten.
+  add(r);
+  EXPECT_NE(finding(), "");
+}
+
+TEST_F(Checkers, FindAThirdWriteAndASecondOneWithoutReason) {
+  put(0, 2, "c0-2");
+  named(0, 1, "c0-1");
+  named(0, 3, "c0-1");
+  put(0, 4, "c0-1");
+  EXPECT_EQ(finding(), "one write per request");
+  writes.erase({vnode(0), dot{7, 1}});
+  EXPECT_EQ(finding(), "one write per request") << "nothing newer was met";
 }
 
 // -- What faults excuse -----------------------------------------------------------------------------------------------

@@ -111,6 +111,7 @@ protected:
     check_replies(e, out);
     check_reads(e, m, out);
     check_sets(e, m, out);
+    check_lww_order(e, m, out);
     return out;
   }
   /// The one thing the checkers find; "" if nothing.

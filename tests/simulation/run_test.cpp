@@ -96,7 +96,7 @@ TEST(Simulation, LimitsEndLoadAndFaults) {
   o.fault_events_max = 2;
   auto r = run(o);
   EXPECT_LE(r.faults, 2U);
-  EXPECT_LT(r.operations, 50U + 8 * 5 + 60 + 2 * 60) << "besides those under way, only the last reads and writes";
+  EXPECT_LT(r.operations, 50U + 8 * 5 + 2 * 25 + 2 * 100) << "besides those under way, only the last reads and writes";
 }
 
 TEST(Simulation, ManySeedsRunInWorkers) {
