@@ -186,6 +186,10 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
           s.desk->on_answer(batch.from, std::move(a), now);
         s.want_flush();
       },
+      [self](const repair_done& x) {
+        self->state.desk->on_repaired(x, self->state.now());
+        self->state.want_flush();
+      },
       [self](flush) { self->state.flush_all(); },
       [self](tick) {
         auto& s = self->state;

@@ -31,6 +31,11 @@ struct handoff_state {
     auto key() const { return std::tie(what.vnode, what.key, what.stale, what.source); }
     friend bool operator<(const repair_job& a, const repair_job& b) { return a.key() < b.key(); }
   };
+  /// Somebody who is told when a repair has ended.
+  struct waiter {
+    caf::strong_actor_ptr who;
+    uint64_t request;
+  };
   struct peer {
     caf::actor handoff;
     uint64_t sent = 0;        // Sequence number of the last sync_state to it.
@@ -56,7 +61,7 @@ struct handoff_state {
   bool has_moved = false; // Anything since then.
 
   std::deque<repair_job> repairs;
-  std::set<repair_job> known_repairs; // Queued or running: each once.
+  std::map<repair_job, std::vector<waiter>> known_repairs; // Queued or running: each once.
   size_t repairs_running = 0;
   bool dispatching = false; // A job that ends at once must not start the next one from within.
 

@@ -16,6 +16,7 @@ namespace crema {
 /// Client requests to their quorums. One or a few per node; each request lives in one of them.
 ///   client_batch                     -> replies through its sink; sends replica_batch to replicas here and there
 ///   answer_batch                     from replicas
+///   repair_done                      from handoff, when it was asked for
 ///   ring_published, peer_linked, peer_unlinked, peer_liveness
 ///   count_query                      -> its callback, after count_request to replicas
 ///   stats_request -> stats
@@ -57,7 +58,8 @@ caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vecto
 ///   sync_state, sync_resend          from peers' handoffs
 ///   shard_report                     from this node's replicas
 ///   foreground_load                  from coordinators: what clients feel; the background gives way
-///   repair_wanted                    from coordinators: catch-up of one key at another node (read repair)
+///   repair_wanted                    from coordinators: catch-up of one key at another node (read repair);
+///                                    repair_done to those who wait
 ///   peer_linked, peer_unlinked, ring_published
 ///   stats_request -> stats
 ///   stop_request

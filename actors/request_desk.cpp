@@ -41,6 +41,8 @@ struct request_desk::pending {
   std::vector<node_id> nodes; // The owners, nearest first, then the fallbacks that were taken.
   size_t fallbacks_seen = 0;  // How far next_fallback() is in the preference list.
   bool used_fallbacks = false;
+  bool foreground = false; // The reply waits for repairs.
+  uint32_t repairs = 0;
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
   bool started = false; // It has its turn.
@@ -121,7 +123,9 @@ struct request_desk::get_effects final : protocol::get_outbox {
   void reply_failed(errc why, const protocol::shortfall& missing) override { desk.fail(p, why, missing, false); }
   void repair(node_id stale, node_id source) override {
     ++desk.repairs_;
-    desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source});
+    ++p.repairs;
+    auto waits = p.foreground && !p.answered;
+    desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source, waits ? id : 0});
   }
 
   request_desk& desk;
@@ -342,7 +346,9 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
     return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R or PR is more than N {}", n));
   }
   required = std::max(*required, *of_owners);
-  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p), *required, *of_owners, gets_ % ask_all_every == 0);
+  auto repair = p.request.repair.value_or(p.bucket->read_repair);
+  p.foreground = repair == protocol::read_repair::foreground;
+  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p), *required, *of_owners, gets_ % ask_all_every == 0, repair);
   if (n > *required)
     hedges_.push_back({now + env_->config.read_timeout / 4, id});
   get_effects out{*this, id, p};
@@ -450,6 +456,20 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
     }
   }
   settle(id);
+  start_waiting(now);
+}
+
+void request_desk::on_repaired(const repair_done& ended, monotonic now) {
+  now_ = now;
+  auto found = pending_.find(ended.request);
+  if (found == pending_.end() || !found->second->get || found->second->writing())
+    return;
+  auto& p = *found->second;
+  if (!ended.done)
+    p.refusal = fmt::format("{} could not be repaired from {}", env_->name_of(ended.stale), env_->name_of(ended.source));
+  get_effects out{*this, ended.request, p};
+  p.get->repaired(ended.stale, ended.source, ended.done, out);
+  settle(ended.request);
   start_waiting(now);
 }
 

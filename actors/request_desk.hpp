@@ -53,6 +53,7 @@ public:
   void on_node(node_id node, bool usable, std::string why);
   void on_request(const std::shared_ptr<reply_sink>& sink, client_request request, protocol::monotonic now);
   void on_answer(node_id from, replica_answer answer, protocol::monotonic now);
+  void on_repaired(const repair_done& ended, protocol::monotonic now);
   /// Deadlines and hedges that are due.
   void on_time(protocol::monotonic now);
 

@@ -1,6 +1,7 @@
 // The configuration: one JSON file describes the cluster, and every host gets the same file (README, "Configuration").
 #pragma once
 
+#include "protocol/quorum_level.hpp"
 #include "protocol/types.hpp"
 
 #include <chrono>
@@ -34,6 +35,7 @@ struct bucket_config {
   conflict_rule conflict = conflict_rule::lww;
   bool sloppy = true;
   crema::durability durability = crema::durability::interval;
+  protocol::read_repair read_repair = protocol::read_repair::background; ///< Or foreground.
 };
 
 struct cluster_config {

@@ -89,6 +89,8 @@ bucket_config parse_bucket(const json& value, size_t index, size_t nodes, std::v
   reader.choice("conflict", bucket.conflict, {{"lww", conflict_rule::lww}, {"siblings", conflict_rule::siblings}});
   reader.boolean("sloppy", bucket.sloppy);
   reader.choice("durability", bucket.durability, {{"interval", durability::interval}, {"fsync", durability::fsync}});
+  reader.choice("read_repair", bucket.read_repair,
+                {{"background", protocol::read_repair::background}, {"foreground", protocol::read_repair::foreground}});
   reader.report_unknown();
   return bucket;
 }

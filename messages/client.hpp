@@ -30,6 +30,7 @@ struct client_request {
   protocol::quorum_level write;       ///< put, remove.
   protocol::quorum_level read_owners; ///< How many of those must be owners; the default: any may do.
   protocol::quorum_level write_owners;
+  std::optional<protocol::read_repair> repair; ///< get; nothing: as the bucket says.
   std::optional<protocol::dot_clock> context; ///< put, remove: what the client has seen.
   /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in
   /// every bucket the reply then says whether a value `existed`.

@@ -44,6 +44,15 @@ struct repair_wanted {
   std::string key;
   node_id stale{};
   node_id source{};
+  uint64_t request = 0; ///< Not 0: the sender waits for a repair_done.
+};
+
+/// Handoff -> coordinator: a repair has ended.
+struct repair_done {
+  uint64_t request = 0;
+  node_id stale{};
+  node_id source{};
+  bool done = false; ///< `stale` now has what `source` had.
 };
 
 /// Handoff -> its node's replicas: tell me (shard_report) what has changed, once it is on disk. What is given from now
@@ -125,6 +134,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_unlinked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_liveness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::report_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::shard_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::births)

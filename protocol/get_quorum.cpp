@@ -25,7 +25,7 @@ std::optional<uint64_t> digest_of(conflict_rule rule, std::string_view object) {
 } // namespace
 
 get_quorum::get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable,
-                       uint32_t required, uint32_t required_owners, bool ask_all, bool repairs)
+                       uint32_t required, uint32_t required_owners, bool ask_all, read_repair repairs)
     : rule_(rule), required_(planted(bug::read_short) && required > 1 ? required - 1 : required),
       required_owners_(required_owners), ask_all_(ask_all), repairs_(repairs) {
   assert(owners.size() == reachable.size());
@@ -215,8 +215,46 @@ void get_quorum::advance(get_outbox& out) {
     if (x.has_digest && x.wanted != asked::object)
       ask(x, asked::object, out);
   }
-  if (all || (hedged_ && missing(&node::has_object).needed == 0))
-    reply(joined(), out);
+  if (!all && !(hedged_ && missing(&node::has_object).needed == 0))
+    return;
+  if (repairs_ == read_repair::foreground)
+    return reply_held(out);
+  reply(joined(), out);
+}
+
+/// Does the node hold all that was read? Fallbacks are not repaired; they are taken as they are.
+bool get_quorum::holds(const node& x, uint64_t whole) const {
+  return x.has_digest && (!x.owner || (object_of(x) != nullptr && x.digest == whole));
+}
+
+/// Replies once enough nodes hold all that was read; until then those that lack something are repaired.
+void get_quorum::reply_held(get_outbox& out) {
+  auto whole = joined();
+  auto digest = *digest_of(rule_, whole);
+  repairing_ = missing([&](const node& x) { return holds(x, digest); }).needed > 0;
+  if (!repairing_)
+    return reply(whole, out);
+  repair(out);
+}
+
+void get_quorum::repaired(node_id stale, node_id source, bool done, get_outbox& out) {
+  auto* to = find(stale);
+  const auto* from = find(source);
+  if (to == nullptr || from == nullptr || replied_)
+    return;
+  if (!done) {
+    to->has_digest = to->has_object = false; // It is asked no more, and what it said does not count.
+    to->failed = false;
+    return failed(stale, errc::no_quorum, out);
+  }
+  if (object_of(*to) == nullptr || object_of(*from) == nullptr)
+    return;
+  auto both = join_encoded(*object_of(*to), *object_of(*from));
+  assert(both); // Each was checked on arrival.
+  to->object = std::move(*both);
+  to->has_object = true;
+  to->digest = *digest_of(rule_, to->object);
+  advance(out);
 }
 
 void get_quorum::reply(const std::string& object, get_outbox& out) {
@@ -229,11 +267,13 @@ void get_quorum::fail(errc why, get_outbox& out) {
   if (replied_)
     return;
   replied_ = true;
-  auto lacks = missing([why](const node& x) { return why == errc::no_quorum ? x.usable() : x.has_digest; });
+  auto whole = repairing_ ? *digest_of(rule_, joined()) : 0;
+  auto counts = [&](const node& x) { return repairing_ ? holds(x, whole) : x.has_digest; };
+  auto lacks = missing([&](const node& x) { return why == errc::no_quorum ? x.usable() : counts(x); });
   if (lacks.needed == 0)
     lacks.needed = required_;
   lacks.had = static_cast<uint32_t>(std::count_if(
-      nodes_.begin(), nodes_.end(), [&](const node& x) { return x.has_digest && (x.owner || !lacks.owners); }));
+      nodes_.begin(), nodes_.end(), [&](const node& x) { return counts(x) && (x.owner || !lacks.owners); }));
   out.reply_failed(why, lacks);
 }
 
@@ -253,7 +293,7 @@ std::string get_quorum::joined() const {
 
 /// Compares what is known by now, after the reply and after every later answer.
 void get_quorum::repair(get_outbox& out) {
-  if (!repairs_ || !replied_object_ || digests_agree())
+  if (repairs_ == read_repair::none || !(replied_object_ || repairing_) || digests_agree())
     return;
   bool incomplete = false;
   for (auto& x : nodes_) {

@@ -1,9 +1,13 @@
 // Decides what one coordinated read returns (Dynamo §4.5): the object from the nearest owner, digests from R-1 others.
 // If all agree, that is the answer; if not, the full objects are fetched, joined and answered, and the owners that
 // lacked something are repaired. A slow owner is replaced by another before the deadline (hedging), and answers that
-// come after the reply are used for repair. An owner that cannot be had is replaced by the next fallback (sloppy
-// quorum, Dynamo §4.6): it is asked when there are not enough owners, counts for R but not for PR, and may hold what an
-// owner is to be repaired with; it is never repaired itself.
+// come after the reply are used for repair. An owner that cannot be had is replaced by the next fallback (sloppy quorum,
+// Dynamo §4.6): it is asked when there are not enough owners, counts for R but not for PR, and may hold what an owner
+// is to be repaired with; it is never repaired itself.
+//
+// Repair is done in the background, after the reply. In the foreground the reply waits until R nodes hold what it says:
+// then no later quorum read (R + R > N) returns anything older. Fallbacks, which are not repaired, count all the same;
+// with PR the owners among them must hold it.
 #pragma once
 
 #include "protocol/object.hpp"
@@ -33,7 +37,8 @@ public:
   virtual std::optional<node_id> next_fallback() = 0;
   /// Answer the client: `missing` says what was not met, for the reason `why`.
   virtual void reply_failed(errc why, const shortfall& missing) = 0;
-  /// `stale` lacks something of this key that `source` has: catch-up of one key.
+  /// `stale` lacks something of this key that `source` has: catch-up of one key. In the foreground, repaired() is to
+  /// tell how it ended.
   virtual void repair(node_id stale, node_id source) = 0;
 };
 
@@ -45,10 +50,9 @@ public:
   /// @param required how many nodes must answer (R).
   /// @param required_owners how many of them must be owners (PR); 0: any may do.
   /// @param ask_all ask every reachable owner, not just `required`: late answers then repair (read repair by chance).
-  /// @param repairs whether to emit repair() at all.
   /// @pre 1 <= required <= owners.size(), required_owners <= required
   get_quorum(conflict_rule rule, std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
-             uint32_t required_owners = 0, bool ask_all = false, bool repairs = true);
+             uint32_t required_owners = 0, bool ask_all = false, read_repair repairs = read_repair::background);
 
   /// Fewer reachable nodes than required: reply_failed(no_quorum), and nothing is sent. To be called once.
   void start(get_outbox& out);
@@ -65,6 +69,9 @@ public:
   /// is left, in place of those that have not answered; at most one per call. From now on the objects of `required`
   /// owners are enough, even if another one has a digest that differs and its object is still to come.
   void hedge(get_outbox& out);
+  /// A repair in the foreground has ended: `stale` holds what `source` had, or it failed, and `stale` does not count any
+  /// more.
+  void repaired(node_id stale, node_id source, bool done, get_outbox& out);
   /// timeout, if not replied yet.
   void deadline_passed(get_outbox& out);
 
@@ -102,6 +109,8 @@ private:
   void ask(node& x, asked what, get_outbox& out);
   void ask_another_for_object(get_outbox& out);
   void advance(get_outbox& out);
+  bool holds(const node& x, uint64_t whole) const;
+  void reply_held(get_outbox& out);
   void reply(const std::string& object, get_outbox& out);
   void fail(errc why, get_outbox& out);
   std::string joined() const;
@@ -116,10 +125,11 @@ private:
   uint32_t required_;
   uint32_t required_owners_;
   bool ask_all_;
-  bool repairs_;
+  read_repair repairs_;
   bool hedged_ = false;
   bool replied_ = false;
   bool replied_object_ = false;
+  bool repairing_ = false; // In the foreground: the reply waits.
   std::vector<std::pair<node_id, node_id>> repaired_; // (stale, source) as emitted; most reads repair nothing.
 };
 

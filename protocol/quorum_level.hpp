@@ -19,6 +19,9 @@ struct quorum_level {
   std::optional<uint32_t> resolve(uint32_t n, uint32_t fallback) const;
 };
 
+/// What a read does about owners that lack something.
+enum class read_repair : uint8_t { none, background, foreground };
+
 /// What a quorum lacked when its request failed.
 struct shortfall {
   uint32_t needed = 0;

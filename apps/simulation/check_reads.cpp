@@ -220,42 +220,6 @@ void check_reads(const evidence& e, const model& m, findings& out) {
   }
 }
 
-namespace {
-
-/// Do the nodes that acknowledged the two writes meet in one that has both?
-bool quorums_meet(const evidence& e, const key_model& k, const operation& first, const operation& second) {
-  const auto& b = e.bucket(k.bucket);
-  auto n = static_cast<uint32_t>(k.owners.size());
-  auto acks = [&](const operation& op) {
-    auto owners = op.request.write_owners.resolve(n, 0).value_or(0);
-    auto all = op.request.write.resolve(n, std::min(b.w, n)).value_or(0);
-    return b.sloppy ? owners : std::max(owners, all);
-  };
-  auto lost = may_have_lost(e, k, first, second.completed);
-  return acks(first) > lost && acks(first) - lost + acks(second) > n;
-}
-
-} // namespace
-
-void check_lww_order(const evidence& e, const model& m, findings& out) {
-  for (const auto& [where, k] : m.keys()) {
-    if (e.bucket(k.bucket).conflict != conflict_rule::lww)
-      continue;
-    for (const auto& a : k.acknowledged)
-      for (const auto& b : k.acknowledged) {
-        const auto& first = e.operations[a.operation];
-        const auto& second = e.operations[b.operation];
-        if (first.completed < second.invoked && !k.writes[a.write].is_older(k.writes[b.newest_write]) &&
-            quorums_meet(e, k, first, second))
-          out.push_back({"later writes win",
-                         fmt::format("{}. Later {}, and yet {} wins over {}", describe(first, e.cluster),
-                                     describe(second, e.cluster), name_of(k.writes[a.write], e),
-                                     name_of(k.writes[b.newest_write], e)),
-                         second.completed});
-      }
-  }
-}
-
 void check_sets(const evidence& e, const model& m, findings& out) {
   for (const auto& [where, k] : m.keys()) {
     if (k.key.rfind("set", 0) != 0)

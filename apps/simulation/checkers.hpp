@@ -20,6 +20,9 @@ void check_reads(const evidence& e, const model& m, findings& out);
 /// the wall clocks say.
 void check_lww_order(const evidence& e, const model& m, findings& out);
 
+/// What a read with repair in the foreground returned, every later read returns as well, or something newer; R + R > N.
+void check_monotonic_reads(const evidence& e, const model& m, findings& out);
+
 /// Sets grown through siblings hold every acknowledged element in the end. Looks at values only, at no dot or context.
 void check_sets(const evidence& e, const model& m, findings& out);
 

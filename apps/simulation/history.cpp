@@ -111,6 +111,8 @@ std::string describe(const operation& op, const config::cluster_config& cluster)
   auto read = levels_of("R", op.request.read, op.request.read_owners);
   auto write = levels_of("W", op.request.write, op.request.write_owners);
   auto levels = op.is_read() ? read : op.request.read_first ? read + ", " + write : write;
+  if (op.request.repair == protocol::read_repair::foreground)
+    levels += ", repair in the foreground";
   auto what = op.is_read() ? fmt::format("read {}", where)
               : op.request.what == client_request::kind::remove
                   ? fmt::format("removed {}", where)

@@ -222,7 +222,7 @@ size_t may_have_lost(const evidence& e, const key_model& k, const operation& wri
       lost.insert(loss.node);
       continue;
     }
-    if (bucket.durability == durability::fsync)
+    if (bucket.durability == durability::fsync && !write.is_read()) // Reads come before the fsync.
       continue;
     // What was written before the acknowledgement is on disk an interval later; a stopped process and a slow disk
     // take longer.

@@ -72,6 +72,8 @@ struct workload::impl {
     r.key = where.key;
     r.read = level(c);
     r.write = level(c);
+    if (what == kind::get && c.random.one_in(4))
+      r.repair = protocol::read_repair::foreground;
     if (c.random.one_in(4)) {
       r.read_owners = level(c);
       r.write_owners = level(c);

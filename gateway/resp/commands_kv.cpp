@@ -31,6 +31,16 @@ bool parse_level(call& c, std::string_view option, std::string_view text, protoc
   return true;
 }
 
+bool parse_repair(call& c, std::string_view text, client_request& request) {
+  if (same_word(text, "foreground"))
+    request.repair = protocol::read_repair::foreground;
+  else if (same_word(text, "background"))
+    request.repair = protocol::read_repair::background;
+  else
+    c.reply.error("ERR REPAIR is foreground or background");
+  return request.repair.has_value();
+}
+
 bool parse_context(call& c, std::string_view key, std::string_view token, client_request& request) {
   std::string why;
   request.context = protocol::decode_context(vnode_of(c, key), token, why);
@@ -57,6 +67,9 @@ bool parse_options(call& c, size_t i, client_request& request) {
     auto value = c.args[i + 1];
     if (auto* level = level_of(request, option); level != nullptr) {
       if (!parse_level(c, option, value, *level))
+        return false;
+    } else if (is_get && option == "repair") {
+      if (!parse_repair(c, value, request))
         return false;
     } else if (!is_get && option == "context") {
       if (!parse_context(c, c.args[1], value, request))

@@ -227,6 +227,75 @@ TEST(Cluster, FallbacksStandInForOwnersThatAreDown) {
   }
 }
 
+TEST(Cluster, AReadWithRepairInTheForegroundLeavesItsQuorumRepaired) {
+  for (bucket_id db : {0, 1}) {
+    test_cluster c{3, buckets()};
+    ASSERT_EQ(c.ask(0, put("k", "old", db)).status, errc::ok);
+    c.kill(2);
+    auto newer = put("k", "new", db);
+    newer.read_first = true;
+    ASSERT_EQ(c.ask(0, newer).status, errc::ok);
+    c.start(2);
+    c.link_all();
+    c.run_for(milliseconds{600});
+    auto read = get("k", db);
+    read.repair = protocol::read_repair::foreground;
+    ASSERT_EQ(values(c.ask(2, read)), std::vector<std::string>{"new"}); // It owns the key: its own copy is stale.
+    c.kill(0);
+    c.kill(1);
+    c.sched().run();
+    auto alone = get("k", db);
+    alone.read.level = protocol::quorum_level::kind::one;
+    EXPECT_EQ(values(c.ask(2, alone)), std::vector<std::string>{"new"});
+  }
+}
+
+TEST(Cluster, ALaterWriteWinsThroughANodeWhoseClockIsBehind) {
+  for (auto how : {durability::interval, durability::fsync}) {
+    auto all = buckets();
+    all[0].durability = how;
+    test_cluster c{3, all};
+    c.nodes[0].ahead = std::chrono::seconds{30};
+    ASSERT_EQ(c.ask(0, put("k", "first")).status, errc::ok);
+    c.kill(0); // The only clock that is ahead; one of the other two has seen its time, one perhaps not.
+    ASSERT_EQ(c.ask(1, put("k", "second")).status, errc::ok);
+    ASSERT_EQ(c.ask(2, put("k", "third")).status, errc::ok);
+    EXPECT_EQ(values(c.ask(1, get("k"))), std::vector<std::string>{"third"});
+    ASSERT_EQ(c.ask(1, remove("k")).status, errc::ok);
+    EXPECT_TRUE(values(c.ask(2, get("k"))).empty());
+  }
+}
+
+TEST(Cluster, ALaterWriteWinsOverOneThatItsOwnGiverHasNotSeen) {
+  test_cluster c{3, buckets()};
+  c.nodes[0].ahead = std::chrono::seconds{30};
+  c.unlink(0, 2);
+  c.sched().run();
+  ASSERT_EQ(c.ask(0, put("k", "first")).status, errc::ok); // On n1 and n2.
+  ASSERT_EQ(c.ask(2, put("k", "second")).status, errc::ok); // Named by n3, 30 s behind.
+  EXPECT_EQ(values(c.ask(1, get("k"))), std::vector<std::string>{"second"});
+  auto all = get("k");
+  all.read.level = protocol::quorum_level::kind::one;
+  EXPECT_EQ(values(c.ask(1, all)), std::vector<std::string>{"second"});
+}
+
+TEST(Cluster, ALaterWriteWinsAfterTheRestartOfThoseThatHaveTheNewer) {
+  test_cluster c{3, buckets()};
+  c.nodes[0].ahead = std::chrono::seconds{30};
+  c.unlink(0, 2);
+  c.sched().run();
+  ASSERT_EQ(c.ask(0, put("k", "first")).status, errc::ok);
+  for (size_t i : {0, 1}) {
+    c.kill(i);
+    c.start(i);
+  }
+  c.nodes[0].ahead = {};
+  c.link_all();
+  c.run_for(milliseconds{600});
+  ASSERT_EQ(c.ask(2, put("k", "second")).status, errc::ok);
+  EXPECT_EQ(values(c.ask(1, get("k"))), std::vector<std::string>{"second"});
+}
+
 TEST(Cluster, AReadRepairsAnOwnerFromAFallback) {
   test_cluster c{5, sloppy_and_strict()};
   places where{c, "k"};

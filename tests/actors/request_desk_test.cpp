@@ -373,6 +373,41 @@ TEST_F(SloppyDesk, WhatIsMissingIsNamed) {
   EXPECT_EQ(only_reply(3).error.substr(0, 43), "needed 2, reachable 1: n3 down, n2 down, n4");
 }
 
+TEST_F(Desk, AReadWithRepairInTheForegroundWaitsForIt) {
+  up(1);
+  up(2);
+  auto object = [&](size_t sent, timestamp time) {
+    replica_answer a;
+    a.request = port.sent.at(sent).second.request;
+    a.what = port.sent.at(sent).second.what == replica_op::kind::digest ? replica_answer::kind::digest
+                                                                       : replica_answer::kind::object;
+    a.data = protocol::encode_lww({time, {7, time}, 0, false, "v" + std::to_string(time)});
+    a.digest = protocol::digest_lww(protocol::decode_lww(a.data));
+    desk.on_answer(port.sent.at(sent).first, std::move(a), now);
+  };
+  client_request r;
+  r.what = client_request::kind::get;
+  r.key = "k";
+  for (auto done : {true, false}) {
+    ++r.id;
+    r.repair = protocol::read_repair::foreground;
+    auto first = port.sent.size();
+    desk.on_request(nullptr, r, now);
+    object(first, 5);
+    object(first + 1, 6);
+    object(first + 2, 6);
+    auto wanted = port.repairs.back();
+    EXPECT_EQ(wanted.stale, port.sent.at(first).first);
+    ASSERT_NE(wanted.request, 0U);
+    EXPECT_TRUE(port.replies[r.id].empty());
+    desk.on_repaired({wanted.request, wanted.stale, wanted.source, done}, now);
+    if (!done) // Another one is asked.
+      object(port.sent.size() - 1, 6);
+    EXPECT_EQ(only_reply(r.id).values.at(0).value, "v6");
+    EXPECT_TRUE(desk.idle());
+  }
+}
+
 TEST_F(Desk, AWriteThatMeetsANewerOneIsWrittenAgainWithALaterTime) {
   up(1);
   up(2);

@@ -26,7 +26,7 @@ inline nlohmann::json valid_document() {
       {"name": "default", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": true,
        "durability": "interval"},
       {"name": "carts", "db": 1, "mode": "eventual", "n": 3, "r": 1, "w": 3, "conflict": "siblings", "sloppy": false,
-       "durability": "fsync"}
+       "durability": "fsync", "read_repair": "foreground"}
     ],
     "timeouts": {"read_ms": 1000, "write_ms": 2000},
     "durability_interval_ms": 50,

@@ -261,6 +261,8 @@ TEST(ConfigProblems, WordsMustBeOnesThatAreKnown) {
       {with("/buckets/1/mode", "\"strong\""), "buckets[1].mode", "\"strong\" is not available yet"},
       {with("/buckets/1/conflict", "\"sibling\""), "buckets[1].conflict", "did you mean \"siblings\"?"},
       {with("/buckets/1/conflict", "\"LWW\""), "buckets[1].conflict", "\"LWW\" is unknown, did you mean \"lww\"?"},
+      {with("/buckets/1/read_repair", "\"none\""), "buckets[1].read_repair",
+       "\"none\" is unknown (allowed: one of background, foreground)"},
       {with("/buckets/1/durability", "\"always\""), "buckets[1].durability",
        "\"always\" is unknown (allowed: one of interval, fsync)"},
       {with("/logging/level", "\"warning\""), "logging.level", "\"warning\" is unknown, did you mean \"warn\"?"},

@@ -56,6 +56,7 @@ TEST(ConfigValues, EveryFieldIsRead) {
   EXPECT_EQ(carts.conflict, conflict_rule::siblings);
   EXPECT_FALSE(carts.sloppy);
   EXPECT_EQ(carts.durability, durability::fsync);
+  EXPECT_EQ(carts.read_repair, protocol::read_repair::foreground);
   EXPECT_EQ(config.read_timeout, 1000ms);
   EXPECT_EQ(config.write_timeout, 2000ms);
   EXPECT_EQ(config.durability_interval, 50ms);
@@ -101,6 +102,7 @@ TEST(ConfigValues, ClusterAndNodesAreAllThatMustBeGiven) {
   EXPECT_EQ(bucket.conflict, conflict_rule::lww);
   EXPECT_TRUE(bucket.sloppy);
   EXPECT_EQ(bucket.durability, durability::interval);
+  EXPECT_EQ(bucket.read_repair, protocol::read_repair::background);
   EXPECT_FALSE(config.logging.file);
 }
 
@@ -234,6 +236,7 @@ TEST(ConfigFingerprint, DoesNotDependOnWhatIsANodesOwnBusiness) {
       {"/buckets/0/r", "1"},
       {"/buckets/0/w", "1"},
       {"/buckets/0/durability", "\"fsync\""},
+      {"/buckets/0/read_repair", "\"foreground\""},
       {"/timeouts/read_ms", "1"},
       {"/logging/level", "\"off\""},
       {"/storage/cache_mb", "1"},

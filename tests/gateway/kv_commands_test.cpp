@@ -132,10 +132,28 @@ TEST(KvCommands, OwnersAmongThoseCanBeAskedFor) {
   EXPECT_EQ(d.port.open.at(2).request.write_owners.level, level::one);
 }
 
+TEST(KvCommands, AReadSaysHowItRepairs) {
+  dialogue d;
+  d.send({"KV.GET", "k", "REPAIR", "Foreground"});
+  EXPECT_EQ(d.port.open.at(0).request.repair, protocol::read_repair::foreground);
+  d.answer(0, value_reply("v"));
+  d.heard();
+  d.send({"KV.GET", "k", "R", "one", "repair", "background"});
+  EXPECT_EQ(d.port.open.at(0).request.repair, protocol::read_repair::background);
+  d.answer(0, value_reply("v"));
+  d.heard();
+  d.send({"KV.GET", "k"});
+  EXPECT_FALSE(d.port.open.at(0).request.repair) << "as the bucket says";
+  d.answer(0, value_reply("v"));
+  d.heard();
+  EXPECT_EQ(d.call({"KV.GET", "k", "REPAIR", "never"}), "-ERR REPAIR is foreground or background\r\n");
+}
+
 TEST(KvCommands, OptionsThatDoNotBelongAreSyntaxErrors) {
   dialogue d;
   for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{{"KV.GET", "k", "W", "1"},
                                                                                     {"KV.GET", "k", "PW", "1"},
+                                                                                    {"KV.PUT", "k", "v", "REPAIR", "foreground"},
                                                                                     {"KV.PUT", "k", "v", "PR", "1"},
                                                                                     {"KV.GET", "k", "R"},
                                                                                     {"KV.GET", "k", "R", "1", "R", "1"},

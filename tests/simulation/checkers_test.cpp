@@ -213,6 +213,36 @@ TEST_F(Checkers, FindAMissingElementOfASet) {
   EXPECT_NE(out[0].what.find("lacks element c0-1"), std::string::npos) << out[0].what;
 }
 
+TEST_F(Checkers, FindAReadThatGoesBackBehindOneWithRepairInTheForeground) {
+  for (bucket_id bucket : {0, 1}) {
+    put(bucket, 1, "c0-1");
+    auto unknown = next(client_request::kind::put, bucket); // Not acknowledged: reads need not see it.
+    unknown.request.value = "c0-2";
+    unknown.request.context = clock({1});
+    unknown.result = outcome::unknown;
+    named(bucket, 2, "c0-2", clock({1}));
+    writes[{vnode(bucket), dot{7, 2}}].at = unknown.invoked;
+    add(unknown);
+    auto newer = read(bucket, {2}, clock({1, 2}));
+    newer.request.repair = protocol::read_repair::background;
+    add(newer);
+    add(read(bucket, {1}, clock({1})));
+    EXPECT_EQ(finding(), "") << "in the background nothing is promised";
+    newer = read(bucket, {2}, clock({1, 2}));
+    newer.request.repair = protocol::read_repair::foreground;
+    add(newer);
+    add(read(bucket, {2}, clock({1, 2})));
+    auto one = read(bucket, {1}, clock({1}));
+    one.request.read.level = protocol::quorum_level::kind::one;
+    add(one);
+    EXPECT_EQ(finding(), "");
+    add(read(bucket, {1}, clock({1})));
+    EXPECT_EQ(finding(), "monotonic reads");
+    operations = {};
+    writes.clear();
+  }
+}
+
 TEST_F(Checkers, FindALaterWriteThatLoses) {
   put(0, 2, "c0-2");
   put(0, 1, "c0-1"); // With an older timestamp.

@@ -112,6 +112,7 @@ protected:
     check_reads(e, m, out);
     check_sets(e, m, out);
     check_lww_order(e, m, out);
+    check_monotonic_reads(e, m, out);
     return out;
   }
   /// The one thing the checkers find; "" if nothing.
