@@ -1,5 +1,6 @@
 #include "actors/request_desk.hpp"
 
+#include "actors/exchange_log.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/slot.hpp"
 
@@ -30,6 +31,14 @@ uint64_t request_of(uint64_t wire_id) { return wire_id >> 3; }
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
+explanation::fields place_of(const config::bucket_config& bucket, const std::string& key, partition_id partition) {
+  return {{"bucket", bucket.name},
+          {"slot", std::to_string(protocol::slot_of(key))},
+          {"partition", std::to_string(partition)},
+          {"copies", std::to_string(bucket.n)},
+          {"quorum", bucket.sloppy ? "sloppy" : "strict"}};
+}
+
 } // namespace
 
 struct request_desk::pending {
@@ -42,6 +51,8 @@ struct request_desk::pending {
   size_t fallbacks_seen = 0;  // How far next_fallback() is in the preference list.
   bool used_fallbacks = false;
   bool foreground = false; // The reply waits for repairs.
+  bool hedged = false;
+  std::unique_ptr<exchange_log> log; // If the client wants to know.
   uint32_t repairs = 0;
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
@@ -124,6 +135,8 @@ struct request_desk::get_effects final : protocol::get_outbox {
   void repair(node_id stale, node_id source) override {
     ++desk.repairs_;
     ++p.repairs;
+    if (p.log)
+      p.log->repairing(desk.env_->name_of(stale), desk.env_->name_of(source), desk.now_);
     auto waits = p.foreground && !p.answered;
     desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source, waits ? id : 0});
   }
@@ -171,6 +184,8 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
       continue;
     auto& p = *found->second;
     answered(p, node);
+    if (p.log)
+      p.log->lost(env_->name_of(node), now_);
     if (p.writing()) {
       put_effects out{*this, id, p};
       p.put->lost(node, out);
@@ -183,9 +198,10 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
 }
 
 void request_desk::refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why,
-                          std::string text) {
+                          std::string text, std::shared_ptr<const explanation> explained) {
   ++failures_;
   client_reply r;
+  r.explained = std::move(explained);
   r.id = request.id;
   r.status = why;
   r.error = std::move(text);
@@ -197,6 +213,8 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   const auto* bucket = env_->bucket(request.bucket);
   if (bucket == nullptr)
     return refuse(sink, request, errc::not_owner, fmt::format("there is no bucket with db {}", request.bucket));
+  if (request.what == client_request::kind::explain)
+    return explain_place(sink, request, *bucket);
   if (pending_.size() >= requests_max)
     return refuse(sink, request, errc::busy,
                   fmt::format("{} requests are in flight on {}", pending_.size(), env_->name));
@@ -217,6 +235,8 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
     p->context = std::move(*p->request.context);
     p->has_context = true;
   }
+  if (p->request.explain)
+    p->log = std::make_unique<exchange_log>(now);
   auto id = next_id_++;
   auto& ref = *p;
   ref.weight = ref.bytes();
@@ -389,6 +409,8 @@ void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
   p.costs[at] += cost;
   x.bytes += cost;
   ++x.requests;
+  if (p.log)
+    p.log->asked(env_->name_of(to), op, p.at >= stage::writing_again, now_);
   port_.send(to, std::move(op));
 }
 
@@ -422,6 +444,12 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   // A giver that is not durable yet owes another answer.
   if (!(a.what == kind::given && !a.durable))
     answered(p, from);
+  if (p.log)
+    p.log->answered(env_->name_of(from), a, now);
+  if (a.what == kind::refused && a.status == errc::incomplete)
+    incomplete_.emplace(vnode_id{p.bucket->db, p.partition}, from);
+  else if (!incomplete_.empty() && a.what != kind::refused && a.what != kind::written) // Those keep writes aside.
+    incomplete_.erase({vnode_id{p.bucket->db, p.partition}, from});
   if (a.what == kind::refused) {
     auto at = std::find(p.nodes.begin(), p.nodes.end(), from) - p.nodes.begin();
     if (a.status == errc::incomplete && at < static_cast<ptrdiff_t>(p.nodes.size()))
@@ -466,7 +494,10 @@ void request_desk::on_repaired(const repair_done& ended, monotonic now) {
     return;
   auto& p = *found->second;
   if (!ended.done)
-    p.refusal = fmt::format("{} could not be repaired from {}", env_->name_of(ended.stale), env_->name_of(ended.source));
+    p.refusal =
+        fmt::format("{} could not be repaired from {}", env_->name_of(ended.stale), env_->name_of(ended.source));
+  if (p.log)
+    p.log->repaired(env_->name_of(ended.stale), env_->name_of(ended.source), ended.done, now);
   get_effects out{*this, ended.request, p};
   p.get->repaired(ended.stale, ended.source, ended.done, out);
   settle(ended.request);
@@ -484,6 +515,7 @@ void request_desk::on_time(monotonic now) {
     if (active_bytes_ > active_bytes_max / 2 || !waiting_.empty())
       continue; // Everything is slow: asking more of it helps nobody.
     ++hedged_;
+    found->second->hedged = true;
     get_effects out{*this, id, *found->second};
     found->second->get->hedge(out);
     settle(id); // With one owner more to wait for, what has been answered may be enough.
@@ -568,6 +600,7 @@ void request_desk::finish_get(pending& p, const std::string& object) {
   }
   if (p.request.what == client_request::kind::get) {
     leave(p);
+    r.explained = explain(p);
     return port_.reply(p.sink, std::move(r));
   }
   // read_first: now the write, which replaces what was read.
@@ -590,6 +623,7 @@ void request_desk::finish_put(pending& p) {
   }
   fallback_acks_ += p.put->fallback_acks();
   leave(p);
+  r.explained = explain(p);
   port_.reply(p.sink, std::move(r));
 }
 
@@ -651,7 +685,61 @@ void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing
   default:
     text = p.refusal.empty() ? std::string{to_string(why)} : p.refusal;
   }
-  refuse(p.sink, p.request, why, std::move(text));
+  refuse(p.sink, p.request, why, std::move(text), explain(p));
+}
+
+std::vector<explanation::fields> request_desk::explain_nodes(bucket_id bucket, partition_id partition, uint32_t n) {
+  std::vector<explanation::fields> rows;
+  const auto& list = preference_list(partition, n);
+  for (size_t i = 0; i < list.size(); ++i) {
+    const auto& x = peer_of(list[i]);
+    auto owner = i < n;
+    auto self = list[i] == env_->self;
+    explanation::fields row{{"node", env_->name_of(list[i])},
+                            {"role", owner ? "owner" : "fallback"},
+                            {"state", !x.usable        ? "down"
+                                      : x.overloaded() ? "overloaded"
+                                                       : "up"},
+                            {"why", self ? "this node" : x.why}};
+    if (owner)
+      row.emplace_back("complete",
+                       incomplete_.count({vnode_id{bucket, partition}, list[i]}) > 0 ? "no" : "as far as known");
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void request_desk::explain_place(const std::shared_ptr<reply_sink>& sink, const client_request& request,
+                                 const config::bucket_config& bucket) {
+  auto partition = protocol::partition_of(request.key, ring_->partitions());
+  auto e = std::make_shared<explanation>();
+  e->summary = place_of(bucket, request.key, partition);
+  e->nodes = explain_nodes(bucket.db, partition, bucket.n);
+  client_reply r;
+  r.id = request.id;
+  r.explained = std::move(e);
+  port_.reply(sink, std::move(r));
+}
+
+std::shared_ptr<const explanation> request_desk::explain(const pending& p) {
+  if (!p.log)
+    return nullptr;
+  auto yes_or_no = [](bool x) { return x ? "yes" : "no"; };
+  auto e = std::make_shared<explanation>();
+  e->summary = place_of(*p.bucket, p.request.key, p.partition);
+  e->summary.emplace_back("replied_after_us", p.log->micros_since_begin(now_));
+  if (p.put) {
+    e->summary.emplace_back("acks", std::to_string(p.put->acks()));
+    e->summary.emplace_back("acks_of_fallbacks", std::to_string(p.put->fallback_acks()));
+    e->summary.emplace_back("second_round", yes_or_no(p.put->second_round()));
+  }
+  if (p.reads_first()) {
+    e->summary.emplace_back("hedged", yes_or_no(p.hedged));
+    e->summary.emplace_back("repairs", std::to_string(p.repairs));
+  }
+  e->nodes = explain_nodes(p.bucket->db, p.partition, p.bucket->n);
+  e->exchanges = p.log->rows();
+  return e;
 }
 
 std::map<std::string, uint64_t> request_desk::counters() const {

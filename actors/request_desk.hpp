@@ -19,6 +19,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,7 +95,13 @@ private:
   void finish_get(pending& p, const std::string& object);
   void finish_put(pending& p);
   void fail(pending& p, errc why, const protocol::shortfall& missing, bool write);
-  void refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why, std::string text);
+  void refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why, std::string text,
+              std::shared_ptr<const explanation> explained = {});
+  std::vector<explanation::fields> explain_nodes(bucket_id bucket, partition_id partition, uint32_t n);
+  void explain_place(const std::shared_ptr<reply_sink>& sink, const client_request& request,
+                     const config::bucket_config& bucket);
+  /// Null, if it was not asked for.
+  std::shared_ptr<const explanation> explain(const pending& p);
   bool reachable(node_id id) const;
   std::string missing_nodes(const pending& p, const std::vector<node_id>& nodes) const;
   std::vector<bool> reachable(const pending& p) const;
@@ -105,6 +112,7 @@ private:
   protocol::ring_ptr ring_;
   std::vector<peer> peers_;                                                            // By node index.
   std::map<std::pair<uint32_t, partition_id>, std::vector<node_id>> preference_lists_; // Those that were needed.
+  std::set<std::pair<vnode_id, node_id>> incomplete_; // Who said so, and has not answered since.
   boost::unordered_flat_map<uint64_t, std::unique_ptr<pending>> pending_;
   uint64_t next_id_ = 1;
   std::deque<uint64_t> waiting_;

@@ -21,11 +21,13 @@ options with_defaults(options opts) {
   return opts;
 }
 
-std::string metrics_page(resp::environment& env) {
+std::string metrics_page(resp::environment& env, const std::string& status_json) {
   std::vector<prometheus::MetricFamily> all;
   if (env.opts().metrics)
     all = env.opts().metrics->Collect();
   for (auto& x : collect_metrics(env))
+    all.push_back(std::move(x));
+  for (auto& x : node_metrics(status_json))
     all.push_back(std::move(x));
   return prometheus::TextSerializer().Serialize(all);
 }
@@ -37,7 +39,7 @@ struct gateway::implementation {
       : env(with_defaults(std::move(opts))), clients(env, backend),
         operators({[this] { return env.ready(); },
                    [&backend](std::function<void(std::string)> answer) { backend.status(std::move(answer)); },
-                   [this] { return metrics_page(env); }}) {}
+                   [this](const std::string& json) { return metrics_page(env, json); }}) {}
 
   resp::environment env;
   resp::server clients;

@@ -1,5 +1,7 @@
 #include "gateway/metrics.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace crema::gateway {
 
 namespace {
@@ -30,6 +32,22 @@ std::vector<MetricFamily> collect_metrics(resp::environment& env) {
   all.push_back(counter("crema_request_batches_total", "Batches of requests", env.total(&statistics::batches)));
   all.push_back(counter("crema_client_bytes_in_total", "Bytes read from clients", env.total(&statistics::bytes_in)));
   all.push_back(counter("crema_client_bytes_out_total", "Bytes written to clients", env.total(&statistics::bytes_out)));
+  return all;
+}
+
+std::vector<MetricFamily> node_metrics(const std::string& status_json) {
+  std::vector<MetricFamily> all;
+  auto status = nlohmann::json::parse(status_json, nullptr, false);
+  if (!status.is_object() || !status.contains("counters") || !status["counters"].is_object())
+    return all;
+  for (const auto& [name, value] : status["counters"].items()) {
+    if (!value.is_number())
+      continue;
+    prometheus::ClientMetric metric;
+    metric.untyped.value = value.get<double>();
+    all.push_back(
+        {"crema_node_" + name, "Of the node's actors, as in /status", MetricType::Untyped, {std::move(metric)}});
+  }
   return all;
 }
 

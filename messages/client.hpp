@@ -16,9 +16,17 @@
 
 namespace crema {
 
+/// Where a key lives and how a request for it went, for people: names and values in the order in which to show them.
+struct explanation {
+  using fields = std::vector<std::pair<std::string, std::string>>;
+  fields summary;
+  std::vector<fields> nodes;     ///< The preference list: owners, then fallbacks.
+  std::vector<fields> exchanges; ///< Who was asked for what, and what came back until the reply.
+};
+
 /// One operation on one key.
 struct client_request {
-  enum class kind : uint8_t { get, put, remove };
+  enum class kind : uint8_t { get, put, remove, explain }; ///< explain: only where the key lives.
 
   uint64_t id = 0; ///< Chosen by the sender; unique among its requests in flight; comes back in the reply.
   kind what = kind::get;
@@ -31,10 +39,11 @@ struct client_request {
   protocol::quorum_level read_owners; ///< How many of those must be owners; the default: any may do.
   protocol::quorum_level write_owners;
   std::optional<protocol::read_repair> repair; ///< get; nothing: as the bucket says.
-  std::optional<protocol::dot_clock> context; ///< put, remove: what the client has seen.
+  std::optional<protocol::dot_clock> context;  ///< put, remove: what the client has seen.
   /// put, remove: read a quorum first. In a siblings bucket the context of that read is used (plain SET and DEL); in
   /// every bucket the reply then says whether a value `existed`.
   bool read_first = false;
+  bool explain = false; ///< The reply is to say how the request went.
 };
 
 struct client_value {
@@ -50,6 +59,7 @@ struct client_reply {
   std::vector<client_value> values; ///< get: the values that have not expired, newest first; empty: not found.
   bool existed = false;             ///< remove, put with read_first.
   protocol::dot_clock context;      ///< get: exact context of what was read; put, remove: with the new write in it.
+  std::shared_ptr<const explanation> explained; ///< If it was asked for.
 };
 
 /// Where replies go. Called from any thread; must not block.

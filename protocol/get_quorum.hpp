@@ -1,9 +1,9 @@
 // Decides what one coordinated read returns (Dynamo §4.5): the object from the nearest owner, digests from R-1 others.
 // If all agree, that is the answer; if not, the full objects are fetched, joined and answered, and the owners that
 // lacked something are repaired. A slow owner is replaced by another before the deadline (hedging), and answers that
-// come after the reply are used for repair. An owner that cannot be had is replaced by the next fallback (sloppy quorum,
-// Dynamo §4.6): it is asked when there are not enough owners, counts for R but not for PR, and may hold what an owner
-// is to be repaired with; it is never repaired itself.
+// come after the reply are used for repair. An owner that cannot be had is replaced by the next fallback (sloppy
+// quorum, Dynamo §4.6): it is asked when there are not enough owners, counts for R but not for PR, and may hold what an
+// owner is to be repaired with; it is never repaired itself.
 //
 // Repair is done in the background, after the reply. In the foreground the reply waits until R nodes hold what it says:
 // then no later quorum read (R + R > N) returns anything older. Fallbacks, which are not repaired, count all the same;
@@ -69,8 +69,8 @@ public:
   /// is left, in place of those that have not answered; at most one per call. From now on the objects of `required`
   /// owners are enough, even if another one has a digest that differs and its object is still to come.
   void hedge(get_outbox& out);
-  /// A repair in the foreground has ended: `stale` holds what `source` had, or it failed, and `stale` does not count any
-  /// more.
+  /// A repair in the foreground has ended: `stale` holds what `source` had, or it failed, and `stale` does not count
+  /// any more.
   void repaired(node_id stale, node_id source, bool done, get_outbox& out);
   /// timeout, if not replied yet.
   void deadline_passed(get_outbox& out);
@@ -129,7 +129,7 @@ private:
   bool hedged_ = false;
   bool replied_ = false;
   bool replied_object_ = false;
-  bool repairing_ = false; // In the foreground: the reply waits.
+  bool repairing_ = false;                            // In the foreground: the reply waits.
   std::vector<std::pair<node_id, node_id>> repaired_; // (stale, source) as emitted; most reads repair nothing.
 };
 

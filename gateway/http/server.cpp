@@ -74,6 +74,8 @@ public:
   }
 
 private:
+  enum class page : uint8_t { status, metrics }; // Both are made of the status.
+
   void handle(const request& r) {
     using beast::http::status;
     auto target = std::string(r.target().substr(0, r.target().find('?')));
@@ -83,21 +85,22 @@ private:
       write(
           make_response(r, ready ? status::ok : status::service_unavailable, "text/plain", ready ? "ok" : "starting"));
     } else if (get && target == "/metrics") {
-      write(make_response(r, status::ok, "text/plain; version=0.0.4; charset=utf-8", pages_.metrics()));
+      ask_status(page::metrics);
     } else if (get && target == "/status") {
-      ask_status();
+      ask_status(page::status);
     } else {
       write(make_response(r, status::not_found, "text/plain", "not found\n"));
     }
   }
 
   // The first of answer and deadline writes the response.
-  void ask_status() {
+  void ask_status(page wanted) {
+    wanted_ = wanted;
     answered_ = false;
     deadline_.expires_after(status_timeout);
     deadline_.async_wait([self = shared_from_this()](const error& e) {
       if (!e)
-        self->answer_status(beast::http::status::service_unavailable, R"({"error":"the status timed out"})");
+        self->answer({});
     });
     // Whoever holds on to the callback must not hold on to the connection, nor reach a loop that is gone.
     pages_.status([weak = weak_from_this(), loop = loop_](const std::string& json) {
@@ -106,16 +109,24 @@ private:
         return;
       asio::post(*loop->loop, [weak, json] {
         if (auto self = weak.lock())
-          self->answer_status(beast::http::status::ok, json);
+          self->answer(json);
       });
     });
   }
 
-  void answer_status(beast::http::status status, std::string json) {
+  // @param json the status; empty: it did not come in time.
+  void answer(std::string json) {
+    using beast::http::status;
     if (std::exchange(answered_, true))
       return;
     deadline_.cancel();
-    write(make_response(parser_->get(), status, "application/json", std::move(json)));
+    const auto& r = parser_->get();
+    if (wanted_ == page::metrics)
+      write(make_response(r, status::ok, "text/plain; version=0.0.4; charset=utf-8", pages_.metrics(json)));
+    else if (json.empty())
+      write(make_response(r, status::service_unavailable, "application/json", R"({"error":"the status timed out"})"));
+    else
+      write(make_response(r, status::ok, "application/json", std::move(json)));
   }
 
   // Not HTTP, or too much of it.
@@ -152,6 +163,7 @@ private:
   std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
   std::optional<response> response_;
   bool answered_ = false;
+  page wanted_ = page::status;
 };
 
 } // namespace

@@ -13,7 +13,8 @@ namespace crema::gateway::http {
 struct pages {
   std::function<bool()> ready;                                       ///< /health: 200 "ok", else 503 "starting".
   std::function<void(std::function<void(std::string json)>)> status; ///< /status; answers from any thread.
-  std::function<std::string()> metrics;                              ///< /metrics, as Prometheus text.
+  /// /metrics, as Prometheus text, from the status (empty, if it did not come in time).
+  std::function<std::string(const std::string& json)> metrics;
 };
 
 class server {

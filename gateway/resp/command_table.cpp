@@ -29,9 +29,12 @@ const command table[] = {
     {"type", run_type, 2, fast_read, 1, 1, 1, "generic", "1.0.0", "string, or none"},
     {"dbsize", run_dbsize, 1, flag_readonly | flag_barrier, 0, 0, 0, "server", "1.0.0", "Count the keys of the bucket"},
 
-    {"kv.get", run_kv_get, -2, flag_readonly, 1, 1, 1, "kv", "0.1.0", "Get context and all siblings [R n] [PR n] [REPAIR foreground|background]"},
+    {"kv.get", run_kv_get, -2, flag_readonly, 1, 1, 1, "kv", "0.1.0",
+     "Get context and all siblings [R n] [PR n] [REPAIR foreground|background]"},
     {"kv.put", run_kv_put, -3, flag_write, 1, 1, 1, "kv", "0.1.0", "Put a value [CONTEXT c] [W n] [PW n] [PX ms]"},
     {"kv.del", run_kv_del, -2, flag_write, 1, 1, 1, "kv", "0.1.0", "Delete [CONTEXT c] [W n] [PW n]"},
+    {"kv.explain", run_kv_explain, -2, flag_readonly, 1, 1, 1, "kv", "0.1.0",
+     "Tell where a key lives, or run GET, KV.GET, SET, KV.PUT, DEL or KV.DEL and tell how it went"},
     {"kv.ready", run_kv_ready, 1, flag_fast, 0, 0, 0, "kv", "0.1.0", "OK once the node serves requests"},
     {"kv.status", run_kv_status, 1, flag_admin, 0, 0, 0, "kv", "0.1.0", "The node's status as JSON"},
 

@@ -51,6 +51,9 @@ struct command_range {
 };
 command_range all_commands();
 
+/// The command that KV.EXPLAIN is to run and explain; null if these are not the arguments of such a KV.EXPLAIN.
+const command* explained_command(const std::vector<std::string_view>& args);
+
 bool arity_fits(const command& c, size_t arguments);
 /// Is `a` equal to `b`, which is in lower case, but for the case?
 bool same_word(std::string_view a, std::string_view lower);
@@ -88,6 +91,7 @@ bool parse_expiry(call& c, std::string_view option, std::string_view text, uint6
 void run_kv_get(call& c);
 void run_kv_put(call& c);
 void run_kv_del(call& c);
+void run_kv_explain(call& c);
 void run_kv_ready(call& c);
 void run_kv_status(call& c);
 

@@ -124,6 +124,30 @@ void run_kv_del(call& c) {
   c.self.ask(std::move(request), shape::kv_write, vnode_of(c, key));
 }
 
+const command* explained_command(const std::vector<std::string_view>& args) {
+  if (args.size() < 3 || !same_word(args[0], "kv.explain"))
+    return nullptr;
+  const auto* found = find_command(args[1]);
+  if (found == nullptr || (found->run == run_del && args.size() > 3)) // One key: one request.
+    return nullptr;
+  auto runs = found->run;
+  return runs == run_get || runs == run_set || runs == run_del || runs == run_kv_get || runs == run_kv_put ||
+                 runs == run_kv_del
+             ? found
+             : nullptr;
+}
+
+void run_kv_explain(call& c) {
+  if (c.args.size() > 2)
+    return c.reply.error("ERR KV.EXPLAIN takes a key, or one of GET, KV.GET, SET, KV.PUT, DEL and KV.DEL with one key");
+  client_request request;
+  request.what = client_request::kind::explain;
+  request.bucket = c.self.bucket().db;
+  request.key = c.args[1];
+  if (check_key(c, c.args[1]))
+    c.self.ask(std::move(request), shape::explain);
+}
+
 void run_kv_ready(call& c) {
   if (c.self.env().ready())
     c.reply.ok();

@@ -60,15 +60,27 @@ size_t conversation::consume(std::string_view input) {
       break;
     case request_parser::status::command:
       current_bytes_ = next.consumed;
-      current_ = find_command(parser_.arguments().front());
-      if (current_ != nullptr && must_wait(*current_, parser_.arguments()))
+      const auto& args = find_current();
+      if (current_ != nullptr && must_wait(*current_, args))
         return used;
-      run(parser_.arguments());
+      run(args);
       break;
     }
     used += next.consumed;
   }
   return closing_ ? input.size() : used;
+}
+
+// @returns its arguments.
+const std::vector<std::string_view>& conversation::find_current() {
+  const auto& args = parser_.arguments();
+  const auto* explained = explained_command(args);
+  explaining_ = explained != nullptr;
+  current_ = explaining_ ? explained : find_command(args.front());
+  if (!explaining_)
+    return args;
+  explained_args_.assign(args.begin() + 1, args.end());
+  return explained_args_;
 }
 
 // Hashes the keys, and looks whether the command has to wait for one in flight.
@@ -177,6 +189,7 @@ void conversation::ask(client_request&& request, shape how, vnode_id where) {
   auto sequence = push(how);
   auto& command = queue_.at(sequence);
   command.where = where;
+  command.explained = request.explain = explaining_;
   command.locked = true;
   command.hash = hashes_.front();
   locks_.acquire(command.hash, command.write);

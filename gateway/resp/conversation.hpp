@@ -86,6 +86,7 @@ public:
   uint64_t hash_of(std::string_view key) const;
 
 private:
+  const std::vector<std::string_view>& find_current();
   void run(const std::vector<std::string_view>& args);
   bool must_wait(const command& c, const std::vector<std::string_view>& args);
   bool still_blocked() const;
@@ -124,6 +125,8 @@ private:
 
   // The command being run.
   const command* current_ = nullptr;
+  bool explaining_ = false; // It came as the argument of KV.EXPLAIN; its own arguments are these.
+  std::vector<std::string_view> explained_args_;
   size_t current_bytes_ = 0;
   bool asked_ = false;
   std::vector<uint64_t> hashes_; // Of its keys.

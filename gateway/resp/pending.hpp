@@ -27,6 +27,7 @@ enum class shape : uint8_t {
   values,   ///< MGET
   kv_get,   ///< [context, [value ...]]
   kv_write, ///< context
+  explain,  ///< KV.EXPLAIN key: the explanation alone
   text,     ///< KV.STATUS: the text in the first value
   integer,  ///< DBSIZE: the number in the first value
 };
@@ -61,6 +62,7 @@ struct pending_command {
   shape how = shape::ready;
   bool resp3 = false;
   bool write = false;
+  bool explained = false; ///< The reply is two: its own, and how it came about.
   bool locked = false;
   bool done = false; ///< `text` is the whole reply.
   uint64_t hash = 0; ///< Of the locked key, unless wide.

@@ -65,7 +65,33 @@ std::string error_line(errc status, std::string_view cause, bool write) {
   return text("ERR", to_string(status));
 }
 
-void write_reply(writer& out, const pending_command& command, const client_reply& reply, uint64_t now_ms) {
+namespace {
+
+void write_fields(writer& out, const explanation::fields& fields) {
+  for (const auto& [name, value] : fields) {
+    out.bulk(name);
+    out.bulk(value);
+  }
+}
+
+void write_rows(writer& out, std::string_view name, const std::vector<explanation::fields>& rows) {
+  out.bulk(name);
+  out.array(rows.size());
+  for (const auto& fields : rows) {
+    out.map(fields.size());
+    write_fields(out, fields);
+  }
+}
+
+void write_explanation(writer& out, const explanation& x) {
+  out.map(x.summary.size() + (x.exchanges.empty() ? 1 : 2));
+  write_fields(out, x.summary);
+  write_rows(out, "nodes", x.nodes);
+  if (!x.exchanges.empty())
+    write_rows(out, "exchanges", x.exchanges);
+}
+
+void write_own_reply(writer& out, const pending_command& command, const client_reply& reply, uint64_t now_ms) {
   if (reply.status != errc::ok)
     return out.error(error_line(reply.status, reply.error, command.write));
   const auto* newest = reply.values.empty() ? nullptr : &reply.values.front();
@@ -99,12 +125,24 @@ void write_reply(writer& out, const pending_command& command, const client_reply
     return;
   case shape::kv_write:
     return out.bulk(protocol::encode_context(command.where, reply.context));
+  case shape::explain:
+    return write_explanation(out, reply.explained ? *reply.explained : explanation{});
   case shape::text:
     return out.bulk(newest != nullptr ? newest->value : std::string_view());
   case shape::integer:
     return out.integer(number_in(reply));
   }
   assert(!"a reply without a shape");
+}
+
+} // namespace
+
+void write_reply(writer& out, const pending_command& command, const client_reply& reply, uint64_t now_ms) {
+  if (command.explained)
+    out.array(2);
+  write_own_reply(out, command, reply, now_ms);
+  if (command.explained)
+    write_explanation(out, reply.explained ? *reply.explained : explanation{});
 }
 
 void collect(wide_command& wide, shape how, size_t item, client_reply& reply) {

@@ -271,7 +271,7 @@ TEST(Cluster, ALaterWriteWinsOverOneThatItsOwnGiverHasNotSeen) {
   c.nodes[0].ahead = std::chrono::seconds{30};
   c.unlink(0, 2);
   c.sched().run();
-  ASSERT_EQ(c.ask(0, put("k", "first")).status, errc::ok); // On n1 and n2.
+  ASSERT_EQ(c.ask(0, put("k", "first")).status, errc::ok);  // On n1 and n2.
   ASSERT_EQ(c.ask(2, put("k", "second")).status, errc::ok); // Named by n3, 30 s behind.
   EXPECT_EQ(values(c.ask(1, get("k"))), std::vector<std::string>{"second"});
   auto all = get("k");

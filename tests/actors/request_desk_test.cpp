@@ -74,7 +74,7 @@ protected:
     a.durable = true;
     a.dot_replica = 7;
     a.dot_counter = 1;
-    a.time = 5;
+    a.time = what == replica_answer::kind::given ? 5 : 0;
     if (what == replica_answer::kind::given)
       a.data = protocol::encode_lww({5, {7, 1}, 0, false, "v"});
     desk.on_answer(to, std::move(a), now);
@@ -380,7 +380,7 @@ TEST_F(Desk, AReadWithRepairInTheForegroundWaitsForIt) {
     replica_answer a;
     a.request = port.sent.at(sent).second.request;
     a.what = port.sent.at(sent).second.what == replica_op::kind::digest ? replica_answer::kind::digest
-                                                                       : replica_answer::kind::object;
+                                                                        : replica_answer::kind::object;
     a.data = protocol::encode_lww({time, {7, time}, 0, false, "v" + std::to_string(time)});
     a.digest = protocol::digest_lww(protocol::decode_lww(a.data));
     desk.on_answer(port.sent.at(sent).first, std::move(a), now);
@@ -406,6 +406,85 @@ TEST_F(Desk, AReadWithRepairInTheForegroundWaitsForIt) {
     EXPECT_EQ(only_reply(r.id).values.at(0).value, "v6");
     EXPECT_TRUE(desk.idle());
   }
+}
+
+/// "x=1 y=2", of the named fields.
+std::string pick(const explanation::fields& all, std::initializer_list<std::string_view> names) {
+  std::string text;
+  for (auto name : names)
+    for (const auto& [n, value] : all)
+      if (n == name)
+        text += (text.empty() ? "" : " ") + n + "=" + value;
+  return text;
+}
+
+TEST_F(SloppyDesk, ExplainsWhereAKeyLives) {
+  down(2);
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::explain;
+  r.key = "k";
+  desk.on_request(nullptr, r, now);
+  const auto& told = *only_reply(1).explained;
+  EXPECT_EQ(pick(told.summary, {"bucket", "copies", "quorum"}), "bucket=default copies=3 quorum=sloppy");
+  ASSERT_EQ(told.nodes.size(), 5U);
+  EXPECT_EQ(pick(told.nodes[0], {"node", "role", "state", "why"}), "node=n3 role=owner state=down why=gone");
+  EXPECT_EQ(pick(told.nodes[1], {"node", "role", "state", "why", "complete"}),
+            "node=n1 role=owner state=up why=this node complete=as far as known");
+  EXPECT_EQ(pick(told.nodes[3], {"role", "state"}), "role=fallback state=up");
+}
+
+TEST_F(SloppyDesk, ExplainsAWrite) {
+  down(2);
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::put;
+  r.key = "k";
+  r.value = "v";
+  r.explain = true;
+  desk.on_request(nullptr, r, now);
+  answer(0, replica_answer::kind::refused, errc::incomplete);
+  now += std::chrono::microseconds{250};
+  answer(1, replica_answer::kind::given);
+  auto fallback = port.sent.size() - 1;
+  ASSERT_TRUE(port.sent[fallback].second.fallback);
+  answer(fallback, replica_answer::kind::written);
+  const auto& told = *only_reply(1).explained;
+  EXPECT_EQ(pick(told.summary, {"acks", "acks_of_fallbacks", "second_round", "replied_after_us"}),
+            "acks=2 acks_of_fallbacks=1 second_round=no replied_after_us=250");
+  ASSERT_EQ(told.exchanges.size(), 4U);
+  EXPECT_EQ(pick(told.exchanges[0], {"node", "asked", "answer"}), "node=n1 asked=put answer=refused: incomplete");
+  EXPECT_EQ(pick(told.exchanges[1], {"node", "role", "asked", "asked_after_us", "answer", "dot", "answered_after_us"}),
+            "node=n2 role=owner asked=put asked_after_us=0 answer=given dot=0000000000000007:1 answered_after_us=250");
+  EXPECT_EQ(pick(told.exchanges[2], {"node", "asked", "answer"}), "node=n1 asked=apply answer=none yet");
+  EXPECT_EQ(pick(told.exchanges[3], {"role", "asked", "answer", "newer"}), "role=fallback asked=apply answer=written");
+  EXPECT_EQ(pick(told.nodes[1], {"node", "complete"}), "node=n1 complete=no");
+}
+
+TEST_F(Desk, ExplainsARead) {
+  up(1);
+  up(2);
+  client_request r;
+  r.id = 1;
+  r.key = "k";
+  r.explain = true;
+  desk.on_request(nullptr, r, now);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& op = port.sent.at(i).second;
+    replica_answer a;
+    a.request = op.request;
+    a.what = op.what == replica_op::kind::digest ? replica_answer::kind::digest : replica_answer::kind::object;
+    auto time = i == 0 ? 5U : 6U;
+    a.data = protocol::encode_lww({time, {7, time}, 0, false, "v"});
+    a.digest = protocol::digest_lww(protocol::decode_lww(a.data));
+    desk.on_answer(port.sent.at(i).first, std::move(a), now);
+  }
+  const auto& told = *only_reply(1).explained;
+  EXPECT_EQ(pick(told.summary, {"hedged", "repairs", "second_round"}), "hedged=no repairs=0");
+  ASSERT_EQ(told.exchanges.size(), 3U);
+  EXPECT_EQ(pick(told.exchanges[0], {"asked", "answer", "dot", "time", "holds"}),
+            "asked=get answer=object dot=0000000000000007:5 time=0.000000+5 holds=1 bytes");
+  EXPECT_EQ(pick(told.exchanges[1], {"asked", "answer"}), "asked=digest answer=digest");
 }
 
 TEST_F(Desk, AWriteThatMeetsANewerOneIsWrittenAgainWithALaterTime) {

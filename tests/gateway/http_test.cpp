@@ -69,6 +69,14 @@ TEST_F(Http, MetricsAreTheRegistrysAndTheGatewaysOwn) {
   EXPECT_NE(answer.find("crema_command_errors_total 1\n"), std::string::npos);
 }
 
+TEST_F(Http, MetricsHaveTheCountersOfTheNode) {
+  backend.status_json = R"({"counters":{"fallback_acks":7,"odd":"x"}})";
+  start();
+  auto answer = get("/metrics");
+  EXPECT_NE(answer.find("crema_node_fallback_acks 7\n"), std::string::npos) << answer;
+  EXPECT_EQ(answer.find("odd"), std::string::npos);
+}
+
 TEST_F(Http, EverythingElseIsNotFound) {
   start();
   EXPECT_EQ(first_line(get("/")), "HTTP/1.0 404 Not Found");

@@ -149,18 +149,78 @@ TEST(KvCommands, AReadSaysHowItRepairs) {
   EXPECT_EQ(d.call({"KV.GET", "k", "REPAIR", "never"}), "-ERR REPAIR is foreground or background\r\n");
 }
 
+std::shared_ptr<const explanation> some_explanation() {
+  explanation x;
+  x.summary = {{"bucket", "carts"}};
+  x.nodes = {{{"node", "n1"}, {"role", "owner"}}};
+  return std::make_shared<explanation>(x);
+}
+const std::string explained_place = "*4\r\n" + bulk("bucket") + bulk("carts") + bulk("nodes") + "*1\r\n*4\r\n" +
+                                    bulk("node") + bulk("n1") + bulk("role") + bulk("owner");
+
+TEST(KvCommands, ExplainOfAKeyTellsWhereItLives) {
+  dialogue d;
+  in_carts(d).send({"KV.EXPLAIN", "get"}); // A key like any other.
+  EXPECT_EQ(d.port.open.at(0).request.what, kind::explain);
+  EXPECT_EQ(d.port.open.at(0).request.key, "get");
+  client_reply reply;
+  reply.explained = some_explanation();
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), explained_place);
+}
+
+TEST(KvCommands, ExplainOfACommandRunsItAndTellsHowItWent) {
+  dialogue d;
+  in_carts(d).send({"KV.EXPLAIN", "KV.PUT", "k", "v", "W", "all"});
+  EXPECT_EQ(d.port.open.at(0).request.what, kind::put);
+  EXPECT_EQ(d.port.open.at(0).request.write.level, level::all);
+  EXPECT_TRUE(d.port.open.at(0).request.explain);
+  client_reply reply;
+  reply.context = clock_of(7, 4);
+  reply.explained = some_explanation();
+  d.answer(0, reply);
+  EXPECT_EQ(d.heard(), "*2\r\n" + bulk(token(1, "k", clock_of(7, 4))) + explained_place);
+  d.send({"KV.EXPLAIN", "get", "k"});
+  auto refused = error_reply(errc::no_quorum, "needed 2");
+  refused.explained = some_explanation();
+  d.answer(0, refused);
+  EXPECT_EQ(d.heard(), "*2\r\n-NOQUORUM needed 2\r\n" + explained_place);
+}
+
+TEST(KvCommands, ExplainedCommandsKeepTheirOrder) {
+  dialogue d;
+  d.send({"KV.EXPLAIN", "SET", "k", "v"});
+  d.send({"GET", "other"});
+  d.send({"GET", "k"}); // Waits for the write.
+  ASSERT_EQ(d.port.open.size(), 2U);
+  EXPECT_TRUE(d.port.open.at(0).request.explain);
+  EXPECT_FALSE(d.port.open.at(1).request.explain);
+}
+
+TEST(KvCommands, ExplainRefusesWhatItCannotRun) {
+  dialogue d;
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"KV.EXPLAIN", "MGET", "a"}, {"KV.EXPLAIN", "DEL", "a", "b"}, {"KV.EXPLAIN", "KV.EXPLAIN", "a"}})
+    EXPECT_EQ(d.call(args),
+              "-ERR KV.EXPLAIN takes a key, or one of GET, KV.GET, SET, KV.PUT, DEL and KV.DEL with one key\r\n");
+  EXPECT_EQ(d.call({"KV.EXPLAIN", "GET", "a", "b"}), "-ERR wrong number of arguments for 'get' command\r\n");
+  EXPECT_EQ(d.call({"KV.EXPLAIN", "SET", "a", "b", "NX"}), "-ERR SET with NX needs a strong bucket\r\n");
+  EXPECT_EQ(d.call({"KV.EXPLAIN"}), "-ERR wrong number of arguments for 'kv.explain' command\r\n");
+}
+
 TEST(KvCommands, OptionsThatDoNotBelongAreSyntaxErrors) {
   dialogue d;
-  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{{"KV.GET", "k", "W", "1"},
-                                                                                    {"KV.GET", "k", "PW", "1"},
-                                                                                    {"KV.PUT", "k", "v", "REPAIR", "foreground"},
-                                                                                    {"KV.PUT", "k", "v", "PR", "1"},
-                                                                                    {"KV.GET", "k", "R"},
-                                                                                    {"KV.GET", "k", "R", "1", "R", "1"},
-                                                                                    {"KV.GET", "k", "PX", "1"},
-                                                                                    {"KV.PUT", "k", "v", "R", "1"},
-                                                                                    {"KV.PUT", "k", "v", "NX"},
-                                                                                    {"KV.DEL", "k", "PX", "1"}})
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"KV.GET", "k", "W", "1"},
+                                             {"KV.GET", "k", "PW", "1"},
+                                             {"KV.PUT", "k", "v", "REPAIR", "foreground"},
+                                             {"KV.PUT", "k", "v", "PR", "1"},
+                                             {"KV.GET", "k", "R"},
+                                             {"KV.GET", "k", "R", "1", "R", "1"},
+                                             {"KV.GET", "k", "PX", "1"},
+                                             {"KV.PUT", "k", "v", "R", "1"},
+                                             {"KV.PUT", "k", "v", "NX"},
+                                             {"KV.DEL", "k", "PX", "1"}})
     EXPECT_EQ(d.call(args), "-ERR syntax error\r\n");
   EXPECT_EQ(d.call({"KV.PUT", "k", "v", "PX", "0"}), "-ERR invalid expire time in 'kv.put' command\r\n");
   EXPECT_EQ(d.call({"KV.GET"}), "-ERR wrong number of arguments for 'kv.get' command\r\n");

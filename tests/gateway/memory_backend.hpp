@@ -12,6 +12,8 @@ namespace crema::gateway {
 
 class memory_backend : public client_backend {
 public:
+  std::string status_json = R"({"node":"n1"})"; // To be set before anyone asks.
+
   void submit(client_batch batch) override {
     std::unique_lock lock(mutex_);
     held_requests_ += batch.requests.size();
@@ -24,7 +26,7 @@ public:
   void status(std::function<void(std::string)> answer) override {
     std::lock_guard lock(mutex_);
     if (!hold_)
-      answer(R"({"node":"n1"})");
+      answer(status_json);
   }
 
   void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t>, std::string)> answer) override {

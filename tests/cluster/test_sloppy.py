@@ -1,0 +1,80 @@
+"""Sloppy quorums: other nodes stand in for owners that are down, and KV.EXPLAIN tells."""
+
+import unittest
+import urllib.request
+
+from harness import SLOWNESS, ClusterCase, wait_until
+
+KILLED_SEEN = 1.0 * SLOWNESS
+COMMON = {"mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "durability": "interval"}
+BUCKETS = [{"name": "sloppy", "db": 0, "sloppy": True, **COMMON}, {"name": "strict", "db": 1, "sloppy": False, **COMMON}]
+
+
+def fields(flat):
+    """Names and values alternate."""
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+
+def explained(reply):
+    told = fields(reply)
+    return told, [fields(row) for row in told["nodes"]], [fields(row) for row in told.get("exchanges", [])]
+
+
+class Sloppy(ClusterCase):
+    SERIAL = True
+
+    def test_writes_go_on_without_owners_where_the_bucket_allows_it(self):
+        cluster = self.cluster(5, buckets=BUCKETS)
+        _, nodes, _ = explained(cluster["n1"].ask("KV.EXPLAIN", "key"))
+        self.assertEqual([row["role"] for row in nodes], [b"owner"] * 3 + [b"fallback"] * 2)
+        names = [row["node"].decode() for row in nodes]
+        owners, standing_in = [cluster[name] for name in names[:3]], [cluster[name] for name in names[3:]]
+        for node in owners[1:]:
+            node.kill()
+        for node in owners[1:]:
+            cluster.wait_down(node.name, KILLED_SEEN)
+        with owners[0].client() as client:
+            self.assertEqual(client.call("SET", "key", "new"), "OK")
+            reply, told = client.call("KV.EXPLAIN", "SET", "key", "newer")
+            self.assertEqual(reply, "OK")
+            summary, nodes, exchanges = explained(told)
+            self.assertEqual((summary["quorum"], summary["acks_of_fallbacks"]), (b"sloppy", b"1"))
+            self.assertEqual([row["state"] for row in nodes], [b"up", b"down", b"down", b"up", b"up"])
+            self.assertEqual(exchanges[0]["asked"], b"put")
+            self.assertIn((b"fallback", b"written"), [(row["role"], row["answer"]) for row in exchanges])
+            self.assert_error(client.call("KV.PUT", "key", "x", "PW", "quorum"), "NOQUORUM", "needed 2 owners, reachable 1",
+                              f"{names[1]} down", f"{names[2]} down")
+            self.assert_error(client.call("KV.GET", "key", "PR", "2"), "NOQUORUM", "needed 2 owners, reachable 1")
+        with owners[0].client(db=1) as client:
+            self.assert_error(client.call("SET", "key", "new"), "NOQUORUM", "needed 2, reachable 1")
+        port = owners[0].entry["http_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            acks = [line for line in page.read().decode().splitlines() if line.startswith("crema_node_fallback_acks ")]
+        self.assertGreaterEqual(int(acks[0].split()[1]), 2)
+        owners[0].kill()
+        cluster.wait_down(owners[0].name, KILLED_SEEN)
+        with standing_in[1].client() as client:
+            self.assertEqual(client.call("GET", "key"), b"newer", "no owner is left, those who stand in have it")
+            self.assertEqual(client.call("SET", "key", "newest"), "OK")
+        self.assertEqual(standing_in[0].ask("GET", "key"), b"newest")
+
+    def test_an_owner_that_returns_learns_what_others_took_for_it(self):
+        cluster = self.cluster(5, buckets=BUCKETS)
+        _, nodes, _ = explained(cluster["n1"].ask("KV.EXPLAIN", "key"))
+        names = [row["node"].decode() for row in nodes]
+        away = [cluster[name] for name in names[:3]]
+        for node in away:
+            node.kill()
+        for node in away:
+            cluster.wait_down(node.name, KILLED_SEEN)
+        with cluster[names[3]].client() as client:
+            self.assertEqual(client.call("SET", "key", "value"), "OK")
+        away[0].start()
+        cluster.wait_ready()
+        with away[0].client() as client:
+            self.assertEqual(client.call("GET", "key"), b"value")  # From those who stand in for the other two.
+            wait_until(lambda: client.call("KV.GET", "key", "R", "one")[1] == [b"value"], 5, "the owner is repaired")
+
+
+if __name__ == "__main__":
+    unittest.main()
