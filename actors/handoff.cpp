@@ -113,10 +113,10 @@ namespace {
 
 void on_report(handoff_self self, shard_report& report) {
   auto& st = self->state;
+  for (auto id : report.gone) // First: it may have come again since.
+    st.planner->remove_own(id);
   for (auto& [note, facts] : report.changed)
     st.planner->set_own(std::move(note), facts);
-  for (auto id : report.gone)
-    st.planner->remove_own(id);
   st.shard_latest[report.shard] = std::max<timestamp>(report.latest, 1);
   auto earliest = *std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   if (earliest != 0)

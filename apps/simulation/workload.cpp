@@ -395,7 +395,7 @@ void workload::write_once_more() {
   for (const auto& b : impl_->w.cluster().buckets) {
     for (size_t node = 0; node < impl_->w.nodes(); ++node) {
       // Clocks far ahead may have left registers that nothing can go beyond before its time (docs/protocol.md).
-      auto r = impl_->request(c, kind::put, {b.db, impl::name(must_succeed ? "f" : "r", node)});
+      auto r = impl_->request(c, kind::put, {b.db, impl::name("f", node)});
       r.value = impl_->fresh_value(c);
       r.write = {};
       c.node = node;

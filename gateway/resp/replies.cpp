@@ -58,7 +58,6 @@ std::string error_line(errc status, std::string_view cause, bool write) {
   case errc::clock_skew:
   case errc::unknown_version:
   case errc::shutting_down:
-  case errc::incomplete:
   case errc::behind:
     break;
   }
