@@ -2,7 +2,7 @@
 // the planner turn the difference into tasks (docs/protocol.md, "Sync").
 //
 //   tick ──▶ report_request to the shards ──▶ shard_report, once on disk ──▶ sync_state to peers, plan, tasks
-//   sync_state from a peer ──▶ plan, tasks
+//   sync_state from a peer ──▶ mirror; plan and tasks at once only if a vnode waits for its peers
 #include "actors/handoff_state.hpp"
 
 namespace crema {
@@ -101,10 +101,9 @@ void act(handoff_self self) {
     auto shard = shard_of(task.vnode);
     self->send(mine[shard], drop_temporary{std::move(task)});
   }
-  for (const auto& task : plan.refills)
-    start_refill(self, task);
-  for (const auto& task : plan.catch_ups)
-    start_catch_up(self, task);
+  st.refills_due.assign(plan.refills.begin(), plan.refills.end());
+  st.catch_ups_due.assign(plan.catch_ups.begin(), plan.catch_ups.end());
+  start_sessions(self);
   if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
     self->send(st.root, vnodes_incomplete{st.incomplete});
 }
@@ -164,7 +163,10 @@ void on_state(handoff_self self, const sync_state& x) {
   }
   if (x.latest != 0)
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms);
-  act(self);
+  // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
+  // who is new, or waits for others, has no time to lose.
+  if (x.full || st.planner->incomplete() > 0)
+    act(self);
 }
 
 /// What clients have felt since the last round decides how fast the background goes on.

@@ -54,6 +54,8 @@ struct handoff_state {
   std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
   size_t reports_due = 0;              // Of this round.
   size_t incomplete = SIZE_MAX;        // As last told to the root.
+  std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
+  std::deque<protocol::catch_up_task> catch_ups_due;
   std::set<vnode_id> sessions;         // Vnodes that a catch-up or refill runs for.
   std::set<vnode_id> resting;          // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
@@ -74,10 +76,10 @@ using handoff_self = caf::stateful_actor<handoff_state>*;
 /// The replica of `partition` on `node`; null if it is not linked.
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
 
-/// Starts what the planner says is to be done, as far as there is room.
+/// Does what the planner says is to be done, or has start_sessions() do it.
 void act(handoff_self self);
-void start_catch_up(handoff_self self, const protocol::catch_up_task& task);
-void start_refill(handoff_self self, const protocol::refill_task& task);
+/// Starts catch-ups and refills that are due, as far as there is room.
+void start_sessions(handoff_self self);
 /// Takes notice of a read that found owners differing.
 void want_repair(handoff_self self, repair_wanted wanted);
 

@@ -25,7 +25,7 @@ void finish(handoff_self self, const session_ptr& s, const std::string& error) {
     st.env->log->debug("sync of bucket {} partition {} from {} stopped: {}", s->vnode.bucket, s->vnode.partition,
                        st.env->name_of(s->from), error);
   }
-  self->send(self, resume_session{[self] { act(self); }}); // There is room for the next one.
+  self->send(self, resume_session{[self] { start_sessions(self); }}); // There is room for the next one.
 }
 
 /// One request of a session to a replica, here or there; any error ends the session.
@@ -156,18 +156,16 @@ void fetch_part(handoff_self self, const session_ptr& s) {
   });
 }
 
+/// Null: the vnode has a session, or had one since the last round.
 session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
   auto& st = self->state;
-  if (st.sessions.size() >= handoff_state::sessions_max || st.resting.count(vnode) > 0 ||
-      !st.sessions.insert(vnode).second)
+  if (st.resting.count(vnode) > 0 || !st.sessions.insert(vnode).second)
     return nullptr;
   auto s = std::make_shared<session>();
   s->vnode = vnode;
   s->from = from;
   return s;
 }
-
-} // namespace
 
 void start_catch_up(handoff_self self, const protocol::catch_up_task& task) {
   auto s = open_session(self, task.vnode, task.from);
@@ -192,6 +190,22 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
                else
                  finish(self, s, {}); // The source has to learn what we have first.
              });
+}
+
+template <class Task>
+void start_due(handoff_self self, std::deque<Task>& due, void (*start)(handoff_self, const Task&)) {
+  while (!due.empty() && self->state.sessions.size() < handoff_state::sessions_max) {
+    auto task = std::move(due.front());
+    due.pop_front();
+    start(self, task);
+  }
+}
+
+} // namespace
+
+void start_sessions(handoff_self self) {
+  start_due(self, self->state.refills_due, start_refill);
+  start_due(self, self->state.catch_ups_due, start_catch_up);
 }
 
 } // namespace crema
