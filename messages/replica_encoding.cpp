@@ -15,13 +15,16 @@
 #include "messages/replica.hpp"
 
 #include "protocol/bytes.hpp"
+#include "protocol/planted.hpp"
 
 #include <limits>
 
 namespace crema {
 
+using protocol::bug;
 using protocol::byte_reader;
 using protocol::byte_writer;
+using protocol::planted;
 
 namespace {
 
@@ -49,7 +52,8 @@ void write(byte_writer& out, const replica_op& x) {
   using kind = replica_op::kind;
   const auto& [request, what, remove, has_context, any_time, fallback, bucket, partition, key, data, context, ttl_ms,
                dot_replica, dot_counter, time] = x;
-  auto flags = (remove ? flag_remove : 0) | (has_context ? flag_context : 0) | (any_time ? flag_any_time : 0) |
+  const auto with_context = has_context && !planted(bug::context_not_sent);
+  auto flags = (remove ? flag_remove : 0) | (with_context ? flag_context : 0) | (any_time ? flag_any_time : 0) |
                (fallback ? flag_fallback : 0);
   out.u8(static_cast<uint8_t>(static_cast<uint8_t>(what) | (flags & flags_of(what))));
   out.varint(request);
@@ -60,7 +64,7 @@ void write(byte_writer& out, const replica_op& x) {
     out.bytes(data);
     out.varint(ttl_ms);
     out.varint(time);
-    if (has_context)
+    if (with_context)
       out.bytes(context);
   } else if (what == kind::apply) {
     out.bytes(data);

@@ -34,6 +34,9 @@ enum class bug : uint8_t {
   refusal_written,
   gives_ahead,
   second_round_forgotten,
+  write_error_ignored,
+  stop_unsynced,
+  context_not_sent,
   count,
 };
 
@@ -61,6 +64,9 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "refusal-written",
     "gives-ahead",
     "second-round-forgotten",
+    "write-error-ignored",
+    "stop-unsynced",
+    "context-not-sent",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -2,6 +2,9 @@
 
 #include "messages/register.hpp"
 
+#include <caf/binary_deserializer.hpp>
+#include <caf/binary_serializer.hpp>
+
 #include <algorithm>
 
 namespace crema::simulation {
@@ -192,13 +195,31 @@ void network::route(size_t from, size_t to, uint64_t connection, const caf::stro
   m->receiver = real;
   m->sender = element->sender;
   m->id = element->mid;
-  m->content = element->move_content_to_message();
+  auto received = as_received(from, to, element->move_content_to_message());
+  if (!received)
+    return;
+  m->content = std::move(*received);
   m->connection = connection;
   if (random_.below(10000) < profile_.loss_per_10000)
     return;
   if (random_.below(10000) < profile_.duplicates_per_10000 && !holds_puts(m->content))
     send(from, to, m);
   send(from, to, std::move(m));
+}
+
+std::optional<caf::message> network::as_received(size_t from, size_t to, const caf::message& sent) {
+  std::vector<char> bytes;
+  caf::binary_serializer out{system_, bytes};
+  auto error = out(sent);
+  caf::message received;
+  if (!error) {
+    caf::binary_deserializer in{system_, bytes};
+    error = in(received);
+  }
+  if (!error)
+    return received;
+  host_.on_malformed(from, to, sent, system_.render(error));
+  return std::nullopt;
 }
 
 void network::send(size_t from, size_t to, std::shared_ptr<in_flight> m) {

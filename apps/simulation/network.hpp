@@ -1,5 +1,6 @@
 // The simulated transport: connections between nodes, and messages under way on them. A handle to an actor of another
-// node is a proxy that hands what it gets to the network (docs/adr/0006); the actors cannot tell.
+// node is a proxy that hands what it gets to the network (docs/adr/0006); the actors cannot tell. What arrives has gone
+// through its bytes, as in production.
 #pragma once
 
 #include "apps/simulation/random.hpp"
@@ -11,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace crema::simulation {
@@ -44,6 +46,8 @@ public:
   /// A connection from `viewer` to `peer` stands.
   virtual void on_link(size_t viewer, size_t peer) = 0;
   virtual void on_unlink(size_t viewer, size_t peer, const std::string& why) = 0;
+  /// The bytes of a message do not make a message.
+  virtual void on_malformed(size_t from, size_t to, const caf::message& what, const std::string& why) = 0;
   virtual void on_delivery(size_t from, size_t to, const caf::strong_actor_ptr& receiver, const caf::message& what) = 0;
 };
 
@@ -99,6 +103,7 @@ private:
   void watch(size_t a, size_t b);
   sim_time delay();
   void send(size_t from, size_t to, std::shared_ptr<in_flight> m);
+  std::optional<caf::message> as_received(size_t from, size_t to, const caf::message& sent);
   void deliver(size_t from, size_t to, const std::shared_ptr<in_flight>& m);
 
   network_host& host_;

@@ -35,6 +35,11 @@ void world::impl::on_unlink(size_t viewer, size_t peer, const std::string& why) 
   caf::anon_send(nodes[viewer].root, peer_unlinked{static_cast<node_id>(peer), why});
 }
 
+void world::impl::on_malformed(size_t from, size_t to, const caf::message& what, const std::string& why) {
+  report({"messages survive the wire",
+          fmt::format("{} -> {} {}: {}", name(from), name(to), caf::deep_to_string(what), why), now()});
+}
+
 void world::impl::on_delivery(size_t from, size_t to, const caf::strong_actor_ptr& receiver, const caf::message& what) {
   traced.mix(static_cast<uint64_t>(now().count()));
   traced.mix(from << 32 | to);

@@ -44,6 +44,7 @@ struct world::impl final : network_host {
   bool running(size_t n) const override { return nodes[n].running; }
   void on_link(size_t viewer, size_t peer) override;
   void on_unlink(size_t viewer, size_t peer, const std::string& why) override;
+  void on_malformed(size_t from, size_t to, const caf::message& what, const std::string& why) override;
   void on_delivery(size_t from, size_t to, const caf::strong_actor_ptr& receiver, const caf::message& what) override;
 
   // -- Nodes (nodes.cpp) ---------------------------------------------------------------------------------------------
