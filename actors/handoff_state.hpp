@@ -50,14 +50,14 @@ struct handoff_state {
   std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
 
   std::unique_ptr<protocol::sync_planner> planner;
-  std::map<node_id, peer> peers;       // Linked ones.
-  std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
-  size_t reports_due = 0;              // Of this round.
-  size_t incomplete = SIZE_MAX;        // As last told to the root.
+  std::map<node_id, peer> peers;                 // Linked ones.
+  std::vector<timestamp> shard_latest;           // As last reported; 0: not yet.
+  size_t reports_due = 0;                        // Of this round.
+  size_t incomplete = SIZE_MAX;                  // As last told to the root.
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
-  std::set<vnode_id> sessions;         // Vnodes that a catch-up or refill runs for.
-  std::set<vnode_id> resting;          // Had their session, and are not tried again before the next round.
+  std::set<vnode_id> sessions; // Vnodes that a catch-up or refill runs for.
+  std::set<vnode_id> resting;  // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
   foreground_load load;   // Since the last round.
   bool has_moved = false; // Anything since then.

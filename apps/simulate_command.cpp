@@ -43,8 +43,6 @@ std::string check_words(const std::string& list, const std::vector<std::string>&
   return {};
 }
 
-const std::vector<std::string> extra_checks{"hints-delivered"};
-
 std::vector<std::string> fault_words() {
   std::vector<std::string> words{"all", "none"};
   for (auto f : all_faults())
@@ -77,8 +75,6 @@ run_options run_of(const sim_options& o) {
   r.fault_events_max = o.fault_events;
   r.planted = o.bug;
   r.trace_file = o.trace;
-  for (const auto& word : words_of(o.checks))
-    r.extra_checks.insert(word);
   for (const auto& word : words_of(o.faults))
     if (word == "all")
       r.faults.insert(all_faults().begin(), all_faults().end());
@@ -155,11 +151,6 @@ void add_sim_command(CLI::App& app, action& chosen) {
   command->add_option("--buckets", o->buckets, fmt::format("Which are used: {}", fmt::join(bucket_words(), ", ")))
       ->capture_default_str()
       ->check([](const std::string& text) { return check_words(text, bucket_words()); });
-  command
-      ->add_option(
-          "--checks", o->checks,
-          fmt::format("Checks that are off by default (docs/simulation.md): {}", fmt::join(extra_checks, ", ")))
-      ->check([](const std::string& text) { return check_words(text, extra_checks); });
   command->add_option("--operations", o->operations, "End the load after so many client operations (0: no limit)");
   command->add_option("--fault-events", o->fault_events, "End the faults after so many (0: no limit)");
   command->add_option("--trace", o->trace, "Write everything that happens into this file")->excludes(seeds);

@@ -17,8 +17,8 @@ namespace {
 
 constexpr size_t small_memtable_bytes = 1 << 20;
 
-/// The entries of one vnode and replica id in the log. RocksDB 7.8.3 shares the hints of a memtable with its skip list of
-/// range deletions, which corrupts both; so keys at which such a range begins (rocksdb_batch.hpp) are outside.
+/// The entries of one vnode and replica id in the log. RocksDB 7.8.3 shares the hints of a memtable with its skip list
+/// of range deletions, which corrupts both; so keys at which such a range begins (rocksdb_batch.hpp) are outside.
 class log_runs final : public rocksdb::SliceTransform {
 public:
   const char* Name() const override { return "crema.log_runs"; }

@@ -15,15 +15,8 @@ class read_check {
 public:
   read_check(const evidence& e, const key_model& k, const std::vector<size_t>& acknowledgement_of,
              const operation& read, findings& out)
-      : e_(e), k_(k), acknowledgement_of_(acknowledgement_of), read_(read), out_(out), shown_(k.writes.size(), false) {
-    wall_min_ = std::min(read.wall_invoked, read.wall_completed);
-    // What has expired by the clock of any node may be gone for all, also if that clock has been set back since.
-    wall_max_ = std::max({read.wall_invoked, read.wall_completed, e.faults.highest_wall_ms(read.completed)});
-    if (e.faults.clock_changed(read.node, read.invoked, read.completed)) {
-      wall_min_ = 0;
-      wall_max_ = UINT64_MAX;
-    }
-  }
+      : e_(e), k_(k), acknowledgement_of_(acknowledgement_of), read_(read), out_(out), clock_(e, read),
+        shown_(k.writes.size(), false) {}
 
   /// The writes of each value: two, if it was written again.
   using writes_by_value = std::unordered_multimap<std::string_view, size_t>;
@@ -42,9 +35,8 @@ public:
       shown_[found->second] = true;
       if (v.time != w.time || v.expires_at != w.expires_at)
         return report("nothing invented", fmt::format("it returned {} with another time or expiry", name_of(w, e_)));
-      if (gone_for_sure(w))
-        return report("nothing resurrected", fmt::format("it returned {}, which had expired {} ms before",
-                                                         name_of(w, e_), wall_min_ - w.expires_at));
+      if (clock_.gone_for_sure(w))
+        return report("nothing resurrected", fmt::format("it returned {}, which had expired", name_of(w, e_)));
     }
     if (e_.bucket(k_.bucket).conflict == conflict_rule::lww)
       check_register();
@@ -53,8 +45,7 @@ public:
   }
 
 private:
-  bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= wall_min_; }
-  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= wall_max_; }
+  bool may_be_gone(const write_record& w) const { return clock_.may_be_gone(w); }
   bool must_see_write(size_t write) const {
     auto op = acknowledgement_of_[write];
     return op != history::none && must_see(e_, k_, e_.operations[op], read_);
@@ -156,49 +147,9 @@ private:
   const std::vector<size_t>& acknowledgement_of_;
   const operation& read_;
   findings& out_;
+  expiry_clock clock_;
   std::vector<bool> shown_;
-  uint64_t wall_min_, wall_max_;
 };
-
-/// A plain SET or DEL in a siblings bucket replaces every acknowledged value: it has read a quorum.
-void check_read_first(const evidence& e, const key_model& k, findings& out) {
-  for (const auto& a : k.acknowledged) {
-    const auto& op = e.operations[a.operation];
-    if (!op.request.read_first || op.request.context)
-      continue;
-    for (const auto& b : k.acknowledged) {
-      const auto& earlier = k.writes[b.write];
-      auto latest_ms = std::max(op.wall_completed, e.faults.highest_wall_ms(op.completed));
-      auto may_be_gone = earlier.expires_at != 0 && earlier.expires_at <= latest_ms;
-      if (earlier.remove || may_be_gone || k.writes[a.write].replaces.contains(earlier.id) ||
-          !must_see(e, k, e.operations[b.operation], op))
-        continue;
-      auto replaced = std::any_of(earlier.replaced_by.begin(), earlier.replaced_by.end(),
-                                  [&](size_t j) { return k.writes[j].at <= op.completed; });
-      if (!replaced)
-        out.push_back({"quorum reads see acknowledged writes",
-                       fmt::format("{}: its read missed {}, which it does not replace: {}", describe(op, e.cluster),
-                                   name_of(earlier, e), describe(e.operations[b.operation], e.cluster)),
-                       op.completed});
-    }
-  }
-}
-
-/// The reply to a write in a siblings bucket says: what you had seen, and your write.
-void check_write_contexts(const evidence& e, const key_model& k, findings& out) {
-  for (const auto& a : k.acknowledged) {
-    const auto& op = e.operations[a.operation];
-    if (!op.request.context)
-      continue;
-    auto expected = *op.request.context;
-    expected.add(k.writes[a.write].id);
-    if (expected != op.context)
-      out.push_back(
-          {"contexts are exact",
-           fmt::format("{}: the reply's context is not the request's and the new write", describe(op, e.cluster)),
-           op.completed});
-  }
-}
 
 } // namespace
 
@@ -213,10 +164,6 @@ void check_reads(const evidence& e, const model& m, findings& out) {
         by_value.emplace(k.writes[i].value, i);
     for (auto r : k.reads)
       read_check{e, k, acknowledgement_of, e.operations[r], out}.run(by_value);
-    if (e.bucket(k.bucket).conflict == conflict_rule::siblings) {
-      check_read_first(e, k, out);
-      check_write_contexts(e, k, out);
-    }
   }
 }
 

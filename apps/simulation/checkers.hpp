@@ -16,6 +16,9 @@ void check_replies(const evidence& e, findings& out);
 /// Reads: nothing invented, nothing resurrected, siblings and contexts exact, quorums met, acknowledged writes there.
 void check_reads(const evidence& e, const model& m, findings& out);
 
+/// Writes: what they say they replace or what existed, and what those that read first must have read.
+void check_writes(const evidence& e, const model& m, findings& out);
+
 /// lww, W + W > N (sloppy buckets: PW + PW > N): who writes after another write was acknowledged wins over it, whatever
 /// the wall clocks say.
 void check_lww_order(const evidence& e, const model& m, findings& out);

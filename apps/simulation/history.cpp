@@ -26,6 +26,7 @@ void history::complete(size_t index, const client_reply& reply, sim_time now, ui
   op.error = reply.error;
   op.values = reply.values;
   op.context = reply.context;
+  op.existed = reply.existed;
   op.result = outcome_of(reply.status, op.is_read());
   acknowledged_ += op.acknowledged() ? 1 : 0;
 }

@@ -37,6 +37,7 @@ struct operation {
   std::string error;
   std::vector<client_value> values;
   protocol::dot_clock context; ///< Of the reply.
+  bool existed = false;        ///< As the reply to a write that reads first said.
 
   bool is_read() const { return request.what == client_request::kind::get; }
   bool acknowledged() const { return result == outcome::ok && !is_read(); }

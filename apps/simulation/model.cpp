@@ -208,6 +208,16 @@ void model::assign_remove(const evidence& e, key_model& k, size_t operation, fin
                  fmt::format("{}, but no node wrote such a remove meanwhile", describe(op, e.cluster)), op.completed});
 }
 
+expiry_clock::expiry_clock(const evidence& e, const operation& op)
+    : earliest_(std::min(op.wall_invoked, op.wall_completed)),
+      // What has expired by the clock of any node may be gone for all, also if that clock has been set back since.
+      latest_(std::max({op.wall_invoked, op.wall_completed, e.faults.highest_wall_ms(op.completed)})) {
+  if (e.faults.clock_changed(op.node, op.invoked, op.completed)) {
+    earliest_ = 0;
+    latest_ = UINT64_MAX;
+  }
+}
+
 // -- What faults excuse -----------------------------------------------------------------------------------------------
 
 size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until) {
@@ -244,7 +254,7 @@ bool must_see(const evidence& e, const key_model& k, const operation& write, con
   auto n = static_cast<uint32_t>(k.owners.size());
   auto written = write.request.write_owners.resolve(n, 0).value_or(0);
   auto asked = read.request.read_owners.resolve(n, 0).value_or(0);
-  auto in_the_end = e.hints_delivered && read.must_succeed;
+  auto in_the_end = read.must_succeed;
   if (!b.sloppy || in_the_end) {
     written = std::max(written, write.request.write.resolve(n, std::min(b.w, n)).value_or(0));
     asked = std::max(asked, read.request.read.resolve(n, std::min(b.r, n)).value_or(0));

@@ -19,7 +19,6 @@ struct evidence {
   const std::map<std::pair<vnode_id, dot>, named_write>& writes; ///< Dots are counted per vnode.
   const fault_log& faults;
   std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;
-  bool hints_delivered = false; ///< At the end, writes on fallbacks have reached their owners.
 
   const config::bucket_config& bucket(bucket_id id) const;
 };
@@ -83,13 +82,21 @@ std::string name_of(const key_model& k, const evidence& e);
 std::string name_of(const write_record& w, const evidence& e);
 std::string show(const dot& d);
 
-/// Of the owners of the key (in a sloppy bucket: of all nodes): how many may have lost the write between its request
-/// and `until`, because their machine or their disk was lost? What a fault model permits is excused by this number and
-/// nothing else.
-size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+/// What the wall clock of an operation's node lets it say of expiries.
+class expiry_clock {
+public:
+  expiry_clock(const evidence& e, const operation& op);
+  bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= earliest_; }
+  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= latest_; }
 
-/// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write? In
-/// a sloppy bucket only PW and PR count owners.
-bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read);
+  /// Of the owners of the key (in a sloppy bucket: of all nodes): how many may have lost the write between its request
+  /// and `until`, because their machine or their disk was lost? What a fault model permits is excused by this number
+  /// and nothing else.
+  size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+
+  /// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
+  /// In a sloppy bucket only PW and PR count owners, but at the end what was left with fallbacks has reached its
+  /// owners.
+  bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read);
 
 } // namespace crema::simulation

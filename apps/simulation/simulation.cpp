@@ -127,12 +127,8 @@ private:
   /// Runs checkers. @returns false if they found something.
   template <class Checkers>
   bool check(Checkers checkers) {
-    evidence e{world_.cluster(),
-               history_,
-               world_.writes(),
-               faults_.log(),
-               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); },
-               options_.extra_checks.count("hints-delivered") > 0};
+    evidence e{world_.cluster(), history_, world_.writes(), faults_.log(),
+               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
     findings found;
     model m{e, found};
     checkers(e, m, found);
@@ -190,6 +186,7 @@ private:
   void verdict(const evidence& e, const model& m, findings& out) const {
     check_replies(e, out);
     check_reads(e, m, out);
+    check_writes(e, m, out);
     check_sets(e, m, out);
     stores(e, m, out);
     check_lww_order(e, m, out);
@@ -235,7 +232,6 @@ std::string command_of(const run_options& o) {
       command += fmt::format(" --{} {}", name, fmt::join(values, ","));
   };
   add("buckets", o.buckets);
-  add("checks", o.extra_checks);
   if (o.operations_max != 0)
     command += fmt::format(" --operations {}", o.operations_max);
   if (o.fault_events_max != 0)

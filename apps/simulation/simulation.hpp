@@ -34,9 +34,7 @@ struct run_options {
   std::string trace_file;
   uint64_t operations_max = 0;   ///< Stop the load after so many operations (for shrinking); 0: no limit.
   uint64_t fault_events_max = 0; ///< Stop the faults after so many (for shrinking); 0: no limit.
-  /// Checks that are off until the cluster can satisfy them (docs/simulation.md): "convergence", "hints-delivered".
-  std::set<std::string> extra_checks;
-  std::string planted; ///< Name of a planted bug, in builds that have them.
+  std::string planted;           ///< Name of a planted bug, in builds that have them.
 };
 
 struct run_result {

@@ -77,6 +77,18 @@ protected:
     }
     operations.add(std::move(op));
   }
+  /// A remove that reads first and becomes write `n`; `seen`: the context of what it read.
+  void remove(bucket_id bucket, uint64_t n, bool existed, const protocol::dot_clock& seen = {}) {
+    named(bucket, n, "", seen);
+    auto op = next(client_request::kind::remove, bucket);
+    op.request.read_first = true;
+    op.existed = existed;
+    if (bucket == 1) {
+      op.context = seen;
+      op.context.add(dot{7, n});
+    }
+    operations.add(std::move(op));
+  }
   operation read(bucket_id bucket, std::initializer_list<uint64_t> returned, const protocol::dot_clock& context = {}) {
     auto op = next(client_request::kind::get, bucket);
     op.context = context;
@@ -96,13 +108,9 @@ protected:
   void add(operation op) { operations.add(std::move(op)); }
 
   evidence all() {
-    return {cluster,
-            operations,
-            writes,
-            faults,
-            [](bucket_id, const std::string&) {
-              return std::vector<size_t>{0, 1, 2}; },
-            hints_delivered};
+    return {cluster, operations, writes, faults, [](bucket_id, const std::string&) {
+              return std::vector<size_t>{0, 1, 2};
+            }};
   }
   findings check_all() {
     findings out;
@@ -110,6 +118,7 @@ protected:
     model m{e, out};
     check_replies(e, out);
     check_reads(e, m, out);
+    check_writes(e, m, out);
     check_sets(e, m, out);
     check_lww_order(e, m, out);
     check_monotonic_reads(e, m, out);
@@ -125,7 +134,6 @@ protected:
   history operations;
   std::map<std::pair<vnode_id, dot>, named_write> writes;
   fault_log faults;
-  bool hints_delivered = false;
   sim_time now{milliseconds{100}};
 };
 
