@@ -23,7 +23,7 @@ struct sim_options {
   std::string seeds;
   size_t nodes = 5, clients = 8, jobs = 1, shrink_attempts = 60;
   uint64_t minutes = 10, operations = 0, fault_events = 0;
-  std::string faults = "all", buckets = "all", checks, trace, bug;
+  std::string faults = "all", buckets = "all", trace, bug;
   bool shrink = false, fail_fast = false, quiet = false;
 };
 

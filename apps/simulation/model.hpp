@@ -89,14 +89,18 @@ public:
   bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= earliest_; }
   bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= latest_; }
 
-  /// Of the owners of the key (in a sloppy bucket: of all nodes): how many may have lost the write between its request
-  /// and `until`, because their machine or their disk was lost? What a fault model permits is excused by this number
-  /// and nothing else.
-  size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+private:
+  uint64_t earliest_, latest_; // Milliseconds.
+};
 
-  /// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
-  /// In a sloppy bucket only PW and PR count owners, but at the end what was left with fallbacks has reached its
-  /// owners.
-  bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read);
+/// Of the owners of the key (in a sloppy bucket: of all nodes): how many may have lost the write between its request
+/// and `until`, because their machine or their disk was lost? What a fault model permits is excused by this number
+/// and nothing else.
+size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+
+/// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
+/// In a sloppy bucket only PW and PR count owners, but at the end what was left with fallbacks has reached its
+/// owners.
+bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read);
 
 } // namespace crema::simulation
