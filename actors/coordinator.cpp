@@ -11,6 +11,7 @@ struct coordinator_state : desk_port {
   static constexpr size_t ops_per_message_max = 1024;
   static constexpr size_t bytes_per_message_max = size_t{512} << 10; // A slow link must carry one within its timeout.
   static constexpr std::chrono::milliseconds tick_interval{10};
+  static constexpr std::chrono::milliseconds load_interval{500};
   static constexpr std::chrono::seconds count_timeout{30};
 
   struct outgoing {
@@ -70,6 +71,11 @@ struct coordinator_state : desk_port {
     for (auto& [sink, batch] : replies)
       sink->deliver(std::move(batch));
     replies.clear();
+    if (now() >= load_due) {
+      load_due = now() + load_interval;
+      if (auto load = desk->take_load(); load.requests > 0)
+        self->send(handoff, load);
+    }
     if (!tick_pending && !desk->idle()) {
       tick_pending = true;
       self->delayed_send(self, tick_interval, tick{});
@@ -92,6 +98,7 @@ struct coordinator_state : desk_port {
   caf::actor handoff;
   std::vector<peer> peers; // By node index.
   std::vector<std::pair<std::shared_ptr<reply_sink>, std::vector<client_reply>>> replies;
+  protocol::monotonic load_due{}; // When handoff is told next how long requests take.
   bool flush_pending = false;
   bool tick_pending = false;
   bool stopping = false;

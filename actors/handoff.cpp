@@ -90,6 +90,11 @@ void act(handoff_self self) {
     self->send(mine[shard], std::move(message));
   if (!born.empty())
     ask_for_reports(self); // Others wait for it.
+  std::map<size_t, openings> opened;
+  for (const auto& task : plan.openings)
+    opened[shard_of(task.vnode)].vnodes.push_back(task.vnode);
+  for (auto& [shard, message] : opened)
+    self->send(mine[shard], std::move(message));
   std::map<size_t, settlement> settled;
   for (auto& task : plan.settles)
     settled[shard_of(task.vnode)].tasks.push_back(std::move(task));
@@ -153,7 +158,7 @@ void on_state(handoff_self self, const sync_state& x) {
     }
     auto clock = protocol::dot_clock::decode(n.clock);
     if (!clock || n.role > static_cast<uint8_t>(protocol::vnode_role::none) ||
-        n.state > static_cast<uint8_t>(protocol::vnode_state::retiring)) {
+        n.state > static_cast<uint8_t>(protocol::vnode_state::catching_up)) {
       st.env->log->error("{} sent the state of a vnode that does not decode: bucket {} partition {}",
                          st.env->name_of(x.from), n.bucket, n.partition);
       continue;

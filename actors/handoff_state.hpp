@@ -28,13 +28,10 @@ struct handoff_state {
 
   struct repair_job {
     repair_wanted what;
-    auto key() const { return std::tie(what.vnode, what.key, what.stale, what.source); }
+    caf::strong_actor_ptr waiter; ///< Is told when it has ended; null: nobody.
+    /// Who waits has a job of its own: one that runs may have fetched what was there before.
+    auto key() const { return std::tie(what.vnode, what.key, what.stale, what.source, what.request, waiter); }
     friend bool operator<(const repair_job& a, const repair_job& b) { return a.key() < b.key(); }
-  };
-  /// Somebody who is told when a repair has ended.
-  struct waiter {
-    caf::strong_actor_ptr who;
-    uint64_t request;
   };
   struct peer {
     caf::actor handoff;
@@ -63,7 +60,7 @@ struct handoff_state {
   bool has_moved = false; // Anything since then.
 
   std::deque<repair_job> repairs;
-  std::map<repair_job, std::vector<waiter>> known_repairs; // Queued or running: each once.
+  std::set<repair_job> known_repairs; // Queued or running: each once.
   size_t repairs_running = 0;
   bool dispatching = false; // A job that ends at once must not start the next one from within.
 

@@ -11,15 +11,15 @@ using job = handoff_state::repair_job;
 
 void run_next(handoff_self self);
 
-void tell(handoff_self self, const handoff_state::waiter& waiter, const repair_wanted& what, bool done) {
-  self->send(caf::actor_cast<caf::actor>(waiter.who), repair_done{waiter.request, what.stale, what.source, done});
+void tell(handoff_self self, const job& j, bool done) {
+  if (j.waiter)
+    self->send(caf::actor_cast<caf::actor>(j.waiter), repair_done{j.what.request, j.what.stale, j.what.source, done});
 }
 
 void finish(handoff_self self, const job& done, const std::string& error) {
   auto& st = self->state;
-  auto known = st.known_repairs.extract(done);
-  for (const auto& waiter : known.mapped())
-    tell(self, waiter, done.what, error.empty());
+  st.known_repairs.erase(done);
+  tell(self, done, error.empty());
   --st.repairs_running;
   ++(error.empty() ? st.repairs_done : st.repairs_failed);
   if (!error.empty())
@@ -76,21 +76,13 @@ void run_next(handoff_self self) {
 
 void want_repair(handoff_self self, repair_wanted wanted) {
   auto& st = self->state;
-  handoff_state::waiter waiter{self->current_sender(), wanted.request};
   auto waits = wanted.request != 0;
-  job j{std::move(wanted)};
-  auto found = st.known_repairs.find(j);
-  if (found == st.known_repairs.end() && st.repairs.size() >= handoff_state::repairs_queued_max) {
+  job j{std::move(wanted), waits ? self->current_sender() : nullptr};
+  if (st.repairs.size() >= handoff_state::repairs_queued_max) {
     ++st.repairs_dropped;
-    if (waits)
-      tell(self, waiter, j.what, false);
-    return;
+    return tell(self, j, false);
   }
-  auto fresh = found == st.known_repairs.end();
-  auto& waiters = st.known_repairs[j];
-  if (waits)
-    waiters.push_back(std::move(waiter));
-  if (!fresh)
+  if (!st.known_repairs.insert(j).second)
     return;
   st.repairs.push_back(std::move(j));
   run_next(self);

@@ -225,6 +225,10 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         self->state.work->be_born(x.vnodes, answers(self));
         want_flush(self);
       },
+      [self](const openings& x) {
+        self->state.work->open(x.vnodes, answers(self));
+        want_flush(self);
+      },
       [self](const settlement& x) {
         self->state.work->settle(x, answers(self));
         want_flush(self);

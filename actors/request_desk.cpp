@@ -56,6 +56,7 @@ struct request_desk::pending {
   uint32_t repairs = 0;
   std::optional<get_quorum> get;
   std::optional<put_quorum> put;
+  protocol::monotonic began{};
   bool started = false; // It has its turn.
   size_t weight = 0;    // What it counts for in waiting_bytes_, or, once started, in active_bytes_.
   stage at = stage::reading;
@@ -222,6 +223,7 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   p->sink = sink;
   p->request = std::move(request);
   p->bucket = bucket;
+  p->began = now;
   p->partition = protocol::partition_of(p->request.key, ring_->partitions());
   const auto& owners = ring_->owners[p->partition];
   auto n = std::min<size_t>(bucket->n, owners.size());
@@ -295,6 +297,8 @@ void request_desk::start_waiting(monotonic now) {
 }
 
 void request_desk::leave(pending& p) {
+  ++load_.requests;
+  load_.sum += std::chrono::duration_cast<std::chrono::microseconds>(now_ - p.began);
   p.answered = true;
   (p.started ? active_bytes_ : waiting_bytes_) -= p.weight;
   p.weight = 0;
@@ -405,10 +409,10 @@ void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
   }
   auto& x = peer_of(to);
   auto cost = cost_of(op);
+  x.requests += (p.outstanding >> at & 1) == 0 ? 1 : 0; // It may owe an answer already.
   p.outstanding |= 1U << at;
   p.costs[at] += cost;
   x.bytes += cost;
-  ++x.requests;
   if (p.log)
     p.log->asked(env_->name_of(to), op, p.at >= stage::writing_again, now_);
   port_.send(to, std::move(op));

@@ -21,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace crema {
@@ -58,6 +59,8 @@ public:
   /// Deadlines and hedges that are due.
   void on_time(protocol::monotonic now);
 
+  /// What clients have felt since the last call.
+  foreground_load take_load() { return std::exchange(load_, {}); }
   bool idle() const { return pending_.empty(); }
   std::map<std::string, uint64_t> counters() const;
 
@@ -121,6 +124,7 @@ private:
   /// What the next read of a bucket will return, by recent ones: at once as large as the largest, slowly smaller.
   std::map<bucket_id, size_t> read_bytes_expected_;
   protocol::monotonic now_{};
+  foreground_load load_;
   // Ids in the order of their deadlines: each kind has one timeout, so its queue is sorted as it grows.
   struct due {
     protocol::monotonic at;

@@ -90,7 +90,8 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
     return answer_nothing(source, op, answer);
   if (op.what == replica_op::kind::put && !keeps_time_)
     return refuse(source, op, errc::incomplete, fmt::format("{} has not heard its peers yet", env_->name), answer);
-  if (!at->complete()) {
+  auto reads = op.what == replica_op::kind::get || op.what == replica_op::kind::digest;
+  if (!at->whole() || (reads && at->state != protocol::vnode_state::complete)) {
     if (op.what == replica_op::kind::apply)
       return keep_aside(source, op, *at, answer);
     return refuse(source, op, errc::incomplete, fmt::format("{} is being filled", env_->name), answer);
@@ -225,10 +226,13 @@ void shard::compare() {
   keys.reserve(comparisons_.size());
   for (const auto& c : comparisons_)
     keys.push_back({c.vnode, c.key});
-  objects_.read(keys, [this](size_t i, std::string_view object, const storage::status&) {
-    auto stored = protocol::decode_lww(object);
-    if (stored && stored->id != comparisons_[i].id) // It holds the join of both.
-      writes_[comparisons_[i].write].answer.time = stored->time;
+  objects_.read(keys, [this](size_t i, std::string_view object, const storage::status& what) {
+    auto stored = what.ok() ? protocol::decode_lww(object) : std::nullopt;
+    auto& newer = writes_[comparisons_[i].write].answer.time;
+    if (!stored && !(what.ok() && object.empty()))
+      newer = time_unknown;
+    else if (stored && stored->id != comparisons_[i].id) // It holds the join of both.
+      newer = stored->time;
   });
   compared_ += comparisons_.size();
   comparisons_.clear();

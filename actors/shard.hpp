@@ -78,6 +78,7 @@ public:
   bool begin_fill(const fill_begin& what, const answer_fn& answer);
   std::optional<failure> apply_fill_page(const fill_page& page, const answer_fn& answer);
   /// Owner vnodes that begin empty.
+  void open(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
   void be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
 
   // What becomes of things that everybody has.
@@ -114,7 +115,7 @@ private:
     uint64_t since_ms = 0;    // Temporary: when it came to be, as far as this process knows.
     uint64_t bytes = 0;       // Temporary: about what it holds.
 
-    bool complete() const { return state == protocol::vnode_state::complete; }
+    bool whole() const { return protocol::is_whole(state); }
   };
   struct read {
     size_t source;
@@ -143,6 +144,9 @@ private:
     void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
       at_.bytes += key.size() + operand.size();
       batch_.merge(vnode, key, operand);
+    }
+    void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
+      batch_.replace(vnode, key, object);
     }
     void log(vnode_id vnode, const dot& d, std::string_view key) override { batch_.log(vnode, d, key); }
     void bury(vnode_id vnode, timestamp due, std::string_view key) override {

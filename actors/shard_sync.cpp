@@ -61,7 +61,7 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       auto& at = hold(
           id, record != records.end() ? record->second : protocol::vnode_record{vnode_role::owner, state, 0, 0, {}},
           std::move(clock));
-      if (at.complete())
+      if (at.whole())
         apply_aside(at, {});
     }
   }
@@ -168,8 +168,20 @@ void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer
   }
   write_now(answer);
   for (auto id : vnodes)
-    if (auto found = vnodes_.find(id); found != vnodes_.end() && found->second.complete())
+    if (auto found = vnodes_.find(id); found != vnodes_.end() && found->second.whole())
       apply_aside(found->second, answer);
+}
+
+void shard::open(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
+  for (auto id : vnodes) {
+    auto found = vnodes_.find(id);
+    if (found == vnodes_.end() || found->second.state != vnode_state::catching_up)
+      continue;
+    found->second.state = vnode_state::complete;
+    found->second.changed = true;
+    save_record(found->second);
+  }
+  write_now(answer);
 }
 
 // -- Catch-up -------------------------------------------------------------------------------------------------------
@@ -179,7 +191,7 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
   auto* at = find(id, why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->complete())
+  if (!at->whole())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   clock = at->node.clock().encode();
   return {};
@@ -267,7 +279,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
   auto* at = find(page.vnode(), why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->complete())
+  if (!at->whole())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   bool skewed = false;
   for (const auto& k : page.keys) {
@@ -291,6 +303,8 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
       write_now(answer);
   }
   write_now(answer);
+  if (failed_early_.empty() && env_->bucket(page.bucket)->durability == durability::fsync)
+    failed_early_ = store_->sync().error; // Readers may rely on a repair.
   if (!failed_early_.empty())
     return failure{errc::storage_failure, failed_early_};
   if (skewed && applied.dots_new == 0)
@@ -309,7 +323,7 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
   auto* at = find(id, why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (at->role != vnode_role::owner || !at->complete())
+  if (at->role != vnode_role::owner || at->state != vnode_state::complete)
     return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
   if (request.stage != fill_stage::begin && request.incarnation != env_->incarnation)
     return failure{errc::behind, fmt::format("{} was restarted", env_->name)};
@@ -408,13 +422,15 @@ bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
   if (at == nullptr || at->role != vnode_role::owner)
     return false;
   at->changed = true;
-  if (at->complete() && !what.behind)
+  if (at->whole() && !what.behind)
     return false; // The planner has not heard of it yet.
-  auto keeps = at->complete() || at->state == vnode_state::retiring;
-  if (keeps && !what.covered.covers(at->node.clock())) {
-    at->state = vnode_state::retiring;
-    save_record(*at);
-    write_now(answer);
+  auto keeps = at->whole() || at->state == vnode_state::retiring;
+  if (keeps && !what.kept.covers(at->node.clock())) {
+    if (at->whole()) {
+      at->state = vnode_state::retiring;
+      save_record(*at);
+      write_now(answer);
+    }
     return false;
   }
   write_now(answer);
@@ -466,7 +482,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
   // The last part of the copy and its clock: one batch.
   at->node = protocol::vnode{page.vnode(), at->node.rule(), self_, std::move(*clock), at->node.counter()};
   at->trimmed = std::move(*trimmed);
-  at->state = vnode_state::complete;
+  at->state = vnode_state::catching_up;
   at->changed = true;
   batch_.save_clock(page.vnode(), at->node.clock());
   for (const auto& r : at->trimmed.ranges()) // Copied from the source's log before it was trimmed there.
@@ -483,7 +499,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
 void shard::settle(const settlement& what, const answer_fn& answer) {
   for (const auto& task : what.tasks) {
     auto found = vnodes_.find(task.vnode);
-    if (found == vnodes_.end() || found->second.role != vnode_role::owner || !found->second.complete())
+    if (found == vnodes_.end() || found->second.role != vnode_role::owner || !found->second.whole())
       continue;
     trim(found->second, task.stable);
     if (found->second.has_graves)

@@ -183,13 +183,12 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
     return;
   ++self->state.refills;
   s->next.about(self->state.ring->epoch, task.vnode);
-  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, source->clock, task.behind},
-             [self, s](bool may_begin) {
-               if (may_begin)
-                 fetch_part(self, s);
-               else
-                 finish(self, s, {}); // The source has to learn what we have first.
-             });
+  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, task.kept, task.behind}, [self, s](bool may_begin) {
+    if (may_begin)
+      fetch_part(self, s);
+    else
+      finish(self, s, {}); // The source has to learn what we have first.
+  });
 }
 
 template <class Task>

@@ -80,12 +80,17 @@ struct settlement {
 struct drop_temporary {
   protocol::drop_task task;
 };
-/// Begin to become a copy of an owner that has `covered` on disk. -> whether the copying may begin: a vnode that holds
-/// more than that first closes itself, so that the other can catch up; one that is complete, and not `behind`, stays.
+/// Begin to become a copy of an owner. -> whether the copying may begin: a vnode that holds more than `kept`, which
+/// others have, first closes itself, so that they can catch up; one that is whole, and not `behind`, stays.
 struct fill_begin {
   vnode_id vnode;
-  protocol::dot_clock covered;
+  protocol::dot_clock kept;
   bool behind = false;
+};
+
+/// Handoff -> replica: these copies may be read now.
+struct openings {
+  std::vector<vnode_id> vnodes;
 };
 
 /// Coordinator -> handoff: how long client requests took that were answered since the last one.
@@ -138,6 +143,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::report_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::shard_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::births)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::openings)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::settlement)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)

@@ -248,7 +248,7 @@ void get_quorum::repaired(node_id stale, node_id source, bool done, get_outbox& 
     return failed(stale, errc::no_quorum, out);
   }
   if (object_of(*to) == nullptr || object_of(*from) == nullptr)
-    return;
+    return advance(out);
   auto both = join_encoded(*object_of(*to), *object_of(*from));
   assert(both); // Each was checked on arrival.
   to->object = std::move(*both);

@@ -168,9 +168,9 @@ sync_plan sync_planner::plan() {
       continue;
     }
     auto& v = found->second;
-    bool done = v.note.role == vnode_role::temporary    ? plan_temporary(v, out)
-                : v.note.state == vnode_state::complete ? plan_owner(v, out)
-                                                        : plan_incomplete(v, out);
+    bool done = v.note.role == vnode_role::temporary ? plan_temporary(v, out)
+                : is_whole(v.note.state)             ? plan_owner(v, out)
+                                                     : plan_incomplete(v, out);
     if (v.note.complete())
       plan_settling(v, all, out);
     if (done)
@@ -184,18 +184,58 @@ sync_plan sync_planner::plan() {
 /// @returns whether nothing is left to do until something changes; likewise below.
 bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
   bool all_known = true;
+  auto before = out.catch_ups.size();
+  std::optional<node_id> source;
   for (const auto& [node, p] : peers_) {
     if (!p.linked || !has_news_for(node, v.note.id, v.note.clock))
       continue;
     all_known = false;
-    if (v.behind.count(node) > 0)
-      out.refills.push_back({v.note.id, node, true});
-    else
+    if (v.behind.count(node) == 0)
       out.catch_ups.push_back({v.note.id, node});
+    if (mirrored(node, v.note.id)->complete())
+      source = node;
   }
+  // A copy only when nobody's log is left to learn from; of whom it does not matter.
+  if (!all_known && out.catch_ups.size() == before && source)
+    out.refills.push_back(refill(v, *source, true));
   if (all_known)
     v.behind.clear();
-  return all_known;
+  if (v.note.state != vnode_state::catching_up)
+    return all_known;
+  if (has_met_enough(v))
+    out.openings.push_back({v.note.id});
+  return false;
+}
+
+/// How many other owners have to be met to find each write that W owners have acknowledged, W - 1 of them perhaps here
+/// and lost.
+uint32_t sync_planner::others_needed(vnode_id vnode) const {
+  auto n = static_cast<uint32_t>(owners_of(vnode).size());
+  return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, n - 1);
+}
+
+bool sync_planner::has_met_enough(const own_vnode& v) const {
+  uint32_t met = 0;
+  for (auto owner : owners_of(v.note.id)) {
+    const auto* note = mirrored(owner, v.note.id);
+    met += note != nullptr && peers_.at(owner).linked && note->gives() && v.note.clock.covers(note->clock) ? 1 : 0;
+  }
+  return met >= others_needed(v.note.id);
+}
+
+/// What is here may only go when as many others have it as acknowledge a write: else a disk lost later would be one too
+/// many. Of several that want to let go at once, the later ones in the order of nodes go first.
+refill_task sync_planner::refill(const own_vnode& v, node_id from, bool behind) const {
+  refill_task task{v.note.id, from, behind, {}};
+  auto owners = owners_of(v.note.id);
+  auto have = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
+    const auto* note = mirrored(owner, v.note.id);
+    return note != nullptr && note->clock.covers(v.note.clock) &&
+           (note->complete() || (note->state == vnode_state::retiring && owner < self_));
+  });
+  if (have >= std::min<std::ptrdiff_t>(buckets_.at(v.note.id.bucket).w, static_cast<std::ptrdiff_t>(owners.size()) - 1))
+    task.kept = v.note.clock;
+  return task;
 }
 
 bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
@@ -206,13 +246,9 @@ bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
     if (note != nullptr && p->second.linked && note->complete())
       sources.push_back(owner);
   }
-  if (v.note.state == vnode_state::retiring)
-    sources.erase(std::remove_if(sources.begin(), sources.end(),
-                                 [&](node_id s) { return !mirrored(s, v.note.id)->clock.covers(v.note.clock); }),
-                  sources.end());
   if (!sources.empty())
-    out.refills.push_back({v.note.id, sources[v.note.id.partition % sources.size()],
-                           v.note.state == vnode_state::retiring}); // The load is spread.
+    out.refills.push_back(refill(v, sources[v.note.id.partition % sources.size()], // The load is spread.
+                                 v.note.state == vnode_state::retiring));
   else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
     out.births.push_back({v.note.id});
   return false;
@@ -238,8 +274,6 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   uint32_t up = 0;
   uint32_t have = 0;
   uint32_t up_without = 0;
-  dot_clock covered = v.note.clock;
-  auto covered_by_up = covered;
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
     const auto* note = mirrored(owner, v.note.id);
@@ -250,9 +284,9 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
     up_without += linked && !has ? 1 : 0;
   }
   if (have == owners.size())
-    out.drops.push_back({v.note.id, std::move(covered), false});
+    out.drops.push_back({v.note.id, v.note.clock, false});
   else if (v.facts.overdue && up_without == 0 && up >= buckets_.at(v.note.id.bucket).w)
-    out.drops.push_back({v.note.id, std::move(covered_by_up), true});
+    out.drops.push_back({v.note.id, v.note.clock, true});
   else
     return !v.facts.overdue;
   return false;
@@ -287,6 +321,13 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
   return up >= buckets_.at(v.note.id.bucket).w ? std::optional{result} : std::nullopt;
 }
 
+bool sync_planner::temporary_somewhere(vnode_id vnode) const {
+  return std::any_of(peers_.begin(), peers_.end(), [vnode](const auto& p) {
+    auto note = p.second.mirror.find(vnode);
+    return note != p.second.mirror.end() && note->second.role == vnode_role::temporary;
+  });
+}
+
 dot_clock sync_planner::known_anywhere(const own_vnode& v) const {
   auto result = v.note.clock;
   for (const auto& [node, p] : peers_) {
@@ -305,7 +346,8 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   if (!now_stable)
     return;
   auto told = v.horizon;
-  if (v.facts.has_graves) {
+  // Whoever asks a temporary vnode must not be shown what owners have removed for good.
+  if (v.facts.has_graves && !temporary_somewhere(v.note.id)) {
     // Two rounds, so that what was known when the times were read is stable by now.
     if (v.waiting && now_stable->covers(v.waiting->known)) {
       v.horizon = v.waiting->time;

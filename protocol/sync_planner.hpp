@@ -25,9 +25,7 @@ struct vnode_note {
 
   bool complete() const { return role == vnode_role::owner && state == vnode_state::complete; }
   /// Can others catch up from it?
-  bool gives() const {
-    return role == vnode_role::temporary || state == vnode_state::complete || state == vnode_state::retiring;
-  }
+  bool gives() const { return role == vnode_role::temporary || is_whole(state) || state == vnode_state::retiring; }
 };
 
 /// What only its own node knows of a vnode.
@@ -43,11 +41,17 @@ struct catch_up_task {
   vnode_id vnode;
   node_id from{};
 };
-/// Become a copy of the vnode of `from`. `behind`: although the own one is complete.
+/// Become a copy of the vnode of `from`. `behind`: although the own one is complete; what it has may go if it is no
+/// more than `kept`, which `from` and enough others have.
 struct refill_task {
   vnode_id vnode;
   node_id from{};
   bool behind = false;
+  dot_clock kept;
+};
+/// The copy has learned from enough others: it may be read.
+struct opening_task {
+  vnode_id vnode;
 };
 /// No owner has anything yet: begin, empty and complete.
 struct birth_task {
@@ -71,6 +75,7 @@ struct sync_plan {
   std::vector<catch_up_task> catch_ups;
   std::vector<refill_task> refills;
   std::vector<birth_task> births;
+  std::vector<opening_task> openings;
   std::vector<drop_task> drops;
   std::vector<settle_task> settles;
   uint64_t expired_ms = 0; ///< What expires at or before this is expired for every node; 0: unknown.
@@ -169,6 +174,10 @@ private:
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
   uint32_t born_with(vnode_id vnode) const;
+  uint32_t others_needed(vnode_id vnode) const;
+  bool has_met_enough(const own_vnode& v) const;
+  refill_task refill(const own_vnode& v, node_id from, bool behind) const;
+  bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;
   std::map<bucket_id, bucket_rule> buckets_;

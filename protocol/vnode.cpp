@@ -171,7 +171,7 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
 bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sink) const {
   if (!digest(object) || object.empty())
     return false;
-  sink.merge(id_, key, object);
+  sink.replace(id_, key, object);
   if (auto due = due_of(rule_, object))
     sink.bury(id_, *due, key);
   return true;

@@ -22,6 +22,9 @@ public:
   virtual ~vnode_sink() = default;
   /// Joins `operand` (an encoded object) into the state of `key`. Blind: nothing is read.
   virtual void merge(vnode_id vnode, std::string_view key, std::string_view operand) = 0;
+  /// Puts `object` in the place of whatever `key` holds. Unlike merge no join: only for who knows that nothing was
+  /// written since it was looked at.
+  virtual void replace(vnode_id vnode, std::string_view key, std::string_view object) = 0;
   /// Remembers which key `d` wrote, until the dot is stable. On restart the clock is read back from here.
   virtual void log(vnode_id vnode, const dot& d, std::string_view key) = 0;
   /// Remembers that `key` may hold nothing but remains from `due` on: a tombstone, an expired value, the context of a
@@ -84,7 +87,7 @@ public:
   /// @returns the number of dots that were new; 0: nothing was done.
   size_t apply_page(const key_page& page, vnode_sink& sink);
 
-  /// Merges an object as a complete peer stores it, into a copy of that peer's vnode. Without a dot or a clock: the
+  /// Takes an object as a complete peer stores it into a copy of that peer's vnode. Without a dot or a clock: the
   /// copy gets its clock when it is whole. @returns false, and does nothing, if the bytes are malformed.
   bool adopt(std::string_view key, std::string_view object, vnode_sink& sink) const;
 

@@ -30,7 +30,7 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   x.counter = in.varint();
   auto trimmed = dot_clock::decode(in);
   if (!in.finished() || !trimmed || version != record_version || role > static_cast<uint8_t>(vnode_role::none) ||
-      state > static_cast<uint8_t>(vnode_state::retiring))
+      state > static_cast<uint8_t>(vnode_state::catching_up))
     return std::nullopt;
   x.role = static_cast<vnode_role>(role);
   x.state = static_cast<vnode_state>(state);

@@ -25,7 +25,14 @@ enum class vnode_state : uint8_t {
   /// It lacks what its peers no longer have in their logs, so it has to become a copy of one of them. Until that one
   /// has learned all that this one knows, it stays as it is: a source for catch-up, but closed to reads and new writes.
   retiring = 3,
+  /// A whole copy, but of one owner: closed to reads until it has what so many others have that every write which W
+  /// owners acknowledged before this one lost its state is among it.
+  catching_up = 4,
 };
+
+/// Is a dot in the clock if and only if its effect is in the state? Then it can give dots, learn them and be learned
+/// from.
+constexpr bool is_whole(vnode_state x) { return x == vnode_state::complete || x == vnode_state::catching_up; }
 
 struct vnode_record {
   vnode_role role = vnode_role::owner;

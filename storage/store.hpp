@@ -31,9 +31,7 @@ public:
   /// Removes dots from the log (they are stable). The clock that covers them must have been saved before or in this
   /// batch. Costs the same for one dot and for a million.
   virtual void trim_log(vnode_id vnode, const protocol::dot_range& dots) = 0;
-  /// Puts `object` in the place of whatever the key holds, and removes the key. Unlike merge they are no joins: only
-  /// for who has read the key and knows that nothing was written since.
-  virtual void replace(vnode_id vnode, std::string_view key, std::string_view object) = 0;
+  /// Removes the key. Like replace no join: only for who knows that nothing was written since it was looked at.
   virtual void erase(vnode_id vnode, std::string_view key) = 0;
   /// Removes what bury() noted.
   virtual void unbury(vnode_id vnode, timestamp due, std::string_view key) = 0;

@@ -23,10 +23,11 @@ public:
     merged_ = {{}, vnode, std::string{key}, std::string{operand}};
     inner->merge_known(vnode, key, operand, object);
   }
-  /// A vnode that names a write merges its delta and logs its dot, in this order.
+  /// A vnode that names a write merges its delta and logs its dot, in this order. A copy of a log has no merges.
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     if (d.replica == self_ && merged_.vnode == vnode && merged_.key == key)
       names.push_back({d, vnode, merged_.key, merged_.delta});
+    merged_ = {};
     inner->log(vnode, d, key);
   }
   void bury(vnode_id vnode, timestamp due, std::string_view key) override { inner->bury(vnode, due, key); }

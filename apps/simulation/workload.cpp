@@ -397,7 +397,7 @@ void workload::write_once_more() {
       // Clocks far ahead may have left registers that nothing can go beyond before its time (docs/protocol.md).
       auto r = impl_->request(c, kind::put, {b.db, impl::name("f", node)});
       r.value = impl_->fresh_value(c);
-      r.write = {};
+      r.write = r.write_owners = {};
       c.node = node;
       impl_->send(
           c, std::move(r), [](const client_reply*) {}, true);

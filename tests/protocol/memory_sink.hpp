@@ -24,6 +24,7 @@ struct memory_sink : vnode_sink {
     else
       ++malformed;
   }
+  void replace(vnode_id, std::string_view key, std::string_view object) override { objects[std::string{key}] = object; }
   void log(vnode_id, const dot& d, std::string_view key) override { logged[d] = key; }
 
   void bury(vnode_id, timestamp due, std::string_view key) override { buried.emplace(due, key); }

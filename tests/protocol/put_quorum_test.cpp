@@ -526,6 +526,13 @@ TEST(PutQuorum, CountsThoseWhoCannotTellOnlyWhenThereAreNotEnoughOthers) {
   EXPECT_EQ(y.out.take(), words{"written"});
 }
 
+TEST(PutQuorum, CountsThemAtTheDeadlineToo) {
+  put_with_dot x(2);
+  x.put.acked(b, time_unknown, x.out);
+  x.put.deadline_passed(x.out);
+  EXPECT_EQ(x.out.take(), words{"written"});
+}
+
 TEST(PutQuorum, DoesNotWriteAThirdTime) {
   put_with_dot x(2);
   x.put.acked(b, 70, x.out);

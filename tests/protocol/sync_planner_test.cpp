@@ -7,7 +7,7 @@ namespace {
 
 constexpr node_id a{0}, b{1}, c{2}, d{3};
 constexpr vnode_id v{0, 0};
-constexpr replica_id ra = 100, rb = 101, rd = 103;
+constexpr replica_id ra = 100, rb = 101, rc = 102, rd = 103;
 
 dot_clock clock(std::initializer_list<dot_range> ranges) {
   dot_clock result;
@@ -99,11 +99,64 @@ TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
   EXPECT_TRUE(plan.catch_ups.empty());
   ASSERT_EQ(plan.refills.size(), 1U);
   EXPECT_EQ(plan.refills[0].from, b);
-  // It has closed itself and waits until b has learned what it knows.
-  planner.set_own(owner(clock({{ra, 1, 1}}), vnode_state::retiring), {});
-  EXPECT_TRUE(planner.plan().refills.empty());
+  EXPECT_TRUE(plan.refills[0].kept.empty());
+  // It has closed itself and waits until as many as acknowledge a write have learned what it knows.
+  auto mine = clock({{ra, 1, 1}});
+  planner.set_own(owner(mine, vnode_state::retiring), {});
   planner.set_peer(b, owner(clock({{ra, 1, 1}, {rb, 1, 9}})));
-  EXPECT_EQ(planner.plan().refills.size(), 1U);
+  EXPECT_TRUE(planner.plan().refills.at(0).kept.empty());
+  planner.set_peer(c, owner(clock({{ra, 1, 1}})));
+  EXPECT_EQ(planner.plan().refills.at(0).kept, mine);
+}
+
+TEST_F(SyncPlanner, LearnsFromLogsBeforeItBecomesACopyOfWhomever) {
+  planner.set_own(owner(clock({{ra, 1, 1}})), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 9}}), vnode_state::retiring));
+  planner.set_peer(c, owner(clock({{rb, 1, 9}, {rc, 1, 1}})));
+  planner.found_behind(v, b);
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.refills.empty());
+  ASSERT_EQ(plan.catch_ups.size(), 1U);
+  EXPECT_EQ(plan.catch_ups[0].from, c);
+  planner.found_behind(v, c);
+  plan = planner.plan();
+  ASSERT_EQ(plan.refills.size(), 1U);
+  EXPECT_EQ(plan.refills[0].from, c) << "b is to become a copy itself";
+}
+
+TEST_F(SyncPlanner, LetsGoOneAfterTheOther) {
+  auto all = clock({{ra, 1, 1}});
+  auto more = clock({{ra, 1, 1}, {rc, 1, 9}});
+  planner.set_own(owner(all, vnode_state::retiring), {});
+  planner.set_peer(b, owner(all, vnode_state::retiring));
+  planner.set_peer(c, owner(more));
+  EXPECT_TRUE(planner.plan().refills.at(0).kept.empty()) << "b may let go as well";
+  planner.set_peer(b, owner(more));
+  EXPECT_EQ(planner.plan().refills.at(0).kept, all);
+}
+
+TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
+  auto copy = clock({{rb, 1, 9}});
+  planner.set_own(owner(copy, vnode_state::catching_up), {});
+  planner.set_peer(b, owner(copy));
+  EXPECT_TRUE(planner.plan().openings.empty()); // c may have what only it and this one had acknowledged.
+  planner.set_peer(c, owner(clock({{rc, 1, 1}})));
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.openings.empty());
+  EXPECT_EQ(plan.catch_ups.size(), 1U);
+  planner.set_own(owner(clock({{rb, 1, 9}, {rc, 1, 1}}), vnode_state::catching_up), {});
+  EXPECT_EQ(planner.plan().openings.size(), 1U);
+  planner.unlinked(c);
+  EXPECT_TRUE(planner.plan().openings.empty()); // It may have learned more since.
+  EXPECT_EQ(planner.incomplete(), 1U);
+}
+
+TEST_F(SyncPlanner, TakesNoCopyForASourceBeforeItIsOpen) {
+  planner.set_own(owner({}, vnode_state::unsure), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 9}}), vnode_state::catching_up));
+  EXPECT_TRUE(planner.plan().refills.empty());
+  planner.set_own(owner({}), {});
+  EXPECT_EQ(planner.plan().catch_ups.size(), 1U);
 }
 
 TEST_F(SyncPlanner, FillsANewVnodeFromACompleteOwner) {
@@ -212,11 +265,16 @@ TEST_F(SyncPlanner, AWriteOnAFallbackHoldsTheHorizonBack) {
   planner.set_own(owner(more), {true, false, false});
   planner.set_peer(b, owner(more));
   planner.set_peer(c, owner(more));
-  timestamp horizon = 0;
-  for (int round = 0; round < 2; ++round)
-    for (const auto& task : planner.plan().settles)
-      horizon = task.horizon;
-  EXPECT_EQ(horizon, 50U);
+  auto horizon = [this] {
+    timestamp newest = 0;
+    for (int round = 0; round < 2; ++round)
+      for (const auto& task : planner.plan().settles)
+        newest = task.horizon;
+    return newest;
+  };
+  EXPECT_EQ(horizon(), 0U); // Who reads from the fallback as well must not see what the owners have removed.
+  planner.remove_peer(d, v);
+  EXPECT_EQ(horizon(), 50U);
 }
 
 TEST_F(SyncPlanner, AMemberThatWasNotHeardHoldsTheHorizonBack) {
