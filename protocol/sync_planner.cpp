@@ -58,6 +58,11 @@ void sync_planner::set_own(vnode_note note, vnode_facts facts) {
     with_graves_.erase(id);
   if (!v.note.complete())
     v.behind.clear();
+  if (v.note.state != vnode_state::catching_up)
+    v.rounds_before.clear();
+  else if (v.rounds_before.empty())
+    for (const auto& [node, p] : peers_)
+      v.rounds_before[node] = p.rounds;
   changed(id);
 }
 
@@ -215,10 +220,18 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
 }
 
 bool sync_planner::has_met_enough(const own_vnode& v) const {
+  // What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged
+  // before this one lost its state. The round after these is not.
+  constexpr uint64_t rounds_needed = 3;
   uint32_t met = 0;
   for (auto owner : owners_of(v.note.id)) {
     const auto* note = mirrored(owner, v.note.id);
-    met += note != nullptr && peers_.at(owner).linked && note->gives() && v.note.clock.covers(note->clock) ? 1 : 0;
+    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock))
+      continue;
+    const auto& p = peers_.at(owner);
+    auto before = v.rounds_before.find(owner);
+    auto heard = p.rounds - (before == v.rounds_before.end() ? 0 : before->second);
+    met += p.linked && heard >= rounds_needed ? 1 : 0;
   }
   return met >= others_needed(v.note.id);
 }

@@ -111,7 +111,11 @@ public:
   void begin_mirror(node_id peer);
   void set_peer(node_id peer, vnode_note note);
   void remove_peer(node_id peer, vnode_id vnode);
-  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms) { set_time(peer, latest, wall_ms); }
+  /// Ends what the peer tells in one round.
+  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms) {
+    ++peers_[peer].rounds;
+    set_time(peer, latest, wall_ms);
+  }
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
 
@@ -147,13 +151,15 @@ private:
       timestamp time = 0;
     };
     std::optional<checkpoint> waiting;
-    std::set<node_id> behind; // Found to lack what these have trimmed.
+    std::set<node_id> behind;                  // Found to lack what these have trimmed.
+    std::map<node_id, uint64_t> rounds_before; // Of the peers, when the copy was whole.
   };
   struct peer_state {
     bool linked = false;
     bool tell_all = false;
+    uint64_t rounds = 0; // In which it has told what it has.
     std::map<vnode_id, vnode_note> mirror;
-    std::set<vnode_id> news, gone;
+    std::set<vnode_id> news;
   };
   struct times {
     timestamp latest = 0;

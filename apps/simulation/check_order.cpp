@@ -31,7 +31,7 @@ bool quorums_meet(const evidence& e, const key_model& k, const operation& earlie
     return false;
   auto left = owners_of(e, k, earlier);
   auto lost = may_have_lost(e, k, earlier, later.completed);
-  return left > lost && left - lost + owners_of(e, k, later) > k.owners.size();
+  return left > 0 && lost.left_of(left, e.bucket(k.bucket).w) + owners_of(e, k, later) > k.owners.size();
 }
 
 /// The writes that a read returned.

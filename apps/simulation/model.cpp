@@ -220,16 +220,16 @@ expiry_clock::expiry_clock(const evidence& e, const operation& op)
 
 // -- What faults excuse -----------------------------------------------------------------------------------------------
 
-size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until) {
+losses may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until) {
   using std::chrono::milliseconds;
   const auto& bucket = e.bucket(k.bucket);
-  std::set<size_t> lost;
+  std::set<size_t> disks, tails;
   for (const auto& loss : e.faults.losses) {
     auto owner = std::find(k.owners.begin(), k.owners.end(), loss.node) != k.owners.end();
     if (loss.at < write.invoked || loss.at > until || (!owner && !bucket.sloppy))
       continue;
     if (loss.whole_disk) {
-      lost.insert(loss.node);
+      disks.insert(loss.node);
       continue;
     }
     if (bucket.durability == durability::fsync && !write.is_read()) // Reads come before the fsync.
@@ -242,9 +242,22 @@ size_t may_have_lost(const evidence& e, const key_model& k, const operation& wri
       if (slow.node == loss.node && slow.from <= safe && slow.to >= write.invoked)
         safe = std::max(safe, std::min(slow.to, loss.at) + std::chrono::seconds{5});
     if (loss.tail_from <= safe)
-      lost.insert(loss.node);
+      tails.insert(loss.node);
   }
-  return lost.size();
+  losses result;
+  for (auto node : disks)
+    tails.erase(node);
+  result.disks = disks.size();
+  result.tails = tails.size();
+  return result;
+}
+
+uint32_t losses::left_of(uint32_t written, uint32_t w) const {
+  // Who comes back with an empty disk learns from so many others, before it is read, that it meets one of those who
+  // are left.
+  if (tails == 0 && written > disks && written >= w)
+    return written;
+  return written - static_cast<uint32_t>(std::min<size_t>(written, disks + tails));
 }
 
 bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read) {
@@ -259,10 +272,7 @@ bool must_see(const evidence& e, const key_model& k, const operation& write, con
     written = std::max(written, write.request.write.resolve(n, std::min(b.w, n)).value_or(0));
     asked = std::max(asked, read.request.read.resolve(n, std::min(b.r, n)).value_or(0));
   }
-  if (written + asked <= n)
-    return false;
-  auto lost = may_have_lost(e, k, write, read.completed);
-  return written > lost && written - lost + asked > n;
+  return may_have_lost(e, k, write, read.completed).left_of(written, b.w) + asked > n;
 }
 
 } // namespace crema::simulation

@@ -93,10 +93,17 @@ private:
   uint64_t earliest_, latest_; // Milliseconds.
 };
 
-/// Of the owners of the key (in a sloppy bucket: of all nodes): how many may have lost the write between its request
-/// and `until`, because their machine or their disk was lost? What a fault model permits is excused by this number
-/// and nothing else.
-size_t may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+/// Of the owners of a key (in a sloppy bucket: of all nodes), how many may have lost a write.
+struct losses {
+  size_t disks = 0; ///< With their disk.
+  size_t tails = 0; ///< Only what their machine had not synced when it crashed.
+
+  /// How many of the `written` a quorum can count on to meet, in a bucket of write quorum `w`.
+  uint32_t left_of(uint32_t written, uint32_t w) const;
+};
+
+/// Between the write's request and `until`. What a fault model permits is excused by this and nothing else.
+losses may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
 
 /// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
 /// In a sloppy bucket only PW and PR count owners, but at the end what was left with fallbacks has reached its
