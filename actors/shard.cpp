@@ -172,9 +172,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
                   answer);
   auto time = clock_.now(wall);
   reserve_time(time);
-  if (!siblings)
-    times_.note(op.vnode(), op.key, time);
-  noting_sink sink{batch_, at};
+  noting_sink sink{batch_, at, !siblings && !times_.note(op.vnode(), op.key, time)};
   auto given = at.node.give({op.key, op.remove, op.data, op.ttl_ms, siblings && op.has_context ? &context : nullptr},
                             time, sink);
   ++given_;
@@ -200,7 +198,11 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
                               (to_micros(op.time) - wall) / 1'000'000, env_->name),
                   answer);
   reserve_time(clock_.latest());
-  noting_sink sink{batch_, at};
+  auto lww = at.node.rule() == conflict_rule::lww;
+  if (lww && protocol::newest_time(op.data) != op.time)
+    return refuse(source, op, errc::storage_failure, "a delta with another time than its message", answer);
+  auto may_lose = lww && times_.note(op.vnode(), op.key, op.time);
+  noting_sink sink{batch_, at, lww && !may_lose};
   if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, sink)) {
     ++applied_;
     note_dots(at, 1);
@@ -212,7 +214,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
-  if (at.node.rule() == conflict_rule::lww && times_.note(op.vnode(), op.key, op.time))
+  if (may_lose)
     comparisons_.push_back({writes_.size(), op.vnode(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
                      env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});

@@ -140,10 +140,15 @@ private:
   /// Into the batch; notes what of it concerns the vnode as a whole.
   class noting_sink final : public protocol::vnode_sink {
   public:
-    noting_sink(storage::write_batch& batch, held& at) : batch_(batch), at_(at) {}
+    /// @param newest the register that is merged wins over whatever the key holds.
+    noting_sink(storage::write_batch& batch, held& at, bool newest = false)
+        : batch_(batch), at_(at), newest_(newest) {}
     void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
       at_.bytes += key.size() + operand.size();
-      batch_.merge(vnode, key, operand);
+      if (newest_)
+        batch_.merge_known(vnode, key, operand, operand); // Who reads it need not look further.
+      else
+        batch_.merge(vnode, key, operand);
     }
     void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
       batch_.replace(vnode, key, object);
@@ -157,6 +162,7 @@ private:
   private:
     storage::write_batch& batch_;
     held& at_;
+    bool newest_;
   };
 
   void load(const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);

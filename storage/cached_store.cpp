@@ -3,6 +3,8 @@
 #include "protocol/object.hpp"
 #include "storage/keys.hpp"
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 namespace crema::storage {
 
 /// Passes effects on, and notes what they will do to the cache once they are written.
@@ -15,7 +17,9 @@ public:
     auto hash = object_cache::hash(key_);
     auto* entry = cache_.find(key_, hash);
     if (entry == nullptr) {
-      if (counter_.add(hash, blind_max))
+      if (fresh_.count(hash) > 0)
+        note(operand, false);
+      else if (counter_.add(hash, blind_max))
         wanted_.push_back({vnode, std::string{key}});
       return inner->merge(vnode, key, operand);
     }
@@ -38,6 +42,11 @@ public:
   }
   void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) override {
     write_data_key(key_, vnode, key);
+    auto hash = object_cache::hash(key_);
+    if (auto* entry = cache_.find(key_, hash))
+      entry->pending = true;
+    else
+      fresh_.insert(hash);
     note(object, true);
     inner->merge_known(vnode, key, operand, object);
   }
@@ -62,6 +71,7 @@ public:
     cache_.clear();
     changes_.clear();
     noted_.clear();
+    fresh_.clear();
     dropped_ = true;
     inner->drop_vnode(vnode);
   }
@@ -74,6 +84,7 @@ public:
     inner->clear();
     changes_.clear();
     noted_.clear();
+    fresh_.clear();
     wanted_.clear();
     dropped_ = false;
     if (noted_.capacity() > noted_bytes_kept)
@@ -118,10 +129,12 @@ private:
   /// are not noted either.
   void know(vnode_id vnode, std::string_view key, std::string_view object) {
     write_data_key(key_, vnode, key);
-    auto* entry = cache_.find(key_);
-    if (entry == nullptr)
+    auto hash = object_cache::hash(key_);
+    auto* entry = cache_.find(key_, hash);
+    if (entry != nullptr)
+      entry->pending = true;
+    else if (fresh_.count(hash) == 0)
       return;
-    entry->pending = true;
     note(object, true);
   }
 
@@ -138,6 +151,7 @@ private:
   std::string key_;   // Reused.
   std::string noted_; // Keys and bytes of all changes.
   std::vector<change> changes_;
+  boost::unordered_flat_set<uint64_t> fresh_; // Keys (by hash) that the cache will first know when this is written.
   bool dropped_ = false; // A vnode, in this batch.
   merge_counter counter_;
   std::vector<std::pair<vnode_id, std::string>> wanted_; // To be known once the batch is written.

@@ -97,9 +97,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const rocksdb_optio
   // How many operands a read joins is bounded above the store (cached_store.hpp): max_successive_merges would search
   // the memtable at every write.
   data.max_successive_merges = 0;
-  // A merge operand is no value: a read goes on through every file that has the key until it finds one. So files are
-  // joined early, into a first level that is small enough to be rewritten often.
-  data.level0_file_num_compaction_trigger = 2;
+  // Most registers are put as values, at which a read stops; siblings are merge operands, for which it goes on through
+  // every file that has the key. So files are not left to pile up.
+  data.level0_file_num_compaction_trigger = 4;
   data.max_bytes_for_level_base = 4 * options.memtable_bytes;
   data.memtable_whole_key_filtering = true;
   data.memtable_prefix_bloom_size_ratio = 0.05;
