@@ -142,10 +142,9 @@ void count_keys(coordinator_self self, const count_query& query) {
     return query.answer(std::nullopt, "no such bucket");
   std::map<std::pair<uint32_t, size_t>, count_request> requests; // By node and shard.
   for (uint32_t p = 0; p < st.ring->partitions(); ++p) {
-    const auto& owners = st.ring->owners[p];
-    auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket->n, owners.size()));
-    auto owner = std::find_if(owners.begin(), end, [&](node_id o) { return st.peers[to_index(o)].up; });
-    if (owner == end)
+    auto owners = st.ring->owners_of(static_cast<partition_id>(p), bucket->n);
+    auto owner = std::find_if(owners.begin(), owners.end(), [&](node_id o) { return st.peers[to_index(o)].up; });
+    if (owner == owners.end())
       return query.answer(std::nullopt, fmt::format("NOQUORUM no owner of partition {} is reachable", p));
     auto& r = requests[{to_index(*owner), p % st.peers[to_index(*owner)].replicas.size()}];
     r.epoch = st.ring->epoch;

@@ -225,14 +225,12 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   p->bucket = bucket;
   p->began = now;
   p->partition = protocol::partition_of(p->request.key, ring_->partitions());
-  const auto& owners = ring_->owners[p->partition];
-  auto n = std::min<size_t>(bucket->n, owners.size());
-  p->owners = n;
-  p->nodes.assign(owners.begin(), owners.begin() + static_cast<ptrdiff_t>(n));
+  p->nodes = ring_->owners_of(p->partition, bucket->n);
+  p->owners = p->nodes.size();
   auto mine = std::find(p->nodes.begin(), p->nodes.end(), env_->self);
   if (mine != p->nodes.end())
     std::rotate(p->nodes.begin(), mine, mine + 1);
-  p->costs.assign(n, 0);
+  p->costs.assign(p->owners, 0);
   if (p->request.context) {
     p->context = std::move(*p->request.context);
     p->has_context = true;

@@ -141,8 +141,7 @@ private:
   class noting_sink final : public protocol::vnode_sink {
   public:
     /// @param newest the register that is merged wins over whatever the key holds.
-    noting_sink(storage::write_batch& batch, held& at, bool newest = false)
-        : batch_(batch), at_(at), newest_(newest) {}
+    noting_sink(storage::write_batch& batch, held& at, bool newest = false) : batch_(batch), at_(at), newest_(newest) {}
     void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
       at_.bytes += key.size() + operand.size();
       if (newest_)
@@ -178,7 +177,7 @@ private:
   void write_now(const answer_fn& answer);
   using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
   std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
-                                      dots_by_key& by_key, bool& all) const;
+                                      dots_by_key& by_key) const;
 
   /// The vnode if it is here. Else null, and why.
   held* find(vnode_id id, std::string& why);

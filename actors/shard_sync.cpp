@@ -50,9 +50,7 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
   for (const auto& bucket : env_->config.buckets) {
     for (uint32_t p = 0; p < ring_->partitions(); ++p) {
       vnode_id id{bucket.db, static_cast<partition_id>(p)};
-      const auto& owners = ring_->owners[p];
-      auto end = owners.begin() + static_cast<ptrdiff_t>(std::min<size_t>(bucket.n, owners.size()));
-      if (p % count_ != index_ || std::find(owners.begin(), end, env_->self) == end)
+      if (p % count_ != index_ || !ring_->owns(env_->self, id.partition, bucket.n))
         continue;
       auto record = records.find(id);
       auto clock = clock_of(id);
@@ -201,7 +199,7 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
 /// its dots: a page that shows the effect of a dot but leaves it out would let a delete be seen by some owners only,
 /// should the source be lost before the next page.
 std::optional<shard::failure> shard::collect_keys(const held& at, const dot_clock& theirs, const std::string& only_key,
-                                                  dots_by_key& by_key, bool& all) const {
+                                                  dots_by_key& by_key) const {
   std::optional<std::string> left_out; // The smallest.
   for (const auto& r : at.node.clock().missing_from(theirs)) {
     auto scanned = store_->scan_log(at.node.id(), r, [&](const dot& d, std::string_view key) {
@@ -220,7 +218,6 @@ std::optional<shard::failure> shard::collect_keys(const held& at, const dot_cloc
     if (!scanned.ok())
       return failure{errc::storage_failure, scanned.error};
   }
-  all = !left_out;
   return {};
 }
 
@@ -241,8 +238,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     return failure{errc::busy, "too far behind for the repair of one key"};
   write_now(answer);
   dots_by_key by_key;
-  bool all = true;
-  if (auto failed = collect_keys(*at, *theirs, request.key, by_key, all))
+  if (auto failed = collect_keys(*at, *theirs, request.key, by_key))
     return failed;
   if (by_key.empty() && request.key.empty() && !theirs->covers(at->node.clock())) {
     env_->log->error("bucket {} partition {}: the log lacks dots that are in the clock; peers are refilled instead",
@@ -250,13 +246,10 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     return failure{errc::behind, "the log has holes"};
   }
   page.about(epoch(), request.vnode());
-  page.more = !all;
   size_t bytes = 0;
   for (auto& [key, dots] : by_key) {
-    if (bytes >= request.bytes_max && bytes > 0) {
-      page.more = true;
+    if (bytes >= request.bytes_max && bytes > 0)
       break;
-    }
     auto stored = store_->get(request.vnode(), key);
     if (!stored.what.ok())
       return failure{errc::storage_failure, stored.what.error};

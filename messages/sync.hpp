@@ -71,7 +71,6 @@ struct key_state {
 /// Some keys of catch-up. Sent to the replica that lacks them, it is answered by page_applied.
 struct page_message : vnode_request<page_message> {
   std::vector<key_state> keys;
-  bool more = false; ///< There are others.
 
   size_t bytes() const {
     size_t sum = 0;
@@ -81,7 +80,7 @@ struct page_message : vnode_request<page_message> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
-    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.keys, x.more);
+    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.keys);
   }
 };
 

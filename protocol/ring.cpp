@@ -22,6 +22,17 @@ const member* ring::find(node_id id) const {
   return i != members.end() && i->id == id ? &*i : nullptr;
 }
 
+std::vector<node_id> ring::owners_of(partition_id partition, uint32_t n) const {
+  const auto& all = owners[partition];
+  return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(n, all.size()))};
+}
+
+bool ring::owns(node_id node, partition_id partition, uint32_t n) const {
+  const auto& all = owners[partition];
+  auto end = all.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(n, all.size()));
+  return std::find(all.begin(), end, node) != end;
+}
+
 std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) const {
   const auto& row = owners.at(partition);
   std::vector<node_id> list(row);

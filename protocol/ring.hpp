@@ -57,6 +57,10 @@ struct ring {
   uint32_t partitions() const { return static_cast<uint32_t>(owners.size()); }
   const member* find(node_id id) const;
 
+  /// The first `n` owners of `partition`, or all there are.
+  std::vector<node_id> owners_of(partition_id partition, uint32_t n) const;
+  bool owns(node_id node, partition_id partition, uint32_t n) const;
+
   /// The preference list: the first `n` owners of `partition`, then every other member as a fallback in rendezvous
   /// order (Thaler & Ravishankar 1998), so that the load of a dead node spreads over all others.
   std::vector<node_id> preference_list(partition_id partition, uint32_t n) const;

@@ -19,18 +19,14 @@ std::vector<node_id> sync_planner::owners_of(vnode_id vnode) const {
   auto rule = buckets_.find(vnode.bucket);
   if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
     return {};
-  auto owners = ring_->owners[vnode.partition];
-  owners.resize(std::min<size_t>(owners.size(), rule->second.n));
-  return owners;
+  return ring_->owners_of(vnode.partition, rule->second.n);
 }
 
 bool sync_planner::owns(node_id node, vnode_id vnode) const {
   auto rule = buckets_.find(vnode.bucket);
   if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
     return false;
-  const auto& owners = ring_->owners[vnode.partition];
-  auto end = owners.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(owners.size(), rule->second.n));
-  return std::find(owners.begin(), end, node) != end;
+  return ring_->owns(node, vnode.partition, rule->second.n);
 }
 
 /// Owners hear from each other; a fallback tells owners what it holds for them, and they tell it what they have.

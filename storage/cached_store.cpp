@@ -152,7 +152,7 @@ private:
   std::string noted_; // Keys and bytes of all changes.
   std::vector<change> changes_;
   boost::unordered_flat_set<uint64_t> fresh_; // Keys (by hash) that the cache will first know when this is written.
-  bool dropped_ = false; // A vnode, in this batch.
+  bool dropped_ = false;                      // A vnode, in this batch.
   merge_counter counter_;
   std::vector<std::pair<vnode_id, std::string>> wanted_; // To be known once the batch is written.
 };
