@@ -63,6 +63,8 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
   send_state(self, to, std::move(message));
 }
 
+} // namespace
+
 void ask_for_reports(handoff_self self) {
   auto& st = self->state;
   st.reports_due = st.shard_latest.size();
@@ -71,9 +73,19 @@ void ask_for_reports(handoff_self self) {
                                        st.planner->newest_peer_time()});
 }
 
+namespace {
+
 void tell_all(handoff_self self) {
   for (auto& [node, p] : self->state.peers)
     tell(self, node, p);
+}
+
+/// For copies that wait for rounds of their peers: the next one is to come at once, not when its time has come.
+void hurry_peers(handoff_self self) {
+  auto& st = self->state;
+  for (auto& [node, p] : st.peers)
+    if (std::exchange(p.hurried, p.received) != p.received)
+      self->send(p.handoff, sync_hurry{message_version, st.env->self});
 }
 
 } // namespace
@@ -95,6 +107,8 @@ void act(handoff_self self) {
     opened[shard_of(task.vnode)].vnodes.push_back(task.vnode);
   for (auto& [shard, message] : opened)
     self->send(mine[shard], std::move(message));
+  if (!opened.empty())
+    ask_for_reports(self);
   std::map<size_t, settlement> settled;
   for (auto& task : plan.settles)
     settled[shard_of(task.vnode)].tasks.push_back(std::move(task));
@@ -109,6 +123,8 @@ void act(handoff_self self) {
   st.refills_due.assign(plan.refills.begin(), plan.refills.end());
   st.catch_ups_due.assign(plan.catch_ups.begin(), plan.catch_ups.end());
   start_sessions(self);
+  if (st.planner->copies_wait())
+    hurry_peers(self);
   if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
     self->send(st.root, vnodes_incomplete{st.incomplete});
 }
@@ -240,6 +256,10 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
           return;
         self->state.planner->linked(x.from);
         tell(self, x.from, found->second);
+      },
+      [self](const sync_hurry& x) {
+        if (x.version == message_version && self->state.reports_due == 0)
+          ask_for_reports(self);
       },
       [self](const foreground_load& x) {
         auto& load = self->state.load;

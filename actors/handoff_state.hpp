@@ -37,6 +37,7 @@ struct handoff_state {
     caf::actor handoff;
     uint64_t sent = 0;        // Sequence number of the last sync_state to it.
     uint64_t received = 0;    // And from it.
+    uint64_t hurried = 0;     // When that was so much it was asked for the next.
     uint64_t incarnation = 0; // Of the process that sent that.
     uint32_t page_bytes = page_bytes_first;
   };
@@ -73,6 +74,8 @@ using handoff_self = caf::stateful_actor<handoff_state>*;
 /// The replica of `partition` on `node`; null if it is not linked.
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
 
+/// Begins a round: the shards report, the peers are told, and what follows is done.
+void ask_for_reports(handoff_self self);
 /// Does what the planner says is to be done, or has start_sessions() do it.
 void act(handoff_self self);
 /// Starts catch-ups and refills that are due, as far as there is room.

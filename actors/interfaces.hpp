@@ -55,7 +55,7 @@ caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<ca
 caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
 
 /// Sync: what this node's vnodes and those of its peers have, and who has to catch up, be refilled or may forget.
-///   sync_state, sync_resend          from peers' handoffs
+///   sync_state, sync_resend, sync_hurry  from peers' handoffs
 ///   shard_report                     from this node's replicas
 ///   foreground_load                  from coordinators: what clients feel; the background gives way
 ///   repair_wanted                    from coordinators: catch-up of one key at another node (read repair);

@@ -98,10 +98,13 @@ void do_flush(replica_self self) {
     send_all(self);
   }
   st.senders.clear();
+  if (done.ok())
+    done = st.work->health(); // A sync in the background may have failed.
   if (!done.ok())
     return fail(self, done);
   report_if_durable(self);
-  if (st.synced_batches != st.work->batches() && !st.tick_pending) {
+  auto sync_due = st.synced_batches != st.work->batches() || st.work->report_waits();
+  if (sync_due && !st.tick_pending) {
     st.tick_pending = true;
     self->delayed_send(self, st.env->config.durability_interval, tick{});
   }

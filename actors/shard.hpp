@@ -88,6 +88,7 @@ public:
   /// Notes what has changed since the last report; take_report() returns it once it is on disk. One at a time.
   void begin_report(const report_request& request, const answer_fn& answer);
   std::optional<shard_report> take_report();
+  storage::status health() const { return store_->health(); }
   bool report_waits() const { return report_.has_value(); }
   /// Live keys of one partition of a bucket.
   std::optional<failure> count_keys(vnode_id id, uint64_t& keys);

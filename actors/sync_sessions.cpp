@@ -133,6 +133,8 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
     if (page.done) {
       self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
                                  self->state.env->name_of(s->from));
+      if (self->state.reports_due == 0)
+        ask_for_reports(self); // It waits for rounds of its peers from now on.
       return finish(self, s, {});
     }
     next.clock = page.clock;

@@ -207,6 +207,17 @@ struct sync_resend {
   }
 };
 
+/// Handoff -> peer's handoff: begin a round now, a copy waits for what you will tell.
+struct sync_hurry {
+  uint16_t version = message_version;
+  node_id from{};
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, sync_hurry& x) {
+    return f(caf::meta::type_name("crema::sync_hurry"), x.version, x.from);
+  }
+};
+
 /// How many live keys do these vnodes hold? -> count_reply.
 struct count_request {
   uint16_t version = message_version;

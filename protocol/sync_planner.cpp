@@ -424,6 +424,11 @@ uint64_t sync_planner::dots_ahead(node_id peer) const {
   return sum;
 }
 
+bool sync_planner::copies_wait() const {
+  return std::any_of(own_.begin(), own_.end(),
+                     [](const auto& v) { return v.second.note.state == vnode_state::catching_up; });
+}
+
 size_t sync_planner::incomplete() const {
   return static_cast<size_t>(std::count_if(own_.begin(), own_.end(), [](const auto& v) {
     return v.second.note.role == vnode_role::owner && v.second.note.state != vnode_state::complete;

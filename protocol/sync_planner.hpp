@@ -134,6 +134,8 @@ public:
   uint64_t dots_ahead(node_id peer) const;
   /// Own vnodes that are not complete.
   size_t incomplete() const;
+  /// Are there copies that wait for what their peers tell?
+  bool copies_wait() const;
   std::vector<node_id> owners_of(vnode_id vnode) const;
   /// The newest time that any peer announced; 0: none was heard.
   timestamp newest_peer_time() const;

@@ -105,6 +105,10 @@ public:
 
   void request_sync() override { sync().ok(); } // An error is kept: the next write or sync returns it.
 
+  status health() const override {
+    std::lock_guard<std::mutex> lock{disk_->mutex};
+    return {failure_};
+  }
   uint64_t written() const override {
     std::lock_guard<std::mutex> lock{disk_->mutex};
     return disk_->writes;

@@ -61,6 +61,7 @@ public:
   }
 
   void request_sync() override { background_.request(); }
+  status health() const override { return failed_.load(std::memory_order_acquire) ? failure() : status{}; }
   uint64_t written() const override { return database_->db->GetLatestSequenceNumber(); }
   uint64_t synced() const override { return database_->synced.sequence(); }
 

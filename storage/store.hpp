@@ -67,6 +67,8 @@ public:
   virtual status sync() = 0;
   /// Like sync(), but may do its work in the background. What it cannot do is reported by a later write() or sync().
   virtual void request_sync() = 0;
+  /// The error after which nothing is written any more, also one of a sync in the background. Thread-safe.
+  virtual status health() const = 0;
   /// A number that grows with every write, and how far of it is on disk: what was written when written() was `x` will
   /// survive a machine crash once synced() >= x. Thread-safe.
   virtual uint64_t written() const = 0;

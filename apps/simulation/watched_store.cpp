@@ -88,6 +88,7 @@ public:
     watcher_->sync_later([inner = inner_] { inner->request_sync(); });
   }
   uint64_t written() const override { return inner_->written(); }
+  status health() const override { return inner_->health(); }
   uint64_t synced() const override { return inner_->synced(); }
   read_result get(vnode_id vnode, std::string_view key) const override { return inner_->get(vnode, key); }
   std::vector<read_result> get_many(const std::vector<key_ref>& keys) const override { return inner_->get_many(keys); }

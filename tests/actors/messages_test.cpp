@@ -232,6 +232,7 @@ TEST_F(Messages, SyncStatesKeepEveryField) {
   EXPECT_EQ(std::tie(y.notes[0].bucket, y.notes[0].partition, y.notes[0].role, y.notes[0].state, y.notes[0].clock),
             std::make_tuple(6, 7, 1, 2, std::string{"clock"}));
   EXPECT_EQ(round_trip(system_, sync_resend{message_version, node_id{3}}).from, node_id{3});
+  EXPECT_EQ(round_trip(system_, sync_hurry{message_version, node_id{3}}).from, node_id{3});
 }
 
 TEST_F(Messages, ControlMessagesKeepEveryField) {

@@ -50,6 +50,7 @@ public:
   clocks_result load_clocks() const override { return below_->load_clocks(); }
   records_result load_records() const override { return below_->load_records(); }
   uint64_t written() const override { return below_->written(); }
+  status health() const override { return below_->health(); }
   uint64_t synced() const override { return below_->synced(); }
   read_result get_meta(std::string_view name) const override { return below_->get_meta(name); }
 
