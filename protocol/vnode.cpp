@@ -154,7 +154,7 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
     return 0;
   if (!operand->empty() && !planted(bug::clock_ahead)) {
     sink.merge(id_, page.key, *operand);
-    if (auto due = due_of(rule_, page.object))
+    if (auto due = due_of(rule_, *operand))
       sink.bury(id_, *due, page.key);
   }
   if (planted(bug::clock_skipped))

@@ -430,6 +430,21 @@ TEST(Vnode, DropsExpiredSiblingsAndKeepsTheOthers) {
   EXPECT_EQ(a.values("k"), (values{"long", "ever"}));
 }
 
+TEST(Vnode, BuriesWhatAPageLeavesWithoutItsKnownValues) {
+  test_replica owner(siblings, 1), fallback(siblings, 2);
+  auto value = owner.give("k", "v", noon);
+  fallback.apply(value, "k");
+  auto seen = owner.node.clock();
+  owner.give("k", std::nullopt, noon, &seen);
+  owner.sink.objects.clear(); // It has been cleaned.
+  owner.sink.buried.clear();
+  dot_clock nothing;
+  fallback.give("k", std::nullopt, noon, &nothing); // A remove by one who has seen nothing.
+  EXPECT_EQ(owner.apply(fallback.page("k", owner.node.clock())), 1U);
+  EXPECT_TRUE(owner.values("k").empty());
+  EXPECT_EQ(owner.sink.buried.size(), 1U) << "the page has a value, but what is merged of it has none";
+}
+
 TEST(Vnode, AdoptsWhatAPeerStoresAndRefusesRubbish) {
   test_replica a(siblings, 1);
   a.give("k", "v", noon, nullptr, 1000);
