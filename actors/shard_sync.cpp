@@ -139,6 +139,8 @@ void shard::keep_aside(size_t source, const replica_op& op, held& at, const answ
 /// Of a vnode that is complete now; before anyone reads it.
 void shard::apply_aside(held& at, const answer_fn& answer) {
   noting_sink sink{batch_, at};
+  if (planted(bug::aside_forgotten))
+    return;
   auto scanned = store_->scan_aside(at.node.id(), [&](const dot& d, std::string_view key, std::string_view delta) {
     at.node.apply(d, key, delta, sink);
     times_.note(at.node.id(), key, protocol::newest_time(delta));
@@ -257,6 +259,8 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     if (!object)
       return failure{errc::storage_failure, "a stored object does not decode"};
     key_state state{key, std::move(*object), {}};
+    if (planted(bug::page_partial))
+      dots.resize(1);
     for (const auto& d : dots)
       state.dots.insert(state.dots.end(), {d.replica, d.counter});
     bytes += state.key.size() + state.object.size() + 16 * dots.size();

@@ -37,6 +37,11 @@ enum class bug : uint8_t {
   write_error_ignored,
   stop_unsynced,
   context_not_sent,
+  opens_early,
+  aside_forgotten,
+  hint_dropped,
+  absent_forgotten,
+  page_partial,
   count,
 };
 
@@ -67,6 +72,11 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "write-error-ignored",
     "stop-unsynced",
     "context-not-sent",
+    "opens-early",
+    "aside-forgotten",
+    "hint-dropped",
+    "absent-forgotten",
+    "page-partial",
 };
 
 #ifdef CREMA_PLANTED_BUGS

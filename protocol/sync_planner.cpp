@@ -1,5 +1,7 @@
 #include "protocol/sync_planner.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <algorithm>
 
 namespace crema::protocol {
@@ -138,6 +140,9 @@ bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& c
 std::optional<sync_planner::times> sync_planner::floor() const {
   times result{UINT64_MAX, UINT64_MAX};
   for (const auto& m : ring_->members) {
+    auto p = peers_.find(m.id);
+    if (planted(bug::absent_forgotten) && m.id != self_ && (p == peers_.end() || !p->second.linked))
+      continue;
     auto t = times_.find(m.id);
     if (t == times_.end())
       return std::nullopt;
@@ -219,6 +224,8 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   // What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged
   // before this one lost its state. The round after these is not.
   constexpr uint64_t rounds_needed = 3;
+  if (planted(bug::opens_early))
+    return true;
   uint32_t met = 0;
   for (auto owner : owners_of(v.note.id)) {
     const auto* note = mirrored(owner, v.note.id);
@@ -292,7 +299,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
     have += has ? 1 : 0;
     up_without += linked && !has ? 1 : 0;
   }
-  if (have == owners.size())
+  if (have == owners.size() || planted(bug::hint_dropped))
     out.drops.push_back({v.note.id, v.note.clock, false});
   else if (v.facts.overdue && up_without == 0 && up >= buckets_.at(v.note.id.bucket).w)
     out.drops.push_back({v.note.id, v.note.clock, true});
