@@ -80,12 +80,16 @@ void tell_all(handoff_self self) {
     tell(self, node, p);
 }
 
-/// For copies that wait for rounds of their peers: the next one is to come at once, not when its time has come.
+/// For copies that wait for rounds of their peers: the next one is to come soon, not when its time has come.
 void hurry_peers(handoff_self self) {
   auto& st = self->state;
-  for (auto& [node, p] : st.peers)
-    if (std::exchange(p.hurried, p.received) != p.received)
-      self->send(p.handoff, sync_hurry{message_version, st.env->self});
+  auto now = self->clock().now();
+  for (auto& [node, p] : st.peers) {
+    if (now < p.hurry_after || !st.planner->waits_for_round_of(node))
+      continue;
+    p.hurry_after = now + handoff_state::hurry_interval;
+    self->send(p.handoff, sync_hurry{message_version, st.env->self});
+  }
 }
 
 } // namespace
@@ -123,8 +127,7 @@ void act(handoff_self self) {
   st.refills_due.assign(plan.refills.begin(), plan.refills.end());
   st.catch_ups_due.assign(plan.catch_ups.begin(), plan.catch_ups.end());
   start_sessions(self);
-  if (st.planner->copies_wait())
-    hurry_peers(self);
+  hurry_peers(self);
   if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
     self->send(st.root, vnodes_incomplete{st.incomplete});
 }

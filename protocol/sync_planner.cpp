@@ -220,21 +220,26 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
   return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, n - 1);
 }
 
-bool sync_planner::has_met_enough(const own_vnode& v) const {
-  // What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged
-  // before this one lost its state. The round after these is not.
+/// What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged before
+/// this node lost its state. The round after these is not.
+bool sync_planner::heard_enough(const own_vnode& v, node_id peer) const {
   constexpr uint64_t rounds_needed = 3;
+  auto p = peers_.find(peer);
+  auto before = v.rounds_before.find(peer);
+  return p != peers_.end() &&
+         p->second.rounds >= rounds_needed + (before == v.rounds_before.end() ? 0 : before->second);
+}
+
+bool sync_planner::has_met_enough(const own_vnode& v) const {
   if (planted(bug::opens_early))
     return true;
   uint32_t met = 0;
   for (auto owner : owners_of(v.note.id)) {
     const auto* note = mirrored(owner, v.note.id);
-    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock))
-      continue;
-    const auto& p = peers_.at(owner);
-    auto before = v.rounds_before.find(owner);
-    auto heard = p.rounds - (before == v.rounds_before.end() ? 0 : before->second);
-    met += p.linked && heard >= rounds_needed ? 1 : 0;
+    met += note != nullptr && peers_.at(owner).linked && note->gives() && v.note.clock.covers(note->clock) &&
+                   heard_enough(v, owner)
+               ? 1
+               : 0;
   }
   return met >= others_needed(v.note.id);
 }
@@ -431,9 +436,10 @@ uint64_t sync_planner::dots_ahead(node_id peer) const {
   return sum;
 }
 
-bool sync_planner::copies_wait() const {
-  return std::any_of(own_.begin(), own_.end(),
-                     [](const auto& v) { return v.second.note.state == vnode_state::catching_up; });
+bool sync_planner::waits_for_round_of(node_id peer) const {
+  return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
+    return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) && !heard_enough(v.second, peer);
+  });
 }
 
 size_t sync_planner::incomplete() const {

@@ -134,8 +134,8 @@ public:
   uint64_t dots_ahead(node_id peer) const;
   /// Own vnodes that are not complete.
   size_t incomplete() const;
-  /// Are there copies that wait for what their peers tell?
-  bool copies_wait() const;
+  /// Is there a copy that cannot open before `peer` has told once more what it has?
+  bool waits_for_round_of(node_id peer) const;
   std::vector<node_id> owners_of(vnode_id vnode) const;
   /// The newest time that any peer announced; 0: none was heard.
   timestamp newest_peer_time() const;
@@ -184,6 +184,7 @@ private:
   uint32_t born_with(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
+  bool heard_enough(const own_vnode& v, node_id peer) const;
   refill_task refill(const own_vnode& v, node_id from, bool behind) const;
   bool temporary_somewhere(vnode_id vnode) const;
 

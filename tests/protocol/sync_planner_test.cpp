@@ -146,9 +146,12 @@ TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
   EXPECT_EQ(plan.catch_ups.size(), 1U);
   planner.set_own(owner(clock({{rb, 1, 9}, {rc, 1, 1}}), vnode_state::catching_up), {});
   EXPECT_TRUE(planner.plan().openings.empty()) << "what they told may be older than what they acknowledged";
-  for (int round = 0; round < 3; ++round)
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_TRUE(planner.waits_for_round_of(c));
     for (auto peer : {b, c})
       planner.set_peer_time(peer, 1, 1);
+  }
+  EXPECT_FALSE(planner.waits_for_round_of(c)) << "to hurry it would change nothing";
   EXPECT_EQ(planner.plan().openings.size(), 1U);
   planner.unlinked(c);
   EXPECT_TRUE(planner.plan().openings.empty()); // It may have learned more since.
