@@ -83,13 +83,16 @@ void tell_all(handoff_self self) {
 /// For copies that wait for rounds of their peers: the next one is to come soon, not when its time has come.
 void hurry_peers(handoff_self self) {
   auto& st = self->state;
-  auto now = self->clock().now();
-  for (auto& [node, p] : st.peers) {
-    if (now < p.hurry_after || !st.planner->waits_for_round_of(node))
-      continue;
-    p.hurry_after = now + handoff_state::hurry_interval;
-    self->send(p.handoff, sync_hurry{message_version, st.env->self});
-  }
+  if (st.hurrying)
+    return;
+  st.hurrying = true;
+  self->delayed_send(self, handoff_state::hurry_interval, resume_session{[self] {
+                       auto& s = self->state;
+                       s.hurrying = false;
+                       for (auto& [node, p] : s.peers)
+                         if (s.planner->waits_for_round_of(node))
+                           self->send(p.handoff, sync_hurry{message_version, s.env->self});
+                     }});
 }
 
 } // namespace
@@ -107,8 +110,8 @@ void act(handoff_self self) {
   if (!born.empty())
     ask_for_reports(self); // Others wait for it.
   std::map<size_t, openings> opened;
-  for (const auto& task : plan.openings)
-    opened[shard_of(task.vnode)].vnodes.push_back(task.vnode);
+  for (auto& task : plan.openings)
+    opened[shard_of(task.vnode)].tasks.push_back(std::move(task));
   for (auto& [shard, message] : opened)
     self->send(mine[shard], std::move(message));
   if (!opened.empty())
@@ -127,7 +130,8 @@ void act(handoff_self self) {
   st.refills_due.assign(plan.refills.begin(), plan.refills.end());
   st.catch_ups_due.assign(plan.catch_ups.begin(), plan.catch_ups.end());
   start_sessions(self);
-  hurry_peers(self);
+  if (st.planner->copies_wait())
+    hurry_peers(self);
   if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
     self->send(st.root, vnodes_incomplete{st.incomplete});
 }

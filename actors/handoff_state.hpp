@@ -23,7 +23,7 @@ struct handoff_state {
   static constexpr size_t sessions_max = 8; ///< Catch-ups and refills at once.
   static constexpr size_t notes_bytes_max = 256 * 1024;
   static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 64 * 1024, page_bytes_max = 512 * 1024;
-  static constexpr std::chrono::milliseconds hurry_interval{100};
+  static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
   static constexpr std::chrono::seconds page_timeout{5};
 
@@ -36,9 +36,8 @@ struct handoff_state {
   };
   struct peer {
     caf::actor handoff;
-    uint64_t sent = 0;     // Sequence number of the last sync_state to it.
-    uint64_t received = 0; // And from it.
-    caf::actor_clock::time_point hurry_after{};
+    uint64_t sent = 0;        // Sequence number of the last sync_state to it.
+    uint64_t received = 0;    // And from it.
     uint64_t incarnation = 0; // Of the process that sent that.
     uint32_t page_bytes = page_bytes_first;
   };
@@ -64,6 +63,7 @@ struct handoff_state {
   std::deque<repair_job> repairs;
   std::set<repair_job> known_repairs; // Queued or running: each once.
   size_t repairs_running = 0;
+  bool hurrying = false;    // Peers will be asked for a round soon.
   bool dispatching = false; // A job that ends at once must not start the next one from within.
 
   // Counters since start.

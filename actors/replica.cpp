@@ -229,7 +229,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         want_flush(self);
       },
       [self](const openings& x) {
-        self->state.work->open(x.vnodes, answers(self));
+        self->state.work->open(x.tasks, answers(self));
         want_flush(self);
       },
       [self](const settlement& x) {

@@ -90,8 +90,9 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
     return answer_nothing(source, op, answer);
   if (op.what == replica_op::kind::put && !keeps_time_)
     return refuse(source, op, errc::incomplete, fmt::format("{} has not heard its peers yet", env_->name), answer);
-  auto reads = op.what == replica_op::kind::get || op.what == replica_op::kind::digest;
-  if (!at->whole() || (reads && at->state != protocol::vnode_state::complete)) {
+  // A copy that has not met the others takes deltas, but cannot tell what is newest.
+  auto open = at->state == protocol::vnode_state::complete;
+  if (!at->whole() || (!open && op.what != replica_op::kind::apply)) {
     if (op.what == replica_op::kind::apply)
       return keep_aside(source, op, *at, answer);
     return refuse(source, op, errc::incomplete, fmt::format("{} is being filled", env_->name), answer);
@@ -214,7 +215,9 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
-  if (may_lose)
+  if (lww && at.state != protocol::vnode_state::complete)
+    a.time = time_unknown;
+  else if (may_lose)
     comparisons_.push_back({writes_.size(), op.vnode(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
                      env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});

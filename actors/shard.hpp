@@ -78,7 +78,7 @@ public:
   bool begin_fill(const fill_begin& what, const answer_fn& answer);
   std::optional<failure> apply_fill_page(const fill_page& page, const answer_fn& answer);
   /// Owner vnodes that begin empty.
-  void open(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
+  void open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer);
   void be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
 
   // What becomes of things that everybody has.

@@ -172,10 +172,11 @@ void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer
       apply_aside(found->second, answer);
 }
 
-void shard::open(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
-  for (auto id : vnodes) {
-    auto found = vnodes_.find(id);
-    if (found == vnodes_.end() || found->second.state != vnode_state::catching_up)
+void shard::open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer) {
+  for (const auto& task : tasks) {
+    auto found = vnodes_.find(task.vnode);
+    if (found == vnodes_.end() || found->second.state != vnode_state::catching_up ||
+        !found->second.node.clock().covers(task.met))
       continue;
     found->second.state = vnode_state::complete;
     found->second.changed = true;

@@ -90,7 +90,7 @@ struct fill_begin {
 
 /// Handoff -> replica: these copies may be read now.
 struct openings {
-  std::vector<vnode_id> vnodes;
+  std::vector<protocol::opening_task> tasks;
 };
 
 /// Coordinator -> handoff: how long client requests took that were answered since the last one.

@@ -54,7 +54,7 @@ void sync_planner::set_own(vnode_note note, vnode_facts facts) {
     with_graves_.insert(id);
   else
     with_graves_.erase(id);
-  if (!v.note.complete())
+  if (!v.note.whole())
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     v.rounds_before.clear();
@@ -177,7 +177,7 @@ sync_plan sync_planner::plan() {
     bool done = v.note.role == vnode_role::temporary ? plan_temporary(v, out)
                 : is_whole(v.note.state)             ? plan_owner(v, out)
                                                      : plan_incomplete(v, out);
-    if (v.note.complete())
+    if (v.note.whole())
       plan_settling(v, all, out);
     if (done)
       dirty_.erase(id);
@@ -202,15 +202,26 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
       source = node;
   }
   // A copy only when nobody's log is left to learn from; of whom it does not matter.
-  if (!all_known && out.catch_ups.size() == before && source)
+  auto becomes_copy = !all_known && out.catch_ups.size() == before && source && may_close(v);
+  if (becomes_copy)
     out.refills.push_back(refill(v, *source, true));
   if (all_known)
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     return all_known;
-  if (has_met_enough(v))
-    out.openings.push_back({v.note.id});
+  if (!becomes_copy && has_met_enough(v))
+    out.openings.push_back({v.note.id, v.note.clock});
   return false;
+}
+
+/// Whoever closes to become a copy must be able to open again: it is better behind than closed.
+bool sync_planner::may_close(const own_vnode& v) const {
+  auto owners = owners_of(v.note.id);
+  auto there = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
+    const auto* note = mirrored(owner, v.note.id);
+    return note != nullptr && peers_.at(owner).linked && note->gives();
+  });
+  return there >= others_needed(v.note.id);
 }
 
 /// How many other owners have to be met to find each write that W owners have acknowledged, W - 1 of them perhaps here
@@ -233,21 +244,24 @@ bool sync_planner::heard_enough(const own_vnode& v, node_id peer) const {
 bool sync_planner::has_met_enough(const own_vnode& v) const {
   if (planted(bug::opens_early))
     return true;
-  uint32_t met = 0;
-  for (auto owner : owners_of(v.note.id)) {
+  uint32_t met = 0, copies = 0; // Of other copies, unless there is nobody else, each may be counting on the other.
+  auto owners = owners_of(v.note.id);
+  for (auto owner : owners) {
     const auto* note = mirrored(owner, v.note.id);
-    met += note != nullptr && peers_.at(owner).linked && note->gives() && v.note.clock.covers(note->clock) &&
-                   heard_enough(v, owner)
-               ? 1
-               : 0;
+    if (note == nullptr || !peers_.at(owner).linked || !note->gives() || !v.note.clock.covers(note->clock) ||
+        !heard_enough(v, owner))
+      continue;
+    ++(note->state == vnode_state::catching_up ? copies : met);
   }
-  return met >= others_needed(v.note.id);
+  return met >= others_needed(v.note.id) || met + copies + 1 == owners.size();
 }
 
 /// What is here may only go when as many others have it as acknowledge a write: else a disk lost later would be one too
 /// many. Of several that want to let go at once, the later ones in the order of nodes go first.
 refill_task sync_planner::refill(const own_vnode& v, node_id from, bool behind) const {
   refill_task task{v.note.id, from, behind, {}};
+  if (!mirrored(from, v.note.id)->clock.covers(v.note.clock))
+    return task; // It may let go of its own by counting on this one.
   auto owners = owners_of(v.note.id);
   auto have = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
     const auto* note = mirrored(owner, v.note.id);
@@ -298,7 +312,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
     const auto* note = mirrored(owner, v.note.id);
-    auto has = note != nullptr && note->complete() && note->clock.covers(v.note.clock);
+    auto has = note != nullptr && note->whole() && note->clock.covers(v.note.clock);
     auto linked = peers_.count(owner) > 0 && peers_.at(owner).linked;
     up += linked ? 1 : 0;
     have += has ? 1 : 0;
@@ -334,12 +348,14 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
     if (p == peers_.end() || !p->second.linked)
       continue;
     const auto* note = mirrored(owner, v.note.id);
-    if (note == nullptr || !note->complete())
+    if (note == nullptr || !note->whole())
       return std::nullopt;
     result.meet(note->clock);
     ++up;
   }
-  return up >= buckets_.at(v.note.id.bucket).w ? std::optional{result} : std::nullopt;
+  // Two sides of a partition must not both give up on the other.
+  auto enough = std::max<size_t>(buckets_.at(v.note.id.bucket).w, owners_of(v.note.id).size() / 2 + 1);
+  return up >= enough ? std::optional{result} : std::nullopt;
 }
 
 bool sync_planner::temporary_somewhere(vnode_id vnode) const {
@@ -363,7 +379,7 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   // An owner that is away for so long is given up on: it will be refilled when it is back.
   if (auto rest = v.facts.log_full ? known_to_all_that_are_up(v) : std::nullopt)
     out.settles.push_back({v.note.id, std::move(*rest), v.horizon});
-  auto now_stable = stable(v);
+  auto now_stable = v.note.complete() ? stable(v) : std::nullopt;
   if (!now_stable)
     return;
   auto told = v.horizon;
@@ -440,6 +456,11 @@ bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
     return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) && !heard_enough(v.second, peer);
   });
+}
+
+bool sync_planner::copies_wait() const {
+  return std::any_of(peers_.begin(), peers_.end(),
+                     [this](const auto& p) { return p.second.linked && waits_for_round_of(p.first); });
 }
 
 size_t sync_planner::incomplete() const {

@@ -23,6 +23,8 @@ struct vnode_note {
   vnode_state state = vnode_state::unsure;
   dot_clock clock;
 
+  /// An owner whose clock says what it has.
+  bool whole() const { return role == vnode_role::owner && is_whole(state); }
   bool complete() const { return role == vnode_role::owner && state == vnode_state::complete; }
   /// Can others catch up from it?
   bool gives() const { return role == vnode_role::temporary || is_whole(state) || state == vnode_state::retiring; }
@@ -52,6 +54,7 @@ struct refill_task {
 /// The copy has learned from enough others: it may be read.
 struct opening_task {
   vnode_id vnode;
+  dot_clock met; ///< The clock with which that is so.
 };
 /// No owner has anything yet: begin, empty and complete.
 struct birth_task {
@@ -136,6 +139,7 @@ public:
   size_t incomplete() const;
   /// Is there a copy that cannot open before `peer` has told once more what it has?
   bool waits_for_round_of(node_id peer) const;
+  bool copies_wait() const; ///< For a round of whomever.
   std::vector<node_id> owners_of(vnode_id vnode) const;
   /// The newest time that any peer announced; 0: none was heard.
   timestamp newest_peer_time() const;
@@ -184,6 +188,7 @@ private:
   uint32_t born_with(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
+  bool may_close(const own_vnode& v) const;
   bool heard_enough(const own_vnode& v, node_id peer) const;
   refill_task refill(const own_vnode& v, node_id from, bool behind) const;
   bool temporary_somewhere(vnode_id vnode) const;

@@ -95,6 +95,8 @@ TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
   planner.set_own(owner(clock({{ra, 1, 1}})), {});
   planner.set_peer(b, owner(clock({{rb, 1, 9}})));
   planner.found_behind(v, b);
+  EXPECT_TRUE(planner.plan().refills.empty()) << "with c away it could not open again";
+  planner.set_peer(c, owner({}));
   auto plan = planner.plan();
   EXPECT_TRUE(plan.catch_ups.empty());
   ASSERT_EQ(plan.refills.size(), 1U);
