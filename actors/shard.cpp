@@ -217,7 +217,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   a.what = replica_answer::kind::written;
   if (lww && at.state != protocol::vnode_state::complete)
     a.time = time_unknown;
-  else if (may_lose)
+  if (may_lose)
     comparisons_.push_back({writes_.size(), op.vnode(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
                      env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});

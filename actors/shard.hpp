@@ -169,6 +169,8 @@ private:
   held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
   void save_record(const held& at);
   void apply_aside(held& at, const answer_fn& answer);
+  /// Of the deltas of a key that are kept aside; 0: there are none.
+  timestamp newest_aside(const held& at, std::string_view key, const answer_fn& answer);
   void keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
   void clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer);

@@ -127,13 +127,32 @@ void shard::keep_aside(size_t source, const replica_op& op, held& at, const answ
     return refuse(source, op, errc::clock_skew, "the write's time is too far ahead: set the clocks of all hosts (NTP)",
                   answer);
   reserve_time(clock_.latest());
+  auto lww = at.node.rule() == conflict_rule::lww;
+  // It cannot tell whether there is a newer one, but for what it has put aside itself.
+  auto newer = lww ? time_unknown : 0;
+  if (lww && times_.note(at.node.id(), op.key, op.time))
+    if (auto newest = newest_aside(at, op.key, answer); newest > op.time)
+      newer = newest;
   batch_.keep_aside(at.node.id(), id, op.key, op.data);
   ++kept_aside_;
   replica_answer a;
   a.request = op.request;
   a.what = replica_answer::kind::written;
-  a.time = at.node.rule() == conflict_rule::lww ? time_unknown : 0; // It cannot tell whether there is a newer one.
+  a.time = newer;
   writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
+}
+
+timestamp shard::newest_aside(const held& at, std::string_view key, const answer_fn& answer) {
+  write_now(answer);
+  timestamp newest = 0;
+  auto scanned = store_->scan_aside(at.node.id(), [&](const dot&, std::string_view k, std::string_view delta) {
+    if (k == key)
+      newest = std::max(newest, protocol::newest_time(delta));
+    return true;
+  });
+  if (!scanned.ok())
+    failed_early_ = scanned.error;
+  return newest;
 }
 
 /// Of a vnode that is complete now; before anyone reads it.

@@ -30,8 +30,10 @@ bool quorums_meet(const evidence& e, const key_model& k, const operation& earlie
   if (earlier.completed >= later.invoked)
     return false;
   auto left = owners_of(e, k, earlier);
-  auto lost = may_have_lost(e, k, earlier, later.completed);
-  return left > 0 && lost.left_of(left, e.bucket(k.bucket).w) + owners_of(e, k, later) > k.owners.size();
+  // An owner that lost its disk acknowledges before it has met those who know the earlier one (docs/protocol.md, "Later
+  // writes win").
+  auto lost = may_have_lost(e, k, earlier, later.completed).all();
+  return left > lost && left - lost + owners_of(e, k, later) > k.owners.size();
 }
 
 /// The writes that a read returned.

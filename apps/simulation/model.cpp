@@ -257,7 +257,7 @@ uint32_t losses::left_of(uint32_t written, uint32_t w) const {
   // are left.
   if (tails == 0 && written > disks && written >= w)
     return written;
-  return written - static_cast<uint32_t>(std::min<size_t>(written, disks + tails));
+  return written - static_cast<uint32_t>(std::min<size_t>(written, all()));
 }
 
 bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read) {

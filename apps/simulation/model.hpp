@@ -98,7 +98,8 @@ struct losses {
   size_t disks = 0; ///< With their disk.
   size_t tails = 0; ///< Only what their machine had not synced when it crashed.
 
-  /// How many of the `written` a quorum can count on to meet, in a bucket of write quorum `w`.
+  size_t all() const { return disks + tails; }
+  /// How many of the `written` a quorum of reads can count on to meet, in a bucket of write quorum `w`.
   uint32_t left_of(uint32_t written, uint32_t w) const;
 };
 
