@@ -377,7 +377,9 @@ dot_clock sync_planner::known_anywhere(const own_vnode& v) const {
 
 void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const {
   // An owner that is away for so long is given up on: it will be refilled when it is back.
-  if (auto rest = v.facts.log_full ? known_to_all_that_are_up(v) : std::nullopt)
+  // But not by one who lacks what others have given up: none of them could become a copy of the other.
+  auto gives_up = v.facts.log_full && v.behind.empty();
+  if (auto rest = gives_up ? known_to_all_that_are_up(v) : std::nullopt)
     out.settles.push_back({v.note.id, std::move(*rest), v.horizon});
   auto now_stable = v.note.complete() ? stable(v) : std::nullopt;
   if (!now_stable)

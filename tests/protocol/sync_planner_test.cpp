@@ -237,6 +237,10 @@ TEST_F(SyncPlanner, GivesUpOnAnAbsentOwnerWhenTheLogIsFull) {
   auto plan = planner.plan();
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 8}}));
+  // Not while it is behind itself.
+  planner.set_peer(b, owner(clock({{ra, 1, 8}, {rb, 5, 5}})));
+  planner.found_behind(v, b);
+  EXPECT_TRUE(planner.plan().settles.empty());
   // Not below W: with b gone as well, nobody else is known to have anything.
   planner.unlinked(b);
   planner.set_own(owner(clock({{ra, 1, 10}})), {false, false, true});
