@@ -131,6 +131,19 @@ std::optional<shard::failure> check(replica_self self, const Request& x) {
   return {};
 }
 
+/// What `work` makes of the request, or why not. It may have written, or left something for the next flush.
+template <class Reply, class Request, class Work>
+caf::result<Reply> reply_to(replica_self self, const Request& request, Work work) {
+  Reply reply;
+  auto failed = check(self, request);
+  if (!failed)
+    failed = work(*self->state.work, reply);
+  want_flush(self);
+  if (failed)
+    return to_error(*failed);
+  return reply;
+}
+
 void on_batch(replica_self self, replica_batch& batch) {
   auto& st = self->state;
   auto source = source_of(self, self->current_sender());
@@ -180,49 +193,26 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
           return to_error(*failed);
         return reply;
       },
-      [self](const page_request& x) -> caf::result<page_message> {
-        page_message page;
-        auto failed = check(self, x);
-        if (!failed)
-          failed = self->state.work->make_page(x, page, answers(self));
-        want_flush(self);
-        if (failed)
-          return to_error(*failed);
-        return page;
+      [self](const page_request& x) {
+        return reply_to<page_message>(
+            self, x, [&](shard& work, page_message& page) { return work.make_page(x, page, answers(self)); });
       },
-      [self](const page_message& page) -> caf::result<page_applied> {
-        page_applied reply;
-        auto failed = check(self, page);
-        if (!failed)
-          failed = self->state.work->apply_page(page, reply, answers(self));
-        want_flush(self);
-        if (failed)
-          return to_error(*failed);
-        return reply;
+      [self](const page_message& x) {
+        return reply_to<page_applied>(
+            self, x, [&](shard& work, page_applied& applied) { return work.apply_page(x, applied, answers(self)); });
       },
       [self](const fill_begin& x) {
         auto may_begin = self->state.work->begin_fill(x, answers(self));
         want_flush(self);
         return may_begin;
       },
-      [self](const fill_request& x) -> caf::result<fill_page> {
-        fill_page page;
-        auto failed = check(self, x);
-        if (!failed)
-          failed = self->state.work->make_fill_page(x, page, answers(self));
-        want_flush(self);
-        if (failed)
-          return to_error(*failed);
-        return page;
+      [self](const fill_request& x) {
+        return reply_to<fill_page>(
+            self, x, [&](shard& work, fill_page& page) { return work.make_fill_page(x, page, answers(self)); });
       },
-      [self](const fill_page& page) -> caf::result<page_applied> {
-        auto failed = check(self, page);
-        if (!failed)
-          failed = self->state.work->apply_fill_page(page, answers(self));
-        want_flush(self);
-        if (failed)
-          return to_error(*failed);
-        return page_applied{};
+      [self](const fill_page& x) {
+        return reply_to<page_applied>(
+            self, x, [&](shard& work, page_applied&) { return work.apply_fill_page(x, answers(self)); });
       },
       [self](const births& x) {
         self->state.work->be_born(x.vnodes, answers(self));

@@ -119,17 +119,18 @@ void sync_planner::found_behind(vnode_id vnode, node_id from) {
   dirty_.insert(vnode);
 }
 
-const vnode_note* sync_planner::own(vnode_id vnode) const {
-  auto v = own_.find(vnode);
-  return v == own_.end() ? nullptr : &v->second.note;
-}
-
 const vnode_note* sync_planner::mirrored(node_id peer, vnode_id vnode) const {
   auto p = peers_.find(peer);
   if (p == peers_.end())
     return nullptr;
   auto note = p->second.mirror.find(vnode);
   return note == p->second.mirror.end() ? nullptr : &note->second;
+}
+
+/// Null also if the peer is not linked: what it told before may be all it ever will.
+const vnode_note* sync_planner::note_of_linked(node_id peer, vnode_id vnode) const {
+  const auto* note = mirrored(peer, vnode);
+  return note != nullptr && peers_.at(peer).linked ? note : nullptr;
 }
 
 bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const {
@@ -218,8 +219,8 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
 bool sync_planner::may_close(const own_vnode& v) const {
   auto owners = owners_of(v.note.id);
   auto there = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
-    const auto* note = mirrored(owner, v.note.id);
-    return note != nullptr && peers_.at(owner).linked && note->gives();
+    const auto* note = note_of_linked(owner, v.note.id);
+    return note != nullptr && note->gives();
   });
   return there >= others_needed(v.note.id);
 }
@@ -247,9 +248,8 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   uint32_t met = 0, copies = 0; // Of other copies, unless there is nobody else, each may be counting on the other.
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
-    const auto* note = mirrored(owner, v.note.id);
-    if (note == nullptr || !peers_.at(owner).linked || !note->gives() || !v.note.clock.covers(note->clock) ||
-        !heard_enough(v, owner))
+    const auto* note = note_of_linked(owner, v.note.id);
+    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock) || !heard_enough(v, owner))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
@@ -276,9 +276,8 @@ refill_task sync_planner::refill(const own_vnode& v, node_id from, bool behind) 
 bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
   std::vector<node_id> sources;
   for (auto owner : owners_of(v.note.id)) {
-    const auto* note = mirrored(owner, v.note.id);
-    auto p = peers_.find(owner);
-    if (note != nullptr && p->second.linked && note->complete())
+    const auto* note = note_of_linked(owner, v.note.id);
+    if (note != nullptr && note->complete())
       sources.push_back(owner);
   }
   if (!sources.empty())
@@ -296,11 +295,11 @@ uint32_t sync_planner::born_with(vnode_id vnode) const {
   auto needed = std::max(static_cast<uint32_t>(owners.size() / 2 + 1), buckets_.at(vnode.bucket).w);
   uint32_t there = 0;
   for (auto owner : owners) {
-    const auto* note = mirrored(owner, vnode);
-    there += owner == self_ || (note != nullptr && peers_.at(owner).linked && note->role == vnode_role::owner &&
-                                note->state == vnode_state::unsure)
-                 ? 1
-                 : 0;
+    const auto* note = note_of_linked(owner, vnode);
+    there +=
+        owner == self_ || (note != nullptr && note->role == vnode_role::owner && note->state == vnode_state::unsure)
+            ? 1
+            : 0;
   }
   return needed - std::min(needed, there);
 }

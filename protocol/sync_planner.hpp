@@ -129,7 +129,6 @@ public:
 
   /// Has the vnode something that `clock` lacks, as far as its node told?
   bool has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const;
-  const vnode_note* own(vnode_id vnode) const;
   const vnode_note* mirrored(node_id peer, vnode_id vnode) const;
   /// Dots that some linked peer has and this node's vnode of the same name lacks; for status.
   uint64_t dots_behind(node_id peer) const;
@@ -174,6 +173,7 @@ private:
 
   void set_time(node_id node, timestamp latest, uint64_t wall_ms);
   bool owns(node_id node, vnode_id vnode) const;
+  const vnode_note* note_of_linked(node_id peer, vnode_id vnode) const;
   bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
   void changed(vnode_id vnode);
   /// The earliest of all members' times; nothing if one of them has not been heard.
