@@ -211,7 +211,7 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
   auto* at = find(id, why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->whole())
+  if (!at->whole() && at->state != vnode_state::retiring)
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   clock = at->node.clock().encode();
   return {};
@@ -296,7 +296,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
   auto* at = find(page.vnode(), why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->whole())
+  if (!at->whole() && at->state != vnode_state::retiring)
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   bool skewed = false;
   for (const auto& k : page.keys) {

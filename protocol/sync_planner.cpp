@@ -54,7 +54,7 @@ void sync_planner::set_own(vnode_note note, vnode_facts facts) {
     with_graves_.insert(id);
   else
     with_graves_.erase(id);
-  if (!v.note.whole())
+  if (!v.note.gives())
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     v.rounds_before.clear();
@@ -280,9 +280,16 @@ bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
     if (note != nullptr && note->complete())
       sources.push_back(owner);
   }
+  auto retires = v.note.state == vnode_state::retiring;
+  // Several that retire may each have what of the others only the source has: then none could let go of its own.
+  auto before = out.catch_ups.size();
+  for (const auto& [node, p] : peers_)
+    if (retires && p.linked && has_news_for(node, v.note.id, v.note.clock) && v.behind.count(node) == 0)
+      out.catch_ups.push_back({v.note.id, node});
+  if (out.catch_ups.size() > before)
+    return false;
   if (!sources.empty())
-    out.refills.push_back(refill(v, sources[v.note.id.partition % sources.size()], // The load is spread.
-                                 v.note.state == vnode_state::retiring));
+    out.refills.push_back(refill(v, sources[v.note.id.partition % sources.size()], retires)); // The load is spread.
   else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
     out.births.push_back({v.note.id});
   return false;

@@ -132,9 +132,23 @@ TEST_F(SyncPlanner, LetsGoOneAfterTheOther) {
   planner.set_own(owner(all, vnode_state::retiring), {});
   planner.set_peer(b, owner(all, vnode_state::retiring));
   planner.set_peer(c, owner(more));
+  planner.found_behind(v, c);
   EXPECT_TRUE(planner.plan().refills.at(0).kept.empty()) << "b may let go as well";
   planner.set_peer(b, owner(more));
+  planner.found_behind(v, b);
   EXPECT_EQ(planner.plan().refills.at(0).kept, all);
+}
+
+// Seed 2896212777: each of two had what of the others only c had, so neither could let go of its own.
+TEST_F(SyncPlanner, LearnsFromLogsAlsoWhileItWaitsToLetGo) {
+  planner.set_own(owner(clock({{ra, 1, 1}}), vnode_state::retiring), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 1}}), vnode_state::retiring));
+  planner.set_peer(c, owner(clock({{ra, 1, 1}, {rb, 1, 1}, {rc, 1, 9}})));
+  planner.found_behind(v, c);
+  auto plan = planner.plan();
+  EXPECT_TRUE(plan.refills.empty());
+  ASSERT_EQ(plan.catch_ups.size(), 1U);
+  EXPECT_EQ(plan.catch_ups[0].from, b);
 }
 
 TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
