@@ -105,6 +105,8 @@ bool event_loop::act(caf::resumable* job) {
   auto before = system_.latest_actor_id();
   acting_ = id;
   scheduler().run_once();
+  if (n.busy_one_in > 0 && random_.one_in(n.busy_one_in))
+    block(sim_time{random_.below(static_cast<uint64_t>(n.busy_up_to.count()))});
   acting_ = 0;
   ++steps_;
   own_new_actors(before, index);
@@ -162,7 +164,12 @@ void event_loop::go_on(size_t node) {
 
 void event_loop::block(sim_time time) {
   if (acting_ != 0)
-    blocked_[acting_] = now() + time;
+    blocked_[acting_] = std::max(blocked_[acting_], now() + time);
+}
+
+void event_loop::busy(size_t node, uint64_t one_in, sim_time up_to) {
+  nodes_[node].busy_one_in = one_in;
+  nodes_[node].busy_up_to = up_to;
 }
 
 } // namespace crema::simulation

@@ -47,6 +47,8 @@ public:
   void go_on(size_t node);
   /// The actor that acts now does nothing more for so long.
   void block(sim_time time);
+  /// One message in `one_in` takes an actor of the node up to `up_to`, and what comes meanwhile piles up; 0: none does.
+  void busy(size_t node, uint64_t one_in, sim_time up_to);
 
 private:
   static constexpr uint64_t steps_per_instant_max = 20'000'000;
@@ -63,6 +65,8 @@ private:
   struct process {
     bool stopped = false;
     std::vector<caf::resumable*> held; // Jobs that wait until it goes on.
+    uint64_t busy_one_in = 0;
+    sim_time busy_up_to{};
     uint64_t steps_left = 0;
     std::function<void()> when_done; // Empty: nothing is to happen.
   };

@@ -24,6 +24,8 @@ public:
   void crash_machine(size_t n);
   void lose_disk(size_t n);
   void pause(size_t n, sim_time duration);
+  /// The others see `hub` and nobody else, until they are healed.
+  void cut_all_but(size_t hub);
   /// Starts the node after a while; it may die while it starts.
   void restart(size_t n);
   /// Brings back nodes that died of their own accord, of a disk that fails them; goes on until all is over.
@@ -55,8 +57,8 @@ public:
   virtual void soothe() {}
   /// The end of all faults.
   virtual void end() {}
-  /// A client had a write acknowledged just now.
-  virtual void acknowledged() {}
+  /// A client had a write acknowledged by this node just now.
+  virtual void acknowledged([[maybe_unused]] size_t node) {}
 };
 
 std::unique_ptr<fault> make_fault(fault_kind kind, fault_scene& scene);
@@ -67,6 +69,7 @@ std::unique_ptr<fault> make_partition_fault(fault_scene& scene);
 std::unique_ptr<fault> make_connection_fault(fault_scene& scene);
 std::unique_ptr<fault> make_crash_fault(fault_scene& scene);
 std::unique_ptr<fault> make_pause_fault(fault_scene& scene);
+std::unique_ptr<fault> make_busy_fault(fault_scene& scene);
 std::unique_ptr<fault> make_clock_fault(fault_scene& scene);
 std::unique_ptr<fault> make_disk_fault(fault_scene& scene);
 

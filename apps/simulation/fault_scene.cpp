@@ -29,7 +29,8 @@ void fault_scene::crash_process(size_t n) {
 }
 
 void fault_scene::crash_machine(size_t n) {
-  log.losses.push_back({n, w.now(), false, w.running(n) ? w.now() : seen_running_[n]});
+  if (!w.stopped_cleanly(n))
+    log.losses.push_back({n, w.now(), false, w.running(n) ? w.now() : seen_running_[n]});
   end_pause(n);
   w.crash_machine(n, random.one_in(2) ? 0 : random.below(w.unsynced_batches(n) + 1));
 }
@@ -45,6 +46,13 @@ void fault_scene::pause(size_t n, sim_time duration) {
     return;
   log.pauses.push_back({n, w.now(), w.now() + duration});
   w.pause(n, duration);
+}
+
+void fault_scene::cut_all_but(size_t hub) {
+  for (size_t a = 0; a < w.nodes(); ++a)
+    for (size_t b = 0; b < w.nodes(); ++b)
+      if (a != b && a != hub && b != hub)
+        w.cut(a, b);
 }
 
 void fault_scene::end_pause(size_t n) {

@@ -110,9 +110,9 @@ void fault_planner::start() {
   impl_->calm();
   impl_->scene.watch();
 }
-void fault_planner::acknowledged() {
+void fault_planner::acknowledged(size_t node) {
   for (auto& f : impl_->faults)
-    f->acknowledged();
+    f->acknowledged(node);
 }
 void fault_planner::end_all() { impl_->end_all(); }
 const fault_log& fault_planner::log() const { return impl_->scene.log; }
@@ -133,6 +133,7 @@ constexpr kind_entry kinds[] = {
     {fault_kind::connection, "connection", make_connection_fault},
     {fault_kind::crash, "crash", make_crash_fault},
     {fault_kind::pause, "pause", make_pause_fault},
+    {fault_kind::busy, "busy", make_busy_fault},
     {fault_kind::clock, "clock", make_clock_fault},
     {fault_kind::disk, "disk", make_disk_fault},
 };

@@ -48,8 +48,8 @@ public:
   fault_planner(world& w, random_stream random, const std::set<fault_kind>& kinds, uint64_t events_max);
   ~fault_planner();
   void start();
-  /// A client had a write acknowledged just now: power that is to fail fails soon after one.
-  void acknowledged();
+  /// A client had a write acknowledged by `node` just now: some faults strike soon after one.
+  void acknowledged(size_t node);
   /// Ends every fault and starts every node.
   void end_all();
   const fault_log& log() const;

@@ -96,7 +96,7 @@ public:
   void strike() override {
     auto& w = s_.w;
     std::vector<bool> side(w.nodes());
-    switch (s_.random.below(6)) {
+    switch (s_.random.below(7)) {
     case 0: // Two sides, of any size.
       for (size_t n = 0; n < w.nodes(); ++n)
         side[n] = s_.random.one_in(2);
@@ -124,6 +124,8 @@ public:
           to ? w.cut(n, one) : w.cut(one, n);
       return;
     }
+    case 5:
+      return s_.cut_all_but(s_.any());
     default: {
       auto a = s_.any();
       return flap(a, s_.other(a), s_.random.between(2, 8));

@@ -24,8 +24,8 @@ public:
     if (s_.down() * 2 + 1 >= s_.w.nodes() && !random.one_in(4))
       return; // A minority is down already: rarely more.
     if (random.one_in(6)) {
-      s_.w.stop(n);
-      return s_.restart(n);
+      stops_ = random.one_in(2);
+      return stops_ ? void() : stop(n);
     }
     auto crash = [this, n, machine = s_.machine_may_crash(n) && random.one_in(2)] {
       if (s_.over)
@@ -39,8 +39,12 @@ public:
   }
 
   /// Power fails at the worst moment: clients have been told that they may rely on what was just written.
-  void acknowledged() override {
-    if (s_.over || !std::exchange(power_fails_, false))
+  void acknowledged(size_t node) override {
+    if (s_.over)
+      return;
+    if (std::exchange(stops_, false))
+      stop(node);
+    if (!std::exchange(power_fails_, false))
       return;
     s_.after(std::chrono::microseconds{s_.random.between(0, 60'000)}, [this] {
       if (s_.over)
@@ -54,9 +58,22 @@ public:
   }
 
 private:
+  /// In good order; perhaps the machine is then switched off, with nothing to be lost.
+  void stop(size_t n) {
+    s_.w.stop(n);
+    s_.restart(n);
+    if (!s_.machine_may_crash(n) || s_.random.one_in(2))
+      return;
+    s_.after(milliseconds{s_.random.between(1, 100)}, [this, n] {
+      if (!s_.over && s_.w.stopped_cleanly(n))
+        s_.crash_machine(n);
+    });
+  }
+
   fault_scene& s_;
-  bool power_failures_; // In this run.
-  bool power_fails_ = false;
+  bool power_failures_;      // In this run.
+  bool power_fails_ = false; // After the next acknowledgement.
+  bool stops_ = false;       // The node of the next acknowledgement.
 };
 
 class pause_fault final : public fault {
@@ -72,9 +89,32 @@ private:
   fault_scene& s_;
 };
 
+class busy_fault final : public fault {
+public:
+  explicit busy_fault(fault_scene& scene) : s_(scene) {}
+
+  void strike() override {
+    std::chrono::microseconds up_to{s_.random.between(10, 5000)};
+    s_.w.busy(s_.any(), s_.random.between(1, 20), up_to);
+  }
+  void soothe() override {
+    for (size_t n = 0; n < s_.w.nodes(); ++n)
+      if (!s_.random.one_in(4))
+        s_.w.busy(n, 0, {});
+  }
+  void end() override {
+    for (size_t n = 0; n < s_.w.nodes(); ++n)
+      s_.w.busy(n, 0, {});
+  }
+
+private:
+  fault_scene& s_;
+};
+
 class clock_fault final : public fault {
 public:
-  explicit clock_fault(fault_scene& scene) : s_(scene), start_(static_cast<int64_t>(s_.w.wall_ms(0)) - now_ms()) {}
+  explicit clock_fault(fault_scene& scene)
+      : s_(scene), start_(static_cast<int64_t>(s_.w.wall_ms(0)) - now_ms()), wild_(s_.random.one_in(3)) {}
 
   void strike() override {
     auto n = s_.any();
@@ -106,7 +146,7 @@ private:
     case 2:
       return s_.w.drift_clock(n, up_to(10, 20'000));
     default: // Beyond it: others refuse what this node writes.
-      if (!random.one_in(4))
+      if (!wild_ && !random.one_in(4))
         return s_.w.drift_clock(n, up_to(10, 500));
       return s_.w.jump_clock(n, milliseconds{up_to(61'000, 300'000)});
     }
@@ -115,6 +155,7 @@ private:
 
   fault_scene& s_;
   int64_t start_; // What an undisturbed wall clock showed at the beginning.
+  bool wild_;     // In this run many go beyond the bound.
 };
 
 class disk_fault final : public fault {
@@ -138,8 +179,8 @@ public:
     case 5:
       if (disks_left_ > 0) {
         --disks_left_;
-        s_.lose_disk(s_.fragile);
-        return s_.restart(s_.fragile);
+        at_worst_ = random.one_in(2);
+        return at_worst_ ? part_others() : lose_disk();
       }
       [[fallthrough]];
     default:
@@ -157,8 +198,31 @@ public:
       s_.w.mend_disk(n);
     }
   }
+  /// The disk is lost at the worst moment: perhaps only one other has what was just acknowledged.
+  void acknowledged([[maybe_unused]] size_t node) override {
+    if (s_.over || !std::exchange(at_worst_, false))
+      return;
+    s_.after(std::chrono::microseconds{s_.random.between(0, 20'000)}, [this] {
+      if (!s_.over)
+        lose_disk();
+    });
+  }
 
 private:
+  /// What is acknowledged now is mostly on two nodes: that one, and one that cannot tell the third.
+  void part_others() {
+    s_.cut_all_but(s_.fragile);
+    s_.after(seconds{s_.random.between(5, 40)}, [this] {
+      for (size_t a = 0; a < s_.w.nodes(); ++a)
+        for (size_t b = 0; b < s_.w.nodes(); ++b)
+          if (a != b && !s_.over)
+            s_.w.heal(a, b);
+    });
+  }
+  void lose_disk() {
+    s_.lose_disk(s_.fragile);
+    s_.restart(s_.fragile);
+  }
   /// Rarely of many nodes at once: a cluster whose disks are all full serves nobody.
   void fill(size_t n) {
     if (s_.down() > 0 && !s_.random.one_in(3))
@@ -176,12 +240,14 @@ private:
   fault_scene& s_;
   std::vector<sim_time> slow_since_; // Negative: the disk is as fast as ever.
   uint64_t disks_left_;              // To be lost.
+  bool at_worst_ = false;            // One of them is, as soon as a write is acknowledged.
 };
 
 } // namespace
 
 std::unique_ptr<fault> make_crash_fault(fault_scene& scene) { return std::make_unique<crash_fault>(scene); }
 std::unique_ptr<fault> make_pause_fault(fault_scene& scene) { return std::make_unique<pause_fault>(scene); }
+std::unique_ptr<fault> make_busy_fault(fault_scene& scene) { return std::make_unique<busy_fault>(scene); }
 std::unique_ptr<fault> make_clock_fault(fault_scene& scene) { return std::make_unique<clock_fault>(scene); }
 std::unique_ptr<fault> make_disk_fault(fault_scene& scene) { return std::make_unique<disk_fault>(scene); }
 

@@ -68,7 +68,8 @@ class simulated_run {
 public:
   explicit simulated_run(const run_options& o)
       : options_(o), seeds_(o.seed), world_(world_options(o)),
-        clients_(world_, history_, seeds_.split(), {o.clients, o.operations_max, [this] { faults_.acknowledged(); }}),
+        clients_(world_, history_, seeds_.split(),
+                 {o.clients, o.operations_max, [this](size_t node) { faults_.acknowledged(node); }}),
         faults_(world_, seeds_.split(), o.faults, o.fault_events_max) {}
 
   void run() {
@@ -87,9 +88,12 @@ public:
     }
     clients_.stop();
     faults_.end_all();
-    if (!advance(settle_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !verdict_on_memory())
+    if (!advance(settle_time))
       return;
-    clients_.write_once_more();
+    clients_.write_once_more("s"); // Although some nodes may have seen times that are far ahead.
+    if (!advance(answer_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !verdict_on_memory())
+      return;
+    clients_.write_once_more("f");
     if (!advance(answer_time))
       return;
     if (!advance(converge_time) || !check([this](const evidence& e, const model& m, findings& out) {

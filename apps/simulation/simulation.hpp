@@ -20,6 +20,7 @@ enum class fault_kind : uint8_t {
   connection, ///< Connections that die with half of what was sent.
   crash,      ///< Process and machine crashes, power failures, orderly stops, restarts, crashes during restarts.
   pause,      ///< Virtual SIGSTOP, also longer than every timeout.
+  busy,       ///< Work takes time, so messages pile up and go together.
   clock,      ///< Wall clocks jump and drift.
   disk,       ///< Failing writes and syncs, full disks, slow syncs, lost disks.
 };

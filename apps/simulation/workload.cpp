@@ -111,7 +111,7 @@ struct workload::impl {
           h.complete(index, reply, w.now(), w.wall_ms(node));
           note(index);
           if (h[index].acknowledged() && opts.acknowledged)
-            opts.acknowledged();
+            opts.acknowledged(node);
           answer(&reply);
         },
         [this, index, node, &c, life, answer] {
@@ -171,6 +171,8 @@ struct workload::impl {
     const auto& buckets = w.cluster().buckets;
     const auto& b = buckets[c.random.below(buckets.size())];
     auto lww = b.conflict == conflict_rule::lww;
+    if (c.random.one_in(12))
+      return pipeline(c, {b.db, c.random.one_in(2) ? "hot" : name("r", c.random.below(8))});
     auto dice = c.random.below(lww ? 6 : 9);
     switch (dice) {
     case 0:
@@ -348,6 +350,31 @@ struct workload::impl {
     }
   }
 
+  /// Requests for one key, sent together: nodes get them in one message, and deal with them in one batch.
+  void pipeline(client& c, const key_ref& where) {
+    auto count = c.random.between(2, 8);
+    auto left = std::make_shared<uint64_t>(count);
+    auto done = [this, &c, where, left](const client_reply* reply) {
+      if (reply != nullptr && reply->status == errc::ok)
+        c.contexts[where] = reply->context;
+      if (--*left == 0)
+        loop(c);
+    };
+    auto siblings = rule(where.bucket) == conflict_rule::siblings;
+    auto known = c.contexts.find(where);
+    auto writes = !siblings || known != c.contexts.end();
+    for (uint64_t i = 0; i < count; ++i) {
+      auto dice = c.random.below(6);
+      auto what = !writes || dice < 3 ? kind::get : dice == 3 ? kind::remove : kind::put;
+      auto r = request(c, what, where);
+      if (what == kind::put)
+        r.value = fresh_value(c);
+      if (what != kind::get && siblings)
+        r.context = known->second;
+      send(c, std::move(r), done);
+    }
+  }
+
   conflict_rule rule(bucket_id bucket) const {
     for (const auto& b : w.cluster().buckets)
       if (b.db == bucket)
@@ -390,12 +417,12 @@ void workload::read_everything() {
   }
 }
 
-void workload::write_once_more() {
+void workload::write_once_more(const std::string& prefix) {
   auto& c = impl_->clients.front();
   for (const auto& b : impl_->w.cluster().buckets) {
     for (size_t node = 0; node < impl_->w.nodes(); ++node) {
       // Clocks far ahead may have left registers that nothing can go beyond before its time (docs/protocol.md).
-      auto r = impl_->request(c, kind::put, {b.db, impl::name("f", node)});
+      auto r = impl_->request(c, kind::put, {b.db, impl::name(prefix, node)});
       r.value = impl_->fresh_value(c);
       r.write = r.write_owners = {};
       c.node = node;

@@ -17,8 +17,8 @@ class workload {
 public:
   struct options {
     size_t clients = 8;
-    uint64_t operations_max = 0;        ///< 0: no limit.
-    std::function<void()> acknowledged; ///< Called at each acknowledged write. May be empty.
+    uint64_t operations_max = 0;                   ///< 0: no limit.
+    std::function<void(size_t node)> acknowledged; ///< Called at each write that a node acknowledged. May be empty.
   };
   /// Uses all buckets of the world.
   workload(world& w, history& h, random_stream random, options opts);
@@ -29,8 +29,8 @@ public:
   /// Reads every key that was used, at quorum and at all, each through a node of its own. To be called when the cluster
   /// is whole again; these reads must succeed.
   void read_everything();
-  /// Writes to some keys of every bucket, through every node; these writes must succeed.
-  void write_once_more();
+  /// Writes to some keys (their names begin with `prefix`) of every bucket, through every node; these must succeed.
+  void write_once_more(const std::string& prefix);
 
 private:
   struct impl;

@@ -137,6 +137,12 @@ void world::heal(size_t from, size_t to) {
   impl_->note("heal " + impl_->name(from) + " -> " + impl_->name(to));
   impl_->net.heal(from, to);
 }
+void world::busy(size_t node, uint64_t one_in, std::chrono::microseconds up_to) {
+  impl_->note(
+      fmt::format("{} is busy with one message in {}, for up to {} us", impl_->name(node), one_in, up_to.count()));
+  impl_->loop.busy(node, one_in, up_to);
+}
+bool world::stopped_cleanly(size_t node) const { return impl_->nodes[node].stopped_cleanly && !running(node); }
 void world::heal_all() {
   impl_->note("heal all");
   impl_->net.heal_all();

@@ -95,12 +95,17 @@ public:
   /// reboot takes a new replica id.
   void crash_machine(size_t node, size_t kept);
   size_t unsynced_batches(size_t node) const;
+  /// Has it ended in good order, so that a crash of its machine takes nothing from it?
+  bool stopped_cleanly(size_t node) const;
   /// The disk is lost with the machine: it comes back empty.
   void lose_disk(size_t node);
   /// Starts a node that is not running, if its disk lets it.
   void start(size_t node);
   /// Virtual SIGSTOP for `duration`.
   void pause(size_t node, sim_time duration);
+  /// One message in `one_in` takes an actor of the node up to `up_to` from now on, so that others pile up and are dealt
+  /// with together; 0: none does, and work takes no time at all.
+  void busy(size_t node, uint64_t one_in, std::chrono::microseconds up_to);
   /// Messages from `from` to `to` stop getting through (they wait, as TCP would; a connection that is silent too long
   /// breaks).
   void cut(size_t from, size_t to);
