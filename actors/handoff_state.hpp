@@ -21,7 +21,10 @@ struct handoff_state {
   static constexpr size_t repairs_queued_max = 10'000;
   static constexpr size_t repairs_running_max = 64;
   static constexpr size_t sessions_max = 8; ///< Catch-ups and refills at once.
-  static constexpr size_t notes_bytes_max = 256 * 1024;
+  static constexpr size_t refills_max = 6;  ///< Many copies to be made must not keep whole vnodes from catching up.
+  static constexpr size_t fill_tries_max = 15;
+  static constexpr std::chrono::seconds fill_retry_after{1};
+  static constexpr size_t notes_bytes_max = size_t{256} << 10;
   static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 64 * 1024, page_bytes_max = 512 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
@@ -55,7 +58,8 @@ struct handoff_state {
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
   std::set<vnode_id> sessions; // Vnodes that a catch-up or refill runs for.
-  std::set<vnode_id> resting;  // Had their session, and are not tried again before the next round.
+  std::set<vnode_id> refilling;
+  std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
   foreground_load load;   // Since the last round.
   bool has_moved = false; // Anything since then.

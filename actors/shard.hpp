@@ -39,9 +39,9 @@ public:
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
   static constexpr uint64_t page_dots_max = 4096;            ///< Dots looked up for one page of the end of a refill.
   static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
-  static constexpr uint64_t repair_dots_max = 10'000;        ///< Who is further behind gets no repair of single keys.
+  static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
-  static constexpr size_t clean_at_once = 256;               ///< Graves looked at in one go.
+  static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
   /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
@@ -173,7 +173,8 @@ private:
   timestamp newest_aside(const held& at, std::string_view key, const answer_fn& answer);
   void keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
-  void clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer);
+  /// Looks at up to `graves_max` graves. @returns how many it looked at.
+  size_t clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer);
   /// No time that was given, or is in the store, is above the bound that is on disk.
   void reserve_time(timestamp time);
   void pass(timestamp time);
@@ -220,6 +221,7 @@ private:
     uint64_t written; // It may go out when so much is on disk.
   };
   std::optional<waiting_report> report_;
+  size_t settlements_ = 0;
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.
   std::vector<comparison> comparisons_;
   std::vector<write_answer> synced_; // Written; answered after the fsync.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace crema {
 
@@ -128,11 +129,17 @@ void shard::keep_aside(size_t source, const replica_op& op, held& at, const answ
                   answer);
   reserve_time(clock_.latest());
   auto lww = at.node.rule() == conflict_rule::lww;
-  // It cannot tell whether there is a newer one, but for what it has put aside itself.
-  auto newer = lww ? time_unknown : 0;
-  if (lww && times_.note(at.node.id(), op.key, op.time))
-    if (auto newest = newest_aside(at, op.key, answer); newest > op.time)
+  // It cannot tell whether there is a newer one, but for what it has put aside itself. One that retires still has all
+  // that it ever acknowledged.
+  auto retires = at.state == vnode_state::retiring;
+  auto newer = lww && !retires ? time_unknown : 0;
+  if (lww && times_.note(at.node.id(), op.key, op.time)) {
+    auto newest = newest_aside(at, op.key, answer);
+    if (retires)
+      newest = std::max(newest, protocol::newest_time(objects_.get(at.node.id(), op.key).object.value_or("")));
+    if (newest > op.time)
       newer = newest;
+  }
   batch_.keep_aside(at.node.id(), id, op.key, op.data);
   ++kept_aside_;
   replica_answer a;
@@ -396,26 +403,27 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
       return failure{errc::invalid_context, "the clock does not decode"};
     if (!clock->covers(at->trimmed))
       return failure{errc::behind, "the log does not reach back far enough"};
-    dots_by_key by_key;
-    uint64_t seen = 0;
+    std::set<std::string, std::less<>> seen;
+    std::string failed;
     for (const auto& r : at->node.clock().missing_from(*clock)) {
       scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
-        by_key[std::string{key}].push_back(d);
-        page.done = ++seen < page_dots_max;
+        if (seen.find(key) == seen.end()) {
+          auto stored = store_->get(id, key);
+          failed = stored.what.error;
+          if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
+            return false;
+          seen.emplace(key);
+          page.keys.push_back({std::string{key}, stored.object.value_or(""), stored.object.has_value()});
+        }
+        page.dots.push_back({d.replica, d.counter, std::string{key}});
+        clock->add(d);
+        page.done = page.dots.size() < page_dots_max;
         return page.done;
       });
+      if (!failed.empty())
+        return failure{errc::storage_failure, failed};
       if (!scanned.ok() || !page.done)
         break;
-    }
-    for (auto& [key, dots] : by_key) {
-      auto stored = store_->get(id, key);
-      if (!stored.what.ok())
-        return failure{errc::storage_failure, stored.what.error};
-      page.keys.push_back({key, stored.object.value_or(""), stored.object.has_value()});
-      for (const auto& d : dots) {
-        page.dots.push_back({d.replica, d.counter, key});
-        clock->add(d);
-      }
     }
     if (page.done && *clock != at->node.clock())
       return failure{errc::behind, "the log has holes"};
@@ -514,14 +522,17 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
 // -- What everybody has ---------------------------------------------------------------------------------------------
 
 void shard::settle(const settlement& what, const answer_fn& answer) {
-  for (const auto& task : what.tasks) {
+  auto left = clean_at_once; // Requests wait meanwhile: the rest has time until the next settlement.
+  for (size_t i = 0; i < what.tasks.size(); ++i) {
+    const auto& task = what.tasks[(i + settlements_) % what.tasks.size()]; // Each comes first once.
     auto found = vnodes_.find(task.vnode);
     if (found == vnodes_.end() || found->second.role != vnode_role::owner || !found->second.whole())
       continue;
     trim(found->second, task.stable);
-    if (found->second.has_graves)
-      clean(found->second, task.horizon, what.expired_ms, answer);
+    if (found->second.has_graves && left > 0)
+      left -= clean(found->second, task.horizon, what.expired_ms, left, answer);
   }
+  ++settlements_;
   write_now(answer);
 }
 
@@ -541,7 +552,7 @@ void shard::trim(held& at, const dot_clock& stable) {
   trimmed_ += count;
 }
 
-void shard::clean(held& at, timestamp horizon, uint64_t expired_ms, const answer_fn& answer) {
+size_t shard::clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer) {
   write_now(answer); // What is read below must be all there is.
   auto id = at.node.id();
   auto expired = std::min(expired_ms, to_micros(UINT64_MAX) / 1000) * 1000;
@@ -557,13 +568,18 @@ void shard::clean(held& at, timestamp horizon, uint64_t expired_ms, const answer
       at.next_grave = due;
     else
       graves.push_back({due, std::string{key}});
-    return due <= until && graves.size() < clean_at_once;
+    return due <= until && graves.size() < graves_max;
   });
+  std::set<std::string_view> touched; // By what is not written yet.
   for (const auto& g : graves) {
+    if (!touched.insert(g.key).second) {
+      write_now(answer);
+      touched = {g.key};
+    }
     auto stored = store_->get(id, g.key);
     if (!scanned.ok() || !stored.what.ok()) {
       failed_early_ = scanned.ok() ? stored.what.error : scanned.error;
-      return;
+      return graves.size();
     }
     protocol::cleanup what;
     what.settled = !stored.object;
@@ -576,10 +592,11 @@ void shard::clean(held& at, timestamp horizon, uint64_t expired_ms, const answer
     if (what.settled)
       batch_.unbury(id, g.due, g.key);
     cleaned_ += what.erase ? 1 : 0;
-    write_now(answer); // Two graves may be of one key.
   }
+  write_now(answer);
   at.has_graves = !graves.empty() || at.next_grave != 0;
   at.changed = at.changed || !at.has_graves;
+  return graves.size();
 }
 
 void shard::drop(const protocol::drop_task& task, const answer_fn& answer) {

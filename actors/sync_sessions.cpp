@@ -12,36 +12,60 @@ namespace {
 struct session {
   vnode_id vnode;
   node_id from{};
-  fill_request next; // Refill only.
+  // Refill only:
+  fill_request next;
+  bool filling = false; // The copy has been begun.
+  size_t tries = 0;     // Of this part.
 };
 using session_ptr = std::shared_ptr<session>;
 
 void finish(handoff_self self, const session_ptr& s, const std::string& error) {
   auto& st = self->state;
   st.sessions.erase(s->vnode);
+  st.refilling.erase(s->vnode);
   st.resting.insert(s->vnode);
   if (!error.empty()) {
     ++st.sessions_failed;
+    st.planner->failed(s->vnode);
     st.env->log->debug("sync of bucket {} partition {} from {} stopped: {}", s->vnode.bucket, s->vnode.partition,
                        st.env->name_of(s->from), error);
   }
   self->send(self, resume_session{[self] { start_sessions(self); }}); // There is room for the next one.
 }
 
-/// One request of a session to a replica, here or there; any error ends the session.
+void fetch_part(handoff_self self, const session_ptr& s);
+
+/// A copy that is half made is worth some patience; anything else is begun again by the next plan.
+void give_up_or_wait(handoff_self self, const session_ptr& s, const std::string& why) {
+  if (!s->filling || s->tries >= handoff_state::fill_tries_max)
+    return finish(self, s, why);
+  ++s->tries;
+  self->delayed_send(self, handoff_state::fill_retry_after, resume_session{[self, s] { fetch_part(self, s); }});
+}
+
+/// One request of a session to a replica, here or there; nearly any error ends the session.
 template <class Reply, class Request, class Next>
 void step(handoff_self self, const session_ptr& s, node_id to, Request request, Next next) {
   auto& st = self->state;
   const auto* target = replica_of(st, to, s->vnode.partition);
   if (target == nullptr)
-    return finish(self, s, st.env->name_of(to) + " is not linked");
+    return give_up_or_wait(self, s, st.env->name_of(to) + " is not linked");
   self->request(*target, handoff_state::page_timeout, std::move(request))
-      .then([next](const Reply& reply) { next(reply); },
-            [self, s](const caf::error& e) {
-              if (errc_of(e) == errc::behind)
-                self->state.planner->found_behind(s->vnode, s->from);
-              finish(self, s, text_of(e));
-            });
+      .then(
+          [s, next](const Reply& reply) {
+            s->tries = 0;
+            next(reply);
+          },
+          [self, s, to](const caf::error& e) {
+            if (errc_of(e) == errc::behind)
+              self->state.planner->found_behind(s->vnode, s->from);
+            if (e != caf::sec::request_timeout)
+              return finish(self, s, text_of(e));
+            auto found = self->state.peers.find(to);
+            if (found != self->state.peers.end()) // It may have been too much for the link.
+              found->second.page_bytes = std::max(found->second.page_bytes / 2, handoff_state::page_bytes_min);
+            to == s->from ? give_up_or_wait(self, s, text_of(e)) : finish(self, s, text_of(e));
+          });
 }
 
 /// Goes on when what was moved is paid for.
@@ -102,8 +126,6 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     });
   });
 }
-
-void fetch_part(handoff_self self, const session_ptr& s);
 
 /// The copy is whole, or what comes next follows from the page that has just been stored.
 void after_part(handoff_self self, const session_ptr& s, const fill_page& page) {
@@ -184,8 +206,10 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
   if (!s)
     return;
   ++self->state.refills;
+  self->state.refilling.insert(task.vnode);
   s->next.about(self->state.ring->epoch, task.vnode);
   step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, task.kept, task.behind}, [self, s](bool may_begin) {
+    s->filling = may_begin;
     if (may_begin)
       fetch_part(self, s);
     else
@@ -193,20 +217,20 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
   });
 }
 
-template <class Task>
-void start_due(handoff_self self, std::deque<Task>& due, void (*start)(handoff_self, const Task&)) {
-  while (!due.empty() && self->state.sessions.size() < handoff_state::sessions_max) {
-    auto task = std::move(due.front());
-    due.pop_front();
-    start(self, task);
-  }
-}
-
 } // namespace
 
 void start_sessions(handoff_self self) {
-  start_due(self, self->state.refills_due, start_refill);
-  start_due(self, self->state.catch_ups_due, start_catch_up);
+  auto& st = self->state;
+  auto take = [](auto& due) {
+    auto task = std::move(due.front());
+    due.pop_front();
+    return task;
+  };
+  while (!st.refills_due.empty() && st.refilling.size() < handoff_state::refills_max &&
+         st.sessions.size() < handoff_state::sessions_max)
+    start_refill(self, take(st.refills_due));
+  while (!st.catch_ups_due.empty() && st.sessions.size() < handoff_state::sessions_max)
+    start_catch_up(self, take(st.catch_ups_due));
 }
 
 } // namespace crema

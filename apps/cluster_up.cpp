@@ -53,11 +53,6 @@ private:
   int fd_;
 };
 
-int failed(const std::string& why) {
-  std::cerr << "crema: " << why << "\n";
-  return exit_failure;
-}
-
 /// The last lines that a node has logged in this run.
 void show_log_end(const fs::path& dir, const starting_node& node) {
   constexpr size_t lines_max = 20;

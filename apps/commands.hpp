@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <iostream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,12 @@ namespace crema::cli {
 constexpr int exit_ok = 0;
 constexpr int exit_failure = 1; ///< It did not work, or the key does not exist.
 constexpr int exit_usage = 2;   ///< The command line or the configuration is wrong; nothing was done.
+
+/// Says why on standard error. @returns exit_failure.
+inline int failed(const std::string& why) {
+  std::cerr << "crema: " << why << "\n";
+  return exit_failure;
+}
 
 /// What the chosen command does. Returns the exit code.
 using action = std::function<int()>;

@@ -29,11 +29,6 @@ struct kv_options {
   bool all = false, raw = false, verbose = false;
 };
 
-int failed(const std::string& why) {
-  std::cerr << "crema: " << why << "\n";
-  return exit_failure;
-}
-
 /// Connects, selects the bucket and sends the command.
 std::optional<resp_reply> ask(const kv_options& options, const std::vector<std::string>& words) {
   resp_client client{std::chrono::milliseconds{options.timeout_ms}};

@@ -101,8 +101,9 @@ void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
 }
 
 /// Everything between an open store and its end. @returns the exit code.
-int serve(const config::cluster_config& config, const config::node_config& me, std::shared_ptr<storage::store> store,
-          replica_id replica, const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals) {
+int serve(const config::cluster_config& config, const config::node_config& me,
+          const std::shared_ptr<storage::store>& store, replica_id replica, const std::shared_ptr<spdlog::logger>& log,
+          const sigset_t& signals) {
   auto ring = load_or_claim_ring(*store, config);
   if (!ring.ring) {
     log->critical("{}", ring.error);

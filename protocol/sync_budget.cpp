@@ -19,6 +19,9 @@ void sync_budget::on_foreground(std::chrono::microseconds mean, uint64_t request
   auto micros = static_cast<double>(mean.count());
   if (!working || quiet_micros_ == 0 || micros < quiet_micros_)
     quiet_micros_ = quiet_micros_ == 0 ? micros : quiet_micros_ * (1 - memory) + micros * memory;
+  // What going slow does not cure is not of our making: it becomes what is usual.
+  if (working && rate_ == step && micros > quiet_micros_)
+    quiet_micros_ *= 1 + memory / 4;
   if (working && micros > slower * quiet_micros_)
     rate_ = std::max(step, rate_ / 2);
   else

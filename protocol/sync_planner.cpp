@@ -119,6 +119,12 @@ void sync_planner::found_behind(vnode_id vnode, node_id from) {
   dirty_.insert(vnode);
 }
 
+void sync_planner::failed(vnode_id vnode) {
+  auto v = own_.find(vnode);
+  if (v != own_.end())
+    ++v->second.failures;
+}
+
 const vnode_note* sync_planner::mirrored(node_id peer, vnode_id vnode) const {
   auto p = peers_.find(peer);
   if (p == peers_.end())
@@ -127,10 +133,14 @@ const vnode_note* sync_planner::mirrored(node_id peer, vnode_id vnode) const {
   return note == p->second.mirror.end() ? nullptr : &note->second;
 }
 
+bool sync_planner::is_linked(node_id peer) const {
+  auto p = peers_.find(peer);
+  return p != peers_.end() && p->second.linked;
+}
+
 /// Null also if the peer is not linked: what it told before may be all it ever will.
 const vnode_note* sync_planner::note_of_linked(node_id peer, vnode_id vnode) const {
-  const auto* note = mirrored(peer, vnode);
-  return note != nullptr && peers_.at(peer).linked ? note : nullptr;
+  return is_linked(peer) ? mirrored(peer, vnode) : nullptr;
 }
 
 bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const {
@@ -141,8 +151,7 @@ bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& c
 std::optional<sync_planner::times> sync_planner::floor() const {
   times result{UINT64_MAX, UINT64_MAX};
   for (const auto& m : ring_->members) {
-    auto p = peers_.find(m.id);
-    if (planted(bug::absent_forgotten) && m.id != self_ && (p == peers_.end() || !p->second.linked))
+    if (planted(bug::absent_forgotten) && m.id != self_ && !is_linked(m.id))
       continue;
     auto t = times_.find(m.id);
     if (t == times_.end())
@@ -202,6 +211,11 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
     if (mirrored(node, v.note.id)->complete())
       source = node;
   }
+  auto first = out.catch_ups.begin() + static_cast<std::ptrdiff_t>(before);
+  if (first != out.catch_ups.end()) // One at a time is begun: not always with the same, which may have failed.
+    std::rotate(first,
+                first + static_cast<std::ptrdiff_t>(v.failures % static_cast<size_t>(out.catch_ups.end() - first)),
+                out.catch_ups.end());
   // A copy only when nobody's log is left to learn from; of whom it does not matter.
   auto becomes_copy = !all_known && out.catch_ups.size() == before && source && may_close(v);
   if (becomes_copy)
@@ -289,7 +303,8 @@ bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
   if (out.catch_ups.size() > before)
     return false;
   if (!sources.empty())
-    out.refills.push_back(refill(v, sources[v.note.id.partition % sources.size()], retires)); // The load is spread.
+    out.refills.push_back(
+        refill(v, sources[(v.note.id.partition + v.failures) % sources.size()], retires)); // The load is spread.
   else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
     out.births.push_back({v.note.id});
   return false;
@@ -319,7 +334,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   for (auto owner : owners) {
     const auto* note = mirrored(owner, v.note.id);
     auto has = note != nullptr && note->whole() && note->clock.covers(v.note.clock);
-    auto linked = peers_.count(owner) > 0 && peers_.at(owner).linked;
+    auto linked = is_linked(owner);
     up += linked ? 1 : 0;
     have += has ? 1 : 0;
     up_without += linked && !has ? 1 : 0;
@@ -350,8 +365,7 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
   auto result = v.note.clock;
   uint32_t up = 1;
   for (auto owner : owners_of(v.note.id)) {
-    auto p = peers_.find(owner);
-    if (p == peers_.end() || !p->second.linked)
+    if (!is_linked(owner))
       continue;
     const auto* note = mirrored(owner, v.note.id);
     if (note == nullptr || !note->whole())

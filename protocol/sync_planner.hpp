@@ -121,6 +121,8 @@ public:
   }
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
+  /// Something went wrong with a task of this vnode: the next time another peer is first, if there is one.
+  void failed(vnode_id vnode);
 
   /// What is to be done now. A task is named again in the next plan until what it was for is reached.
   sync_plan plan();
@@ -156,6 +158,7 @@ private:
       timestamp time = 0;
     };
     std::optional<checkpoint> waiting;
+    size_t failures = 0;
     std::set<node_id> behind;                  // Found to lack what these have trimmed.
     std::map<node_id, uint64_t> rounds_before; // Of the peers, when the copy was whole.
   };
@@ -173,6 +176,7 @@ private:
 
   void set_time(node_id node, timestamp latest, uint64_t wall_ms);
   bool owns(node_id node, vnode_id vnode) const;
+  bool is_linked(node_id peer) const;
   const vnode_note* note_of_linked(node_id peer, vnode_id vnode) const;
   bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
   void changed(vnode_id vnode);

@@ -1,8 +1,8 @@
 """Runs clang-tidy over the project's translation units, several at a time, and remembers the clean ones.
 
-usage: tidy.py BUILD_DIR [FILE...]     FILE: only these (headers: the units that include them)
+usage: tidy.py BUILD_DIR [FILE...]     FILE: only the units that are or include these
 
-A unit is looked at again only if its text, a project header it includes, .clang-tidy, its compile command or the
+A unit may be one that CMake made of several source files. It is looked at again only if its text, a project header it includes, .clang-tidy, its compile command or the
 version of clang-tidy has changed. The memory is one empty file per hash of all that, in the user's cache directory: no
 path of the checkout is part of a hash, so what one clone found clean is clean in another.
 """
@@ -29,7 +29,7 @@ def closure(path):
         one = pending.pop()
         if one in texts:
             continue
-        texts[one] = one.read_bytes()
+        texts[one] = one.read_bytes().replace(str(ROOT).encode() + b"/", b"")
         for name in INCLUDE.findall(texts[one]):
             for base in (one.parent, ROOT):
                 header = (base / name.decode()).resolve()
@@ -42,7 +42,7 @@ def closure(path):
 def units(build):
     for entry in json.loads((build / "compile_commands.json").read_text()):
         path = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
-        if path.is_relative_to(ROOT) and not path.is_relative_to(build) and path.suffix == ".cpp" and path.is_file():
+        if path.is_relative_to(ROOT) and path.is_file():
             yield path, entry.get("command") or " ".join(entry["arguments"])
 
 

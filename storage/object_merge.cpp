@@ -8,8 +8,6 @@ namespace crema::storage {
 
 namespace {
 
-std::string_view view(const rocksdb::Slice& x) { return {x.data(), x.size()}; }
-
 class object_merge final : public rocksdb::MergeOperator {
 public:
   /// On disk (OPTIONS file): RocksDB warns when a database is opened under another name.
@@ -20,7 +18,7 @@ public:
     if (in.existing_value != nullptr)
       joined.assign(in.existing_value->data(), in.existing_value->size());
     for (const auto& operand : in.operand_list)
-      if (!join_into(joined, view(operand)))
+      if (!join_into(joined, operand.ToStringView()))
         return false;
     out->new_value = std::move(joined);
     return true;
@@ -28,7 +26,7 @@ public:
 
   bool PartialMerge(const rocksdb::Slice& /*key*/, const rocksdb::Slice& left, const rocksdb::Slice& right,
                     std::string* result, rocksdb::Logger* /*logger*/) const override {
-    auto joined = protocol::join_encoded(view(left), view(right));
+    auto joined = protocol::join_encoded(left.ToStringView(), right.ToStringView());
     if (!joined)
       return false;
     *result = std::move(*joined);

@@ -26,7 +26,7 @@ status damaged(const std::string& path, const std::string& what) {
   return {path + ": the database is damaged: " + what + "." + cure};
 }
 
-status foreign(const std::string& path, const std::string& what) {
+status not_ours(const std::string& path, const std::string& what) {
   return {path + ": is not a database of this version of crema: " + what +
           ". Choose another data_dir, or move this directory away."};
 }
@@ -44,7 +44,7 @@ status explain(const std::string& path, const rocksdb::Status& s) {
   if (s.IsIOError() && text.find("lock") != std::string::npos)
     return {path + ": the database is used by another process: " + text};
   if (s.IsInvalidArgument() || s.IsNotSupported())
-    return foreign(path, text);
+    return not_ours(path, text);
   if (s.IsCorruption() || s.IsNotFound() || s.IsPathNotFound())
     return damaged(path, text);
   return {path + ": the database cannot be opened: " + text};
@@ -135,8 +135,8 @@ status check_opened(database& opened, const synced_state& synced) {
   if (!s.ok() && !s.IsNotFound())
     return explain(opened.path, s);
   if (format != format_version)
-    return foreign(opened.path,
-                   "its format is \"" + format + "\", this version reads \"" + std::string{format_version} + "\"");
+    return not_ours(opened.path,
+                    "its format is \"" + format + "\", this version reads \"" + std::string{format_version} + "\"");
   return {};
 }
 
@@ -153,7 +153,7 @@ database_result open_database(const std::string& path, const rocksdb_options& op
   std::error_code code;
   auto kind = fs::status(path, code);
   if (fs::exists(kind) && !fs::is_directory(kind))
-    return {nullptr, foreign(path, "it is not a directory")};
+    return {nullptr, not_ours(path, "it is not a directory")};
   auto there = fs::exists(kind);
   if (there)
     there = !fs::is_empty(path, code);
@@ -170,7 +170,7 @@ database_result open_database(const std::string& path, const rocksdb_options& op
   synced_state synced;
   auto marked = synced_mark::read(path, synced);
   if (!is_rocksdb && !marked.ok())
-    return {nullptr, foreign(path, "it holds neither the file CURRENT nor the file SYNCED")};
+    return {nullptr, not_ours(path, "it holds neither the file CURRENT nor the file SYNCED")};
   if (!is_rocksdb)
     return {nullptr, damaged(path, path + "/CURRENT: is missing")};
   if (!marked.ok())

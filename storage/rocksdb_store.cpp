@@ -17,8 +17,6 @@ namespace crema::storage {
 
 namespace {
 
-std::string_view view(const rocksdb::Slice& x) { return {x.data(), x.size()}; }
-
 /// RocksDB counts key comparisons per thread unless told otherwise; nobody reads the counts.
 void count_nothing() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }
 
@@ -217,7 +215,7 @@ private:
     }
     std::unique_ptr<rocksdb::Iterator> it{database_->db->NewIterator(options, family(which))};
     for (it->Seek(begin); it->Valid(); it->Next())
-      if (!visit(view(it->key()), view(it->value())))
+      if (!visit(it->key().ToStringView(), it->value().ToStringView()))
         break;
     return it->status().ok() ? status{} : cannot_read(vnode, it->status());
   }
@@ -251,7 +249,7 @@ private:
       run = {};
     };
     for (it->SeekToFirst(); it->Valid();) {
-      auto entry = parse_log_key(view(it->key()));
+      auto entry = parse_log_key(it->key().ToStringView());
       if (!entry || entry->id.counter == 0)
         return damaged_entry("log", vnode);
       const auto& d = entry->id;

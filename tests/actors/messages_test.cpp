@@ -7,8 +7,8 @@
 namespace crema {
 namespace {
 
-struct config : caf::actor_system_config {
-  config() { register_messages(*this); }
+struct test_config : caf::actor_system_config {
+  test_config() { register_messages(*this); }
 };
 
 /// Through the wire format as a *message*, so that a missing registration shows (it would arrive empty).
@@ -27,7 +27,7 @@ T round_trip(caf::actor_system& system, const T& x) {
 
 class Messages : public testing::Test {
 protected:
-  config config_;
+  test_config config_;
   caf::actor_system system_{config_};
 };
 

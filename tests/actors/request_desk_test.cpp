@@ -414,7 +414,7 @@ std::string pick(const explanation::fields& all, std::initializer_list<std::stri
   for (auto name : names)
     for (const auto& [n, value] : all)
       if (n == name)
-        text += (text.empty() ? "" : " ") + n + "=" + value;
+        text.append(text.empty() ? "" : " ").append(n).append("=").append(value);
   return text;
 }
 

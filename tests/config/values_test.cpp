@@ -205,7 +205,7 @@ TEST(ConfigValues, AFileAbove16MiBIsRefused) {
   auto file = std::filesystem::temp_directory_path() / ("crema-config-" + std::to_string(::getpid()) + ".json");
   {
     std::ofstream out{file};
-    out << valid_document() << std::string(16 * 1024 * 1024, ' ');
+    out << valid_document() << std::string(size_t{16} << 20, ' ');
   }
   auto result = load_config(file.string());
   std::filesystem::remove(file);

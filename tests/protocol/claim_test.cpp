@@ -371,8 +371,9 @@ bool holds_fair_shares(const small_case& x) {
     auto share = fair_shares(x.all, x.partitions, x.n);
     for (const auto& m : x.all)
       owners[m.*group] += share[m.id] / x.partitions;
+    auto most = (x.n + groups - 1) / groups;
     for (const auto& g : owners)
-      if (g.second > (x.n + groups - 1) / groups + 1e-9 || (groups <= x.n && g.second < 1 - 1e-9))
+      if (g.second > most + 1e-9 || (groups <= x.n && g.second < 1 - 1e-9))
         return false;
   }
   return true;

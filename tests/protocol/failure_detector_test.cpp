@@ -16,9 +16,9 @@ namespace {
 constexpr node_id a{1}, b{2};
 
 /// A detector in virtual time, ticked every heartbeat interval, with peers that beat when they should.
-class world {
+class observer {
 public:
-  explicit world(failure_detector::options opts = {}) : options_(opts), detector(opts) {}
+  explicit observer(failure_detector::options opts = {}) : options_(opts), detector(opts) {}
 
   void link(node_id id) { note(detector.linked(id, now)); }
   void unlink(node_id id) { note(detector.unlinked(id, "connection reset", now)); }
@@ -34,9 +34,9 @@ public:
       tick();
     }
   }
-  /// A world with these peers linked and up for a while.
-  static world with(const std::vector<node_id>& peers) {
-    world w;
+  /// An observer with these peers linked and up for a while.
+  static observer with(const std::vector<node_id>& peers) {
+    observer w;
     for (auto id : peers)
       w.link(id);
     w.run(60s, peers);
@@ -59,14 +59,14 @@ public:
 } // namespace
 
 TEST(FailureDetector, KnowsNobodyAtFirst) {
-  world w;
+  observer w;
   w.run(10s, {});
   EXPECT_FALSE(w.detector.up(a));
   EXPECT_TRUE(w.changes.empty());
 }
 
 TEST(FailureDetector, CallsAPeerUpAtTheFirstHeartbeatAfterTheLink) {
-  world w;
+  observer w;
   w.link(a);
   EXPECT_FALSE(w.detector.up(a));
   w.hear(a);
@@ -76,7 +76,7 @@ TEST(FailureDetector, CallsAPeerUpAtTheFirstHeartbeatAfterTheLink) {
 }
 
 TEST(FailureDetector, DoesNotCallAPeerUpThatHasALinkButIsNeverHeard) {
-  world w;
+  observer w;
   w.link(a);
   w.run(60s, {});
   EXPECT_FALSE(w.detector.up(a));
@@ -84,13 +84,13 @@ TEST(FailureDetector, DoesNotCallAPeerUpThatHasALinkButIsNeverHeard) {
 }
 
 TEST(FailureDetector, DoesNotBelieveAHeartbeatWithoutALink) {
-  world w;
+  observer w;
   w.hear(a);
   EXPECT_FALSE(w.detector.up(a));
 }
 
 TEST(FailureDetector, CallsAPeerDownAtOnceWhenTheLinkIsLost) {
-  auto w = world::with({a, b});
+  auto w = observer::with({a, b});
   w.unlink(a);
   EXPECT_FALSE(w.detector.up(a));
   EXPECT_TRUE(w.detector.up(b));
@@ -103,7 +103,7 @@ TEST(FailureDetector, CallsAPeerDownAtOnceWhenTheLinkIsLost) {
 }
 
 TEST(FailureDetector, CallsASilentPeerDownAfterTheLeastAndBeforeTheMostSilence) {
-  auto w = world::with({a, b});
+  auto w = observer::with({a, b});
   w.run(750ms, {b});
   EXPECT_TRUE(w.detector.up(a));
   w.run(1500ms, {b}); // 2250 ms: the most is 2 s, and an interval until the next tick.
@@ -114,7 +114,7 @@ TEST(FailureDetector, CallsASilentPeerDownAfterTheLeastAndBeforeTheMostSilence) 
 }
 
 TEST(FailureDetector, CallsAPeerDownThatFallsSilentRightAfterItsFirstHeartbeat) {
-  world w;
+  observer w;
   w.link(a);
   w.hear(a);
   w.run(2250ms, {});
@@ -122,7 +122,7 @@ TEST(FailureDetector, CallsAPeerDownThatFallsSilentRightAfterItsFirstHeartbeat) 
 }
 
 TEST(FailureDetector, CallsAPeerUpAgainAtTheFirstHeartbeatAfterSilence) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   w.run(30s, {});
   EXPECT_FALSE(w.detector.up(a));
   w.hear(a);
@@ -135,7 +135,7 @@ TEST(FailureDetector, CallsAPeerUpAgainAtTheFirstHeartbeatAfterSilence) {
 }
 
 TEST(FailureDetector, CallsAPeerUpAgainOnANewLink) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   w.unlink(a);
   w.run(5s, {});
   w.link(a);
@@ -145,14 +145,14 @@ TEST(FailureDetector, CallsAPeerUpAgainOnANewLink) {
 }
 
 TEST(FailureDetector, LeavesAPeerUpThatIsLinkedTwice) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   w.link(a);
   EXPECT_TRUE(w.detector.up(a));
   EXPECT_TRUE(w.changes.empty());
 }
 
 TEST(FailureDetector, SuspectsMoreTheLongerTheSilence) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   double before = w.detector.phi(a, w.now);
   EXPECT_LT(before, 0.5);
   for (auto silence = 50ms; silence < 5s; silence += 50ms) {
@@ -165,7 +165,7 @@ TEST(FailureDetector, SuspectsMoreTheLongerTheSilence) {
 }
 
 TEST(FailureDetector, DoesNotHoldItsOwnPauseAgainstItsPeers) {
-  auto w = world::with({a, b});
+  auto w = observer::with({a, b});
   w.now += 10s;
   w.tick();
   EXPECT_TRUE(w.detector.up(a));
@@ -174,7 +174,7 @@ TEST(FailureDetector, DoesNotHoldItsOwnPauseAgainstItsPeers) {
 }
 
 TEST(FailureDetector, DoesNotHoldItsOwnPauseAgainstItsPeersWhenTheirHeartbeatsComeBeforeTheTick) {
-  auto w = world::with({a, b});
+  auto w = observer::with({a, b});
   w.now += 10s;
   for (int i = 0; i < 40; ++i) // All that had piled up.
     w.hear(a);
@@ -187,7 +187,7 @@ TEST(FailureDetector, DoesNotHoldItsOwnPauseAgainstItsPeersWhenTheirHeartbeatsCo
 }
 
 TEST(FailureDetector, StillFindsAPeerThatDiedDuringThePause) {
-  auto w = world::with({a, b});
+  auto w = observer::with({a, b});
   w.now += 10s;
   w.tick();
   w.run(2250ms, {b});
@@ -196,7 +196,7 @@ TEST(FailureDetector, StillFindsAPeerThatDiedDuringThePause) {
 }
 
 TEST(FailureDetector, CountsTheSilenceFromBeforeThePause) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   w.run(500ms, {});
   w.now += 10s;
   w.tick();
@@ -206,7 +206,7 @@ TEST(FailureDetector, CountsTheSilenceFromBeforeThePause) {
 }
 
 TEST(FailureDetector, DoesNotCountTheTimeBeforeAHeartbeatAsMissed) {
-  auto w = world::with({a});
+  auto w = observer::with({a});
   w.now += 400ms;
   w.hear(a);
   double just_heard = w.detector.phi(a, w.now);
@@ -218,7 +218,7 @@ TEST(FailureDetector, DoesNotCountTheTimeBeforeAHeartbeatAsMissed) {
 TEST(FailureDetector, IsNotMisledByOtherTrafficBetweenTheHeartbeats) {
   failure_detector::options opts;
   opts.silence_min = 250ms;
-  world w(opts);
+  observer w(opts);
   w.link(a);
   for (int i = 0; i < 100000; ++i) {
     w.now += 50us;
@@ -234,7 +234,7 @@ TEST(FailureDetector, DoesNotFlapWhenHeartbeatsJitter) {
   for (uint32_t seed = 0; seed < 50; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed));
     std::mt19937 random(seed);
-    world w;
+    observer w;
     w.link(a);
     w.hear(a);
     w.changes.clear();
@@ -253,7 +253,7 @@ TEST(FailureDetector, DoesNotFlapWhenHeartbeatsJitter) {
 TEST(FailureDetector, AdaptsToAPeerThatIsSlow) {
   failure_detector::options opts;
   opts.silence_max = 10s;
-  world w(opts);
+  observer w(opts);
   w.link(a);
   auto beats_every = [&](monotonic interval) {
     w.hear(a);
@@ -274,7 +274,7 @@ TEST(FailureDetector, FindsASilentPeerInTimeWhateverItsRhythmWas) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE("seed=" + std::to_string(seed));
     std::mt19937 random(seed);
-    world w;
+    observer w;
     w.link(a);
     w.hear(a);
     monotonic last = w.now;

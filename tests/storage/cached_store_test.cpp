@@ -13,8 +13,6 @@ namespace crema::storage::testing {
 
 namespace {
 
-const vnode_id here{3, 4};
-
 /// Counts what reaches the store.
 class counted_store final : public store {
 public:
@@ -135,7 +133,7 @@ TEST_F(CachedStore, DoesNotBuildOnWhatIsReadWhileAnEarlierWriteWaits) {
 }
 
 TEST_F(CachedStore, ReadsAKeyThatWasMergedBlindTooOften) {
-  for (uint64_t i = 1; i <= 10 * cached_store::blind_max; ++i) {
+  for (uint64_t i = 1; i <= uint64_t{10} * cached_store::blind_max; ++i) {
     cached_.batch().merge(here, "hot", lww(i, std::to_string(i)));
     ASSERT_TRUE(cached_.write().ok());
   }
@@ -225,12 +223,8 @@ void behaves_like_a_plain_store(std::unique_ptr<store> below, size_t cache_bytes
       RC_ASSERT(plain->write(*waiting).ok());
       waiting->clear();
     } else {
-      std::vector<std::string> keys;
-      std::vector<store::key_ref> refs;
-      for (int k = 0; k < 3; ++k)
-        keys.push_back(some_key());
-      for (const auto& key : keys)
-        refs.push_back({vnode, key});
+      std::vector<std::string> keys{some_key(), some_key(), some_key()};
+      std::vector<store::key_ref> refs{{vnode, keys[0]}, {vnode, keys[1]}, {vnode, keys[2]}};
       auto expected = plain->get_many(refs);
       size_t visited = 0;
       cached.read(refs, [&](size_t at, std::string_view object, const status& read) {

@@ -8,8 +8,6 @@ namespace crema::storage::testing {
 
 namespace {
 
-const vnode_id here{0, 1};
-
 class MemoryStore : public ::testing::Test {
 protected:
   /// Writes key and log entry in one batch.

@@ -19,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const vnode_id here{0, 1};
-
 std::string name(uint64_t i) { return "key " + std::to_string(1000 + i); }
 
 std::string read(const fs::path& path) {

@@ -39,6 +39,8 @@ inline std::string value_of(const store::read_result& result) {
   return decoded ? std::string{decoded->value} : "malformed";
 }
 
+const vnode_id here{3, 4};
+
 inline status put(store& s, vnode_id vnode, std::string_view key, std::string_view object) {
   auto batch = s.make_batch();
   batch->merge(vnode, key, object);

@@ -88,6 +88,7 @@ void fill(const std::vector<write_batch*>& batches) {
 std::vector<std::optional<std::string>> get_many(const store& s,
                                                  const std::vector<std::pair<vnode_id, std::string>>& asked) {
   std::vector<store::key_ref> refs;
+  refs.reserve(asked.size());
   for (const auto& [vnode, key] : asked)
     refs.push_back({vnode, key});
   std::vector<std::optional<std::string>> result;

@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <memory>
 
 namespace crema::storage::testing {
@@ -60,8 +62,6 @@ protected:
   std::unique_ptr<backend> backend_ = GetParam().make();
   std::unique_ptr<store> store_ = backend_->open();
 };
-
-const vnode_id here{3, 4};
 
 TEST_P(Store, ReadsNothingForAKeyThatWasNeverWritten) {
   auto result = store_->get(here, "key");
@@ -157,8 +157,7 @@ TEST_P(Store, ReadsManyKeysInTheOrderAskedForWithGapsForMissingOnes) {
   ASSERT_TRUE(put(*store_, here, "b", lww(1, "here b")).ok());
   auto results = store_->get_many({{here, "b"}, {there, "b"}, {there, "a"}, {here, "a"}, {here, "b"}});
   std::vector<std::string> values;
-  for (const auto& result : results)
-    values.push_back(value_of(result));
+  std::transform(results.begin(), results.end(), std::back_inserter(values), value_of);
   EXPECT_EQ(values, (std::vector<std::string>{"here b", "nothing", "there a", "here a", "here b"}));
   EXPECT_TRUE(store_->get_many({}).empty());
 }
