@@ -25,7 +25,7 @@ namespace {
 constexpr unsigned tcp_user_timeout_ms =
     5000; // Unsent data for a frozen peer is freed after this (notes: graceful close).
 constexpr std::chrono::milliseconds backoff_first{50};
-constexpr std::chrono::milliseconds backoff_max{1000};
+constexpr std::chrono::milliseconds backoff_max{300};
 constexpr std::chrono::seconds hello_timeout{2};
 constexpr size_t quiet_failures = 3;
 

@@ -591,9 +591,6 @@ void request_desk::finish_get(pending& p, const std::string& object) {
       r.context = std::move(x->seen);
       std::sort(r.values.begin(), r.values.end(),
                 [](const client_value& a, const client_value& b) { return a.time > b.time; });
-      if (r.values.size() >= siblings_warn)
-        env_->log->warn("bucket {}: a key has {} siblings; clients should write with the context they read",
-                        p.bucket->name, r.values.size());
     }
   }
   if (malformed) {
@@ -630,8 +627,9 @@ void request_desk::finish_put(pending& p) {
 }
 
 /// "n2 down, n3 silent"
-std::string request_desk::missing_nodes(const pending& p, const std::vector<node_id>& nodes) const {
+std::string request_desk::missing_nodes(const pending& p, std::vector<node_id> nodes) const {
   constexpr size_t named_max = 8;
+  std::sort(nodes.begin(), nodes.end()); // By name: the same for every key.
   std::string text;
   size_t count = 0;
   for (auto id : nodes) {

@@ -106,7 +106,7 @@ private:
   /// Null, if it was not asked for.
   std::shared_ptr<const explanation> explain(const pending& p);
   bool reachable(node_id id) const;
-  std::string missing_nodes(const pending& p, const std::vector<node_id>& nodes) const;
+  std::string missing_nodes(const pending& p, std::vector<node_id> nodes) const;
   std::vector<bool> reachable(const pending& p) const;
   peer& peer_of(node_id id);
 

@@ -161,7 +161,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
           fmt::format("the {} siblings of the key hold {} MiB; read it (KV.GET) and write with the CONTEXT you get",
                       count, stored.object->size() >> 20),
           answer);
-    if (count >= siblings_warn)
+    if (count == siblings_warn) // Once on the way up.
       env_->log->warn("bucket {}: a put without context on a key with {} siblings", bucket->name, count);
   }
   // At any time: all that could be asked are ahead, so the bound counts from the newest time here.

@@ -1,6 +1,7 @@
 // crema cluster up: starts the nodes of a file that belong on this machine, and waits until each serves requests.
 #include "apps/cluster_command.hpp"
 #include "apps/commands.hpp"
+#include "apps/run_node.hpp"
 #include "config/host_check.hpp"
 
 #include <fmt/format.h>
@@ -99,6 +100,11 @@ std::optional<int> check_death(const fs::path& dir, const starting_node& node) {
   return code;
 }
 
+void say_how_to_stop(const cluster_options& options) {
+  std::cerr << fmt::format("the other nodes are still running; 'crema cluster down --dir {}' stops them\n",
+                           options.dir);
+}
+
 int wait_until_ready(const cluster_options& options, const std::vector<starting_node>& nodes) {
   auto waiting = nodes;
   const auto start = steady_clock::now();
@@ -107,8 +113,10 @@ int wait_until_ready(const cluster_options& options, const std::vector<starting_
     for (auto it = waiting.begin(); it != waiting.end();) {
       auto ready = is_ready(*it->config, it->last_answer);
       // After the question: a node that died may have left its port to another program.
-      if (auto code = check_death(options.dir, *it))
+      if (auto code = check_death(options.dir, *it)) {
+        say_how_to_stop(options);
         return *code;
+      }
       if (!ready) {
         ++it;
         continue;
@@ -134,7 +142,7 @@ int wait_until_ready(const cluster_options& options, const std::vector<starting_
     failed(fmt::format("{} is not ready after {} s: {}", node.config->name, options.timeout_s, node.last_answer));
     show_log_end(options.dir, node);
   }
-  std::cerr << fmt::format("the nodes are still running; 'crema cluster down --dir {}' stops them\n", options.dir);
+  say_how_to_stop(options);
   return exit_failure;
 }
 
@@ -154,7 +162,7 @@ int plan(const cluster_options& options, const config::cluster_config& config, s
                                   node.name, options.dir, running->config_file, running->pid));
       starting.process = *running;
     } else {
-      auto found = config::check_ports(node, config::node_path(config, node.name));
+      auto found = check_host(config, node.name);
       problems.insert(problems.end(), found.begin(), found.end());
     }
     nodes.push_back(std::move(starting));

@@ -48,7 +48,7 @@ int config_check(const node_options& options) {
     const auto* me = config->find_node(options.node);
     if (me == nullptr)
       return unknown_node(*config, options.node);
-    auto problems = config::check_ports(*me, config::node_path(*config, me->name));
+    auto problems = check_host(*config, me->name);
     if (!problems.empty()) {
       complain(config->file, problems);
       return exit_usage;

@@ -187,15 +187,22 @@ int serve(const config::cluster_config& config, const config::node_config& me,
 
 } // namespace
 
+std::vector<config::problem> check_host(const config::cluster_config& config, const std::string& node_name) {
+  const auto& node = *config.find_node(node_name);
+  auto path = config::node_path(config, node_name);
+  auto problems = config::check_ports(node, path);
+  auto directory_ok = storage::check_data_directory(node.data_dir, identity_of(config, node_name));
+  if (!directory_ok.ok())
+    problems.push_back(
+        {path + ".data_dir", directory_ok.error, "a directory of this node of this cluster, or a new one"});
+  return problems;
+}
+
 int run_node(const config::cluster_config& config, const std::string& node_name) {
   const auto* me = config.find_node(node_name);
   auto path = config::node_path(config, node_name);
   auto identity = identity_of(config, node_name);
-  auto problems = config::check_ports(*me, path);
-  auto directory_ok = storage::check_data_directory(me->data_dir, identity);
-  if (!directory_ok.ok())
-    problems.push_back(
-        {path + ".data_dir", directory_ok.error, "a directory of this node of this cluster, or a new one"});
+  auto problems = check_host(config, node_name);
   if (!problems.empty())
     return refuse(config, problems);
 

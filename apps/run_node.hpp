@@ -3,8 +3,13 @@
 #include "config/cluster_config.hpp"
 
 #include <string>
+#include <vector>
 
 namespace crema {
+
+/// What keeps the node from running on this host as it is now: ports, data directory. Writes nothing.
+/// @pre `node_name` is a node of `config`.
+std::vector<config::problem> check_host(const config::cluster_config& config, const std::string& node_name);
 
 /// Runs one node in the foreground until SIGTERM or SIGINT.
 /// @pre `node_name` is a node of `config`.

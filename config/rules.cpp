@@ -182,6 +182,10 @@ void check_clashes(const cluster_config& config, std::vector<problem>& problems)
   for (size_t i = 0; i < config.nodes.size(); ++i)
     if (const auto& name = config.nodes[i].name; !name.empty())
       node_names.check(name, quoted(name), node_path(i) + ".name");
+  for (size_t i = 0; i < config.nodes.size(); ++i)
+    if (const auto& host = config.nodes[i].host; config.nodes.size() > 1 && is_wildcard(host))
+      problems.push_back({node_path(i) + ".host", quoted(host) + " is an address that no other node can dial",
+                          "the name or address by which the other nodes reach this one"});
   check_listeners(config, problems);
   check_data_dirs(config, problems);
 

@@ -105,6 +105,14 @@ status compare_buckets(const std::string& directory, const identity& recorded, c
       return differs(directory, "bucket " + quoted(was.name) + " with", describe(was), describe(*now),
                      "The db number, conflict rule and n of a bucket cannot be changed after its creation yet.");
   }
+  auto smaller = [](const identity::bucket& a, const identity::bucket& b) { return a.n < b.n; };
+  auto most = std::max_element(recorded.buckets.begin(), recorded.buckets.end(), smaller);
+  for (const auto& b : expected.buckets)
+    if (most != recorded.buckets.end() && b.n > most->n) // The ring was dealt out for so many owners.
+      return {directory + ": the bucket " + quoted(b.name) + " with n = " + std::to_string(b.n) +
+              " cannot be added: the cluster was created for n up to " + std::to_string(most->n) +
+              ", and this cannot "
+              "be changed after its creation yet. Nothing was written."};
   return {};
 }
 

@@ -59,6 +59,11 @@ public:
   size_t output_memory() const { return out_.capacity(); }
   /// The client asked to leave, or broke the protocol: close when all is written.
   bool closing() const { return closing_; }
+  /// Sends the client away with an error.
+  void break_off(std::string_view error) {
+    reply_out_of_turn(error);
+    closing_ = true;
+  }
   /// Nothing is in flight, and nothing waits to be written.
   bool idle() const { return queue_.empty() && unsent().empty(); }
   /// Requests that the backend has not answered yet.

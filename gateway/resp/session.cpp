@@ -3,6 +3,9 @@
 #include "gateway/resp/worker.hpp"
 
 #include <boost/asio/buffer.hpp>
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace crema::gateway::resp {
 
@@ -16,6 +19,10 @@ constexpr int reads_per_turn = 4;
 // Of what a client still sends when it is sent away, this much is read: bytes left unread make the system reset the
 // connection, and then the client may lose the last reply.
 constexpr int last_reads = 16;
+
+// So much of one connection is not worth counting; all that is counted is together at most this on a node.
+constexpr size_t unfinished_free = size_t{64} << 10;
+constexpr uint64_t unfinished_max = uint64_t{256} << 20;
 
 bool would_block(const error& e) { return e == boost::asio::error::would_block || e == boost::asio::error::try_again; }
 
@@ -104,7 +111,25 @@ bool session::take_in(std::string_view fresh) {
     input_.erase(0, used_);
     used_ = 0;
   }
+  count_unfinished();
   return consumed > 0;
+}
+
+/// Each connection may hold one large command that is not whole yet, but not all of them at once.
+void session::count_unfinished() {
+  auto now = input_.size() > unfinished_free ? input_.size() : 0;
+  if (now == counted_)
+    return;
+  auto before = std::exchange(counted_, now);
+  auto all = env().unfinished.fetch_add(now - before) + now - before; // Modulo 2^64, should it be less.
+  if (now <= before || all <= unfinished_max)
+    return;
+  break_off(fmt::format("BUSY {} MiB of commands that are not whole yet are held for all clients together; send "
+                        "large values over fewer connections at once",
+                        unfinished_max >> 20));
+  std::string().swap(input_);
+  used_ = 0;
+  count_unfinished();
 }
 
 void session::pump() {
@@ -158,6 +183,8 @@ void session::close() {
   if (closed_)
     return;
   closed_ = true;
+  input_.clear();
+  count_unfinished();
   abandon();
   error ignored;
   socket_.close(ignored);

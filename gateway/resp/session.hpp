@@ -33,6 +33,7 @@ private:
   /// @returns false if there is no more to read for now.
   bool read_once();
   /// Runs what may run of the input and then of `fresh`, which follows it. @returns whether anything was consumed.
+  void count_unfinished();
   bool take_in(std::string_view fresh);
   bool may_read() const { return !eof_ && wants_input(); }
   void write();
@@ -42,9 +43,10 @@ private:
 
   worker& home_;
   boost::asio::ip::tcp::socket socket_;
-  std::string input_; // Bytes read, but not consumed yet.
-  size_t used_ = 0;   // ... of which these, at the front, are consumed.
-  bool eof_ = false;  // Nothing is read any more.
+  std::string input_;  // Bytes read, but not consumed yet.
+  size_t used_ = 0;    // ... of which these, at the front, are consumed.
+  size_t counted_ = 0; // Of them, in environment::unfinished.
+  bool eof_ = false;   // Nothing is read any more.
   bool closed_ = false;
   bool reading_ = false; // Waits to become readable.
   bool writing_ = false; // Waits to become writable.

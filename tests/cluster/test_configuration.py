@@ -147,6 +147,14 @@ class Mistakes(Refusal):
                 self.refused(directory, config, fragments, ("config", "check", file))
                 self.refused(directory, config, fragments, ("cluster", "up", file, "--dir", "run"))
 
+    def test_cluster_up_starts_no_node_beside_one_whose_directory_it_cannot_use(self):
+        directory, config = self.directory(), self.good()
+        foreign = directory / config["nodes"][1]["data_dir"]
+        foreign.mkdir(parents=True)
+        (foreign / "letters").write_text("not ours")
+        for command in (("cluster", "up", "cluster.json", "--dir", "run"), ("config", "check", "cluster.json", "--node", "n2")):
+            self.refused(directory, config, ["nodes[1].data_dir", "letters"], command)
+
     def test_what_is_no_configuration_at_all(self):
         directory = self.directory()
         for what, text in BAD_TEXTS.items():

@@ -138,6 +138,37 @@ class Backpressure(ClusterCase):
         if not SANITIZED:
             self.assertLess(node.peak_mb() - before, 100)
 
+    def test_many_unfinished_requests_are_not_collected_either(self):
+        cluster = self.cluster()
+        node = cluster["n1"]
+        before = node.rss_mb()
+        node.reset_peak()
+        clients, refused = [], 0
+        try:
+            for _ in range(16):
+                client = socket.create_connection((node.host, node.port), timeout=20)
+                clients.append(client)
+                try:  # 40 MiB of a command that wants more.
+                    client.sendall(b"*100\r\n$4\r\nMSET\r\n")
+                    for _ in range(40):
+                        client.sendall(b"$1048576\r\n" + b"x" * MIB + b"\r\n")
+                except (ConnectionError, TimeoutError):
+                    refused += 1
+            self.assertEqual(node.ask("PING"), "PONG")
+            for client in clients:  # Whoever was sent away was told why.
+                client.setblocking(False)
+                try:
+                    refused += 1 if client.recv(4096).startswith(b"-BUSY") else 0
+                except (BlockingIOError, ConnectionError):
+                    pass
+        finally:
+            for client in clients:
+                client.close()
+        self.assertGreater(refused, 0)
+        if not SANITIZED:
+            self.assertLess(node.peak_mb() - before, 600)
+        self.assertEqual(node.ask("PING"), "PONG")
+
 
 class Garbage(ClusterCase):
     SERIAL = True

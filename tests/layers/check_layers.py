@@ -15,7 +15,7 @@ MAY_INCLUDE = {
     "protocol": {"protocol"},
     "config": {"config", "protocol"},
     "storage": {"storage", "config", "protocol"},
-    "messages": {"messages", "storage", "config", "protocol"},
+    "messages": {"messages", "protocol"},
     "actors": {"actors", "messages", "storage", "config", "protocol"},
     # Beside the actors, not above: it asks through messages/client.hpp, and is built and tested without CAF.
     "gateway": {"gateway", "messages", "config", "protocol"},

@@ -38,9 +38,23 @@ TEST(SyncBudget, GivesWayToSlowerClientsAndComesBack) {
 TEST(SyncBudget, DoesNotTakeItsOwnBurdenForTheUsual) {
   sync_budget budget{64 * mib};
   budget.on_foreground(microseconds{1000}, 100, false);
-  for (int i = 0; i < 1000; ++i)
+  for (int i = 0; i < 1000; ++i) {
+    budget.on_foreground(microseconds{1000 + 8000 * budget.rate() / (64 * mib)}, 100, true);
+    if (i > 10) {
+      EXPECT_LT(budget.rate(), 8 * mib);
+    }
+  }
+}
+
+TEST(SyncBudget, LearnsThatLoadWhichGoingSlowDoesNotCureIsUsual) {
+  sync_budget budget{64 * mib};
+  budget.on_foreground(microseconds{1000}, 100, false);
+  for (int i = 0; i < 10; ++i)
     budget.on_foreground(microseconds{3000}, 100, true);
   EXPECT_EQ(budget.rate(), mib);
+  for (int i = 0; i < 200; ++i)
+    budget.on_foreground(microseconds{3000}, 100, true);
+  EXPECT_EQ(budget.rate(), 64 * mib);
 }
 
 TEST(SyncBudget, TakesAllWhenNobodyAsksForAnything) {

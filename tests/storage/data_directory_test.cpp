@@ -212,6 +212,14 @@ TEST_F(DataDirectory, TakesUpNewBuckets) {
   expect_refused({"\"sessions\""});
 }
 
+TEST_F(DataDirectory, RefusesABucketForMoreOwnersThanTheRingHas) {
+  run(true, "boot 1");
+  identity_.buckets.push_back({"wide", 2, "lww", 5});
+  expect_refused({"\"wide\"", "n = 5", "n up to"});
+  identity_.buckets.pop_back();
+  run(true, "boot 1"); // Nothing was recorded.
+}
+
 TEST(BootId, IsTheSameForTheWholeBoot) { EXPECT_EQ(current_boot_id(), current_boot_id()); }
 
 // -- In use ---------------------------------------------------------------------------------------------------------
