@@ -25,7 +25,8 @@ struct handoff_state {
   static constexpr size_t fill_tries_max = 15;
   static constexpr std::chrono::seconds fill_retry_after{1};
   static constexpr size_t notes_bytes_max = size_t{256} << 10;
-  static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 64 * 1024, page_bytes_max = 512 * 1024;
+  /// Requests of clients wait while a page is made or stored.
+  static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 32 * 1024, page_bytes_max = 128 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
   static constexpr std::chrono::seconds page_timeout{5};
