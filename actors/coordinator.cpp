@@ -223,7 +223,9 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.desk->on_ring(x.ring);
       },
       [self](const count_query& x) { count_keys(self, x); },
-      [self](stats_request) { return stats{self->state.desk->counters()}; },
+      [self](stats_request) {
+        return stats{self->state.desk->counters(), {}, {}};
+      },
       [self](stop_request) {
         self->state.stopping = true;
         self->state.want_flush();

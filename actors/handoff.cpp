@@ -189,8 +189,10 @@ void on_state(handoff_self self, const sync_state& x) {
     st.planner->set_peer(x.from, {id, static_cast<protocol::vnode_role>(n.role),
                                   static_cast<protocol::vnode_state>(n.state), std::move(*clock)});
   }
-  if (x.latest != 0)
+  if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms);
+    st.heard[x.from] = self->clock().now();
+  }
   // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
   // who is new, or waits for others, has no time to lose.
   if (x.full || st.planner->incomplete() > 0)
@@ -235,6 +237,24 @@ std::map<std::string, uint64_t> counters(const handoff_state& st) {
     behind = std::max(behind, st.planner->dots_behind(node));
   all["dots_behind"] = behind;
   return all;
+}
+
+stats statistics_of(handoff_self self) {
+  const auto& st = self->state;
+  stats result{counters(st), st.planner->hints(), {}};
+  for (const auto& m : st.ring->members) {
+    if (m.id == st.env->self)
+      continue;
+    stats::peer p;
+    p.id = m.id;
+    p.linked = st.planner->is_linked(m.id);
+    if (auto heard = st.heard.find(m.id); heard != st.heard.end())
+      p.heard = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now() - heard->second);
+    p.behind = p.linked ? st.planner->dots_behind(m.id) : 0;
+    p.ahead = st.planner->dots_ahead(m.id);
+    result.peers.push_back(p);
+  }
+  return result;
 }
 
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root) {
@@ -285,7 +305,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.ring = x.ring;
         self->state.planner->on_ring(x.ring);
       },
-      [self](stats_request) { return stats{counters(self->state)}; },
+      [self](stats_request) { return statistics_of(self); },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

@@ -45,6 +45,7 @@ struct handoff_state {
     uint64_t incarnation = 0; // Of the process that sent that.
     uint32_t page_bytes = page_bytes_first;
   };
+  std::map<node_id, caf::actor_clock::time_point> heard; // When each last told what it has.
 
   env_ptr env;
   protocol::ring_ptr ring;

@@ -199,6 +199,35 @@ nlohmann::json status_json(node_self self) {
           {"buckets", std::move(buckets)}};
 }
 
+/// What operators want to know of sync; of hints the oldest.
+void add_sync(nlohmann::json& status, const node_env& env, const stats& s) {
+  constexpr size_t hints_max = 1000;
+  auto hints = nlohmann::json::array();
+  auto now_ms = env.wall_ms();
+  for (const auto& h : s.hints) {
+    if (hints.size() == hints_max)
+      break;
+    std::string owners;
+    for (auto id : h.waits_for)
+      owners += (owners.empty() ? "" : ", ") + env.name_of(id);
+    const auto* bucket = env.bucket(h.vnode.bucket);
+    hints.push_back({{"bucket", bucket != nullptr ? bucket->name : ""},
+                     {"partition", h.vnode.partition},
+                     {"for", owners},
+                     {"writes", h.writes},
+                     {"bytes", h.bytes},
+                     {"age_ms", now_ms - std::min(now_ms, h.since_ms)}});
+  }
+  auto peers = nlohmann::json::array();
+  for (const auto& p : s.peers)
+    peers.push_back({{"peer", env.name_of(p.id)},
+                     {"heard_ms_ago", p.heard ? nlohmann::json(p.heard->count()) : nlohmann::json(nullptr)},
+                     {"we_lack", p.behind},
+                     {"it_lacks", p.ahead}});
+  status["hints"] = std::move(hints);
+  status["sync"] = std::move(peers);
+}
+
 /// Asks every child for its counters, adds them up by name, and answers when all have answered.
 struct gathering {
   nlohmann::json status;
@@ -226,9 +255,11 @@ void on_status(node_self self, const status_query& query) {
   for (const auto& child : children)
     self->request(child, node_state::status_timeout, stats_request{})
         .then(
-            [all](const stats& s) {
+            [self, all](const stats& s) {
               for (const auto& [name, value] : s.counters)
                 all->sums[name] += value;
+              if (!s.peers.empty())
+                add_sync(all->status, *self->state.env, s);
               all->done();
             },
             [all](const caf::error&) {

@@ -245,7 +245,9 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return reply;
       },
       [self](const ring_published& x) { self->state.work->on_ring(x.ring); },
-      [self](stats_request) { return stats{self->state.work->counters()}; },
+      [self](stats_request) {
+        return stats{self->state.work->counters(), {}, {}};
+      },
       [self](stop_request) {
         do_flush(self);
         auto closed = self->state.work->close();

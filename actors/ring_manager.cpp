@@ -24,7 +24,7 @@ caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, const 
     self->send(listener, ring_published{st.ring});
   return {
       [self](stats_request) {
-        return stats{{{"epoch", self->state.ring->epoch}, {"members", self->state.ring->members.size()}}};
+        return stats{{{"epoch", self->state.ring->epoch}, {"members", self->state.ring->members.size()}}, {}, {}};
       },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };

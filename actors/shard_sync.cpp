@@ -652,8 +652,9 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   for (auto* at : changed) {
     at->changed = false;
     auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
-    r.what.changed.push_back({{at->node.id(), at->role, at->state, at->node.clock()},
-                              {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max}});
+    r.what.changed.push_back(
+        {{at->node.id(), at->role, at->state, at->node.clock()},
+         {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes, at->since_ms}});
   }
   r.written = store_->written();
   report_ = std::move(r);

@@ -42,7 +42,7 @@ std::string format_list(const json& list) {
         if (std::find(names.begin(), names.end(), name) == names.end())
           names.push_back(name);
   names = ordered_names(names, {"name", "state", "db", "mode", "n", "r", "w", "host", "peer_port", "resp_port", "zone",
-                                "weight", "partitions", "primaries"});
+                                "weight", "partitions", "primaries", "peer"});
   std::vector<row> rows{names};
   for (const auto& element : list) {
     auto& cells = rows.emplace_back();
@@ -98,12 +98,25 @@ std::string format_duration(uint64_t ms) {
   return fmt::format("{} d {} h", s / 86400, s / 3600 % 24);
 }
 
+std::string format_hints(const json& hints) {
+  std::vector<row> rows{{"on", "for", "bucket", "partition", "writes", "bytes", "age"}};
+  for (const auto& h : hints) {
+    auto& cells = rows.emplace_back();
+    for (const char* name : {"on", "for", "bucket", "partition", "writes", "bytes"})
+      cells.push_back(cell(h.value(name, json{})));
+    auto age = h.value("age_ms", json{});
+    cells.push_back(age.is_number_unsigned() ? format_duration(age.get<uint64_t>()) : cell(age));
+  }
+  return format_table(rows);
+}
+
 std::string format_status(const json& status) {
   if (!status.is_object())
     return harmless(cell(status)) + "\n";
   row plain, nested;
   for (const auto& [name, value] : status.items())
-    (value.is_structured() ? nested : plain).push_back(name);
+    if (name != "hints")
+      (value.is_structured() ? nested : plain).push_back(name);
   std::vector<row> rows;
   for (const auto& name : ordered_names(plain, {"node", "cluster", "epoch", "partitions"})) {
     const auto& value = status[name];
@@ -113,7 +126,7 @@ std::string format_status(const json& status) {
       rows.push_back({name, cell(value)});
   }
   auto text = format_table(rows);
-  for (const auto& name : ordered_names(nested, {"members", "buckets"})) {
+  for (const auto& name : ordered_names(nested, {"members", "buckets", "sync"})) {
     const auto& value = status[name];
     text += "\n" + harmless(name) + "\n" + (value.is_array() ? format_list(value) : format_lines(value));
   }

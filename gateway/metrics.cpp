@@ -15,6 +15,35 @@ MetricFamily family(const char* name, const char* help, MetricType type, uint64_
   return {name, help, type, {std::move(metric)}};
 }
 
+/// One value for each other member.
+void add_sync_metrics(const nlohmann::json& status, std::vector<MetricFamily>& all) {
+  auto found = status.find("sync");
+  if (found == status.end() || !found->is_array())
+    return;
+  struct field {
+    const char *name, *help, *key;
+    double unit;
+  };
+  constexpr field fields[] = {
+      {"crema_sync_heard_seconds", "So long ago the peer told what it has", "heard_ms_ago", 0.001},
+      {"crema_sync_we_lack_writes", "Writes that the peer has and this node lacks", "we_lack", 1},
+      {"crema_sync_it_lacks_writes", "Writes that the peer is not known to have, of those it should", "it_lacks", 1},
+  };
+  for (const auto& f : fields) {
+    MetricFamily family{f.name, f.help, MetricType::Gauge, {}};
+    for (const auto& peer : *found) {
+      if (!peer.is_object() || !peer.contains(f.key) || !peer[f.key].is_number())
+        continue;
+      prometheus::ClientMetric metric;
+      metric.label = {{"peer", peer.value("peer", "")}};
+      metric.gauge.value = peer[f.key].get<double>() * f.unit;
+      family.metric.push_back(std::move(metric));
+    }
+    if (!family.metric.empty())
+      all.push_back(std::move(family));
+  }
+}
+
 } // namespace
 
 std::vector<MetricFamily> collect_metrics(resp::environment& env) {
@@ -48,6 +77,7 @@ std::vector<MetricFamily> node_metrics(const std::string& status_json) {
     all.push_back(
         {"crema_node_" + name, "Of the node's actors, as in /status", MetricType::Untyped, {std::move(metric)}});
   }
+  add_sync_metrics(status, all);
   return all;
 }
 

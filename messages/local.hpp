@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 
 namespace crema {
 
@@ -113,6 +114,17 @@ struct vnodes_incomplete {
 struct stats_request {};
 struct stats {
   std::map<std::string, uint64_t> counters;
+  /// Handoff only: what this node holds for owners that could not be reached, the oldest first.
+  std::vector<protocol::hint_view> hints;
+  /// And how it stands with each other member.
+  struct peer {
+    node_id id{};
+    bool linked = false;
+    std::optional<std::chrono::milliseconds> heard; ///< So long ago it told what it has; nothing: not yet.
+    uint64_t behind = 0;                            ///< Writes that it has and this node lacks; 0 if not linked.
+    uint64_t ahead = 0;                             ///< Writes that it is not known to have, of those it should.
+  };
+  std::vector<peer> peers;
 };
 
 /// Backend -> node / coordinator.

@@ -474,6 +474,24 @@ uint64_t sync_planner::dots_ahead(node_id peer) const {
   return sum;
 }
 
+std::vector<hint_view> sync_planner::hints() const {
+  std::vector<hint_view> result;
+  for (const auto& [id, v] : own_) {
+    if (v.note.role != vnode_role::temporary)
+      continue;
+    hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.since_ms};
+    for (auto owner : owners_of(id)) {
+      const auto* note = mirrored(owner, id);
+      if (note == nullptr || !note->whole() || !note->clock.covers(v.note.clock))
+        hint.waits_for.push_back(owner);
+    }
+    result.push_back(std::move(hint));
+  }
+  std::stable_sort(result.begin(), result.end(),
+                   [](const hint_view& a, const hint_view& b) { return a.since_ms < b.since_ms; });
+  return result;
+}
+
 bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
     return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) && !heard_enough(v.second, peer);

@@ -37,6 +37,17 @@ struct vnode_facts {
   bool overdue = false;
   /// The log is as long as it may be for owners that are away: they will be refilled.
   bool log_full = false;
+  uint64_t bytes = 0;    ///< Temporary: about what it holds.
+  uint64_t since_ms = 0; ///< Temporary: by its node's wall clock.
+};
+
+/// A temporary vnode, for operators.
+struct hint_view {
+  vnode_id vnode;
+  std::vector<node_id> waits_for; ///< Owners not known to have all of it.
+  uint64_t writes = 0;
+  uint64_t bytes = 0;
+  uint64_t since_ms = 0;
 };
 
 struct catch_up_task {
@@ -132,10 +143,13 @@ public:
   /// Has the vnode something that `clock` lacks, as far as its node told?
   bool has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const;
   const vnode_note* mirrored(node_id peer, vnode_id vnode) const;
+  bool is_linked(node_id peer) const;
   /// Dots that some linked peer has and this node's vnode of the same name lacks; for status.
   uint64_t dots_behind(node_id peer) const;
   /// Dots that `peer` (linked or not), as an owner, is not known to have; for status.
   uint64_t dots_ahead(node_id peer) const;
+  /// The oldest first.
+  std::vector<hint_view> hints() const;
   /// Own vnodes that are not complete.
   size_t incomplete() const;
   /// Is there a copy that cannot open before `peer` has told once more what it has?
@@ -176,7 +190,6 @@ private:
 
   void set_time(node_id node, timestamp latest, uint64_t wall_ms);
   bool owns(node_id node, vnode_id vnode) const;
-  bool is_linked(node_id peer) const;
   const vnode_note* note_of_linked(node_id peer, vnode_id vnode) const;
   bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
   void changed(vnode_id vnode);

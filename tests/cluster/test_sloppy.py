@@ -1,9 +1,11 @@
 """Sloppy quorums: other nodes stand in for owners that are down, and KV.EXPLAIN tells."""
 
+import json
+import subprocess
 import unittest
 import urllib.request
 
-from harness import SLOWNESS, ClusterCase, wait_until
+from harness import BINARY, SLOWNESS, ClusterCase, wait_until
 
 KILLED_SEEN = 1.0 * SLOWNESS
 COMMON = {"mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "durability": "interval"}
@@ -18,6 +20,13 @@ def fields(flat):
 def explained(reply):
     told = fields(reply)
     return told, [fields(row) for row in told["nodes"]], [fields(row) for row in told.get("exchanges", [])]
+
+
+def hints(node):
+    """What `crema ctl hints` says, and its exit code."""
+    done = subprocess.run([BINARY, "ctl", "hints", "--json", "--address", f"{node.host}:{node.port}"], capture_output=True, timeout=30,
+                          check=False)
+    return json.loads(done.stdout), done.returncode
 
 
 class Sloppy(ClusterCase):
@@ -69,11 +78,24 @@ class Sloppy(ClusterCase):
             cluster.wait_down(node.name, KILLED_SEEN)
         with cluster[names[3]].client() as client:
             self.assertEqual(client.call("SET", "key", "value"), "OK")
+        asked = cluster[names[3]]
+        wait_until(lambda: len(hints(asked)[0]) == 2, 5 * SLOWNESS, "both that stand in are listed")
+        listed, code = hints(asked)
+        self.assertEqual(code, 1, "three members do not answer")
+        self.assertEqual({hint["on"] for hint in listed}, set(names[3:]))
+        for hint in listed:
+            self.assertEqual(set(hint["for"].split(", ")), set(names[:3]))
+            self.assertEqual((hint["bucket"], hint["writes"]), ("sloppy", 1))
+            self.assertGreater(hint["bytes"], 8)
         away[0].start()
         cluster.wait_ready()
         with away[0].client() as client:
             self.assertEqual(client.call("GET", "key"), b"value")  # From those who stand in for the other two.
             wait_until(lambda: client.call("KV.GET", "key", "R", "one")[1] == [b"value"], 5, "the owner is repaired")
+        for node in away[1:]:
+            node.start()
+        cluster.wait_ready()
+        wait_until(lambda: hints(asked) == ([], 0), 10 * SLOWNESS, "everything is handed over")
 
 
 if __name__ == "__main__":
