@@ -219,13 +219,21 @@ void model::assign_remove(const evidence& e, key_model& k, size_t operation) {
 }
 
 expiry_clock::expiry_clock(const evidence& e, const operation& op)
-    : earliest_(std::min(op.wall_invoked, op.wall_completed)),
-      // What has expired by the clock of any node may be gone for all, also if that clock has been set back since.
-      latest_(std::max({op.wall_invoked, op.wall_completed, e.faults.highest_wall_ms(op.completed)})) {
+    : faults_(e.faults), until_(op.completed), earliest_(std::min(op.wall_invoked, op.wall_completed)),
+      latest_(std::max(op.wall_invoked, op.wall_completed)), latest_anywhere_(e.faults.highest_wall_ms({}, until_)) {
   if (e.faults.clock_changed(op.node, op.invoked, op.completed)) {
     earliest_ = 0;
     latest_ = UINT64_MAX;
   }
+}
+
+bool expiry_clock::may_be_gone(const write_record& w) const {
+  if (w.expires_at == 0 || w.expires_at > std::max(latest_, latest_anywhere_))
+    return false;
+  // What a clock showed long before the value was written takes nothing from it. Nodes tell each other what has
+  // expired; that may be minutes on its way.
+  constexpr std::chrono::minutes on_its_way{4};
+  return w.expires_at <= latest_ || w.expires_at <= faults_.highest_wall_ms(w.at - on_its_way, until_);
 }
 
 // -- What faults excuse -----------------------------------------------------------------------------------------------

@@ -90,10 +90,14 @@ class expiry_clock {
 public:
   expiry_clock(const evidence& e, const operation& op);
   bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= earliest_; }
-  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= latest_; }
+  /// By the clock of any node while the value was there: it may be gone for all, also if that clock has been set back.
+  bool may_be_gone(const write_record& w) const;
 
 private:
-  uint64_t earliest_, latest_; // Milliseconds.
+  const fault_log& faults_;
+  sim_time until_;
+  uint64_t earliest_, latest_; // Of the node of the operation, milliseconds.
+  uint64_t latest_anywhere_;
 };
 
 /// Of the owners of a key (in a sloppy bucket: of all nodes), how many may have lost a write.

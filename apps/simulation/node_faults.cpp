@@ -122,7 +122,7 @@ public:
     auto n = s_.any();
     auto before = s_.w.wall_ms(n);
     change(n);
-    s_.log.jumps.push_back({n, s_.w.now(), std::max(before, s_.w.wall_ms(n))});
+    s_.log.jumps.push_back({n, s_.w.now(), before, s_.w.wall_ms(n)});
   }
   void end() override {
     if (s_.log.jumps.empty())
@@ -131,7 +131,7 @@ public:
       auto before = s_.w.wall_ms(n);
       s_.w.drift_clock(n, 0);
       s_.w.jump_clock(n, milliseconds{start_ + now_ms() - static_cast<int64_t>(before)});
-      s_.log.jumps.push_back({n, s_.w.now(), before});
+      s_.log.jumps.push_back({n, s_.w.now(), before, s_.w.wall_ms(n)});
     }
   }
 

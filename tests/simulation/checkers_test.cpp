@@ -400,6 +400,24 @@ TEST_F(Checkers, ExcuseAMachineCrashOnlyOfWhatWasNotSyncedYet) {
   EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced before the acknowledgement";
 }
 
+TEST_F(Checkers, ExcuseWhatExpiredByAnyClockWhileItWasThere) {
+  using std::chrono::minutes;
+  now = minutes{20};
+  named(0, 1, "c0-1", {}, 9'000'000);
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-1";
+  op.request.ttl_ms = 9'000'000 - 1000;
+  add(op);
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}, {1, minutes{11}, 10'060'000, 2'060'000}};
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "the clock was right again long before";
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}, {1, minutes{19}, 10'540'000, 2'540'000}};
+  EXPECT_EQ(finding(), "") << "another may have acted on what that clock showed";
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}};
+  EXPECT_EQ(finding(), "") << "it is still ahead";
+}
+
 // -- Replies ----------------------------------------------------------------------------------------------------------
 
 TEST_F(Checkers, FindARequestWithoutAReply) {
