@@ -97,6 +97,8 @@ struct request_desk::put_effects final : protocol::put_outbox {
     op.key = p.request.key;
     op.data = p.request.value; // Another giver may be asked for the same.
     op.ttl_ms = p.request.ttl_ms;
+    if (planted(bug::remove_repeated) && op.remove)
+      desk.send(id, p, to, op);
     desk.send(id, p, to, std::move(op));
   }
   void send_delta(node_id to) override {

@@ -42,6 +42,7 @@ enum class bug : uint8_t {
   hint_dropped,
   absent_forgotten,
   page_partial,
+  remove_repeated,
   count,
 };
 
@@ -77,6 +78,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "hint-dropped",
     "absent-forgotten",
     "page-partial",
+    "remove-repeated",
 };
 
 #ifdef CREMA_PLANTED_BUGS

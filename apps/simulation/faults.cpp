@@ -23,13 +23,21 @@ bool fault_log::clock_changed(size_t node, sim_time from, sim_time to) const {
                      [&](const jump& j) { return j.node == node && j.at >= from && j.at <= to; });
 }
 
-uint64_t fault_log::highest_wall_ms(sim_time until) const {
-  uint64_t highest = 0;
-  for (const auto& j : jumps) {
-    if (j.at > until)
-      continue;
-    auto run_on = std::chrono::duration_cast<std::chrono::milliseconds>(until - j.at).count();
-    highest = std::max(highest, j.wall_ms + static_cast<uint64_t>(run_on));
+uint64_t fault_log::highest_wall_ms(sim_time from, sim_time until) const {
+  constexpr int64_t drift_share = 50; // At most a fiftieth (node_faults.cpp).
+  auto ms = [](sim_time t) { return static_cast<uint64_t>(std::chrono::duration_cast<milliseconds>(t).count()); };
+  if (jumps.empty())
+    return 0;
+  // Before the first jump of all, every clock was right.
+  auto highest = jumps.front().before_ms - ms(jumps.front().at) + ms(until);
+  for (auto j = jumps.begin(); j != jumps.end() && j->at <= until; ++j) {
+    auto next = std::find_if(j + 1, jumps.end(), [&](const jump& x) { return x.node == j->node; });
+    if (j->at >= from)
+      highest = std::max(highest, j->before_ms);
+    if (next == jumps.end() || next->at > until)
+      highest = std::max(highest, j->after_ms + ms(until - j->at + (until - j->at) / drift_share) + 1);
+    else if (next->at >= from)
+      highest = std::max({highest, j->after_ms, next->before_ms});
   }
   return highest;
 }

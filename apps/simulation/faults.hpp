@@ -27,7 +27,7 @@ struct fault_log {
   struct jump {
     size_t node;
     sim_time at;
-    uint64_t wall_ms; ///< The later of what the clock showed before and after.
+    uint64_t before_ms, after_ms; ///< What the clock showed.
   };
   std::vector<loss> losses;
   std::vector<span> pauses; ///< A span may end early, with the process.
@@ -38,8 +38,8 @@ struct fault_log {
   /// How much of `from` .. `to` the node spent stopped.
   sim_time paused(size_t node, sim_time from, sim_time to) const;
   bool clock_changed(size_t node, sim_time from, sim_time to) const;
-  /// No wall clock has shown more by `until`, unless it was right.
-  uint64_t highest_wall_ms(sim_time until) const;
+  /// No wall clock has shown more between `from` and `until`; 0: none has ever been touched.
+  uint64_t highest_wall_ms(sim_time from, sim_time until) const;
 };
 
 class fault_planner {

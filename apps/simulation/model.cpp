@@ -1,5 +1,7 @@
 #include "apps/simulation/model.hpp"
 
+#include "apps/simulation/match_removes.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,10 +42,13 @@ model::model(const evidence& e, findings& out) {
       k.reads.push_back(i);
     if (op.acknowledged())
       k.confirmed.push_back(i);
+    if (op.request.what == kind::remove)
+      k.removes.push_back(i);
   }
   for (auto& [where, k] : keys_) {
     k.owners = e.owners(k.bucket, k.key);
     assign(e, k, out);
+    match_removes(e, k, out);
   }
 }
 
@@ -134,6 +139,18 @@ std::string difference(const operation& op, const write_record& w, conflict_rule
   return {};
 }
 
+} // namespace
+
+bool may_be_of(const evidence& e, const key_model& k, const operation& op, const write_record& w) {
+  if (!w.remove || w.at < op.invoked || (op.result == outcome::ok && w.at > op.completed))
+    return false;
+  if (e.bucket(k.bucket).conflict == conflict_rule::lww)
+    return true;
+  return (op.result != outcome::ok || op.context.contains(w.id)) && has_context_of(op, w);
+}
+
+namespace {
+
 /// Was there a reason to write `first` once more, as `second`: a write that was there, and newer?
 bool beaten_between(const key_model& k, const write_record& first, const write_record& second) {
   return std::any_of(k.writes.begin(), k.writes.end(), [&](const write_record& w) {
@@ -173,7 +190,7 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
   for (auto i : k.confirmed) {
     const auto& op = e.operations[i];
     if (op.request.what == kind::remove) {
-      assign_remove(e, k, i, out);
+      assign_remove(e, k, i);
     } else if (auto w = written.find(i); w != written.end()) {
       k.acknowledged.push_back({i, w->second, w->second});
     } else {
@@ -185,37 +202,38 @@ void model::assign(const evidence& e, key_model& k, findings& out) {
 
 /// Removes have no value that names them: any that was written meanwhile, and replaces the right things, may be the
 /// one. The weakest of them is taken, which asks least of later reads.
-void model::assign_remove(const evidence& e, key_model& k, size_t operation, findings& out) {
+void model::assign_remove(const evidence& e, key_model& k, size_t operation) {
   const auto& op = e.operations[operation];
-  auto lww = e.bucket(k.bucket).conflict == conflict_rule::lww;
   auto best = history::none, newest = history::none;
   for (size_t i = 0; i < k.writes.size(); ++i) {
     const auto& w = k.writes[i];
-    if (!w.remove || w.at < op.invoked || w.at > op.completed)
-      continue;
-    if (!lww && (!op.context.contains(w.id) || !has_context_of(op, w)))
+    if (!may_be_of(e, k, op, w))
       continue;
     if (best == history::none || w.is_older(k.writes[best]))
       best = i;
     if (newest == history::none || k.writes[newest].is_older(w))
       newest = i;
   }
-  if (best != history::none) {
+  if (best != history::none)
     k.acknowledged.push_back({operation, best, newest});
-    return;
-  }
-  out.push_back({"no acknowledged write lost",
-                 fmt::format("{}, but no node wrote such a remove meanwhile", describe(op, e.cluster)), op.completed});
 }
 
 expiry_clock::expiry_clock(const evidence& e, const operation& op)
-    : earliest_(std::min(op.wall_invoked, op.wall_completed)),
-      // What has expired by the clock of any node may be gone for all, also if that clock has been set back since.
-      latest_(std::max({op.wall_invoked, op.wall_completed, e.faults.highest_wall_ms(op.completed)})) {
+    : faults_(e.faults), until_(op.completed), earliest_(std::min(op.wall_invoked, op.wall_completed)),
+      latest_(std::max(op.wall_invoked, op.wall_completed)), latest_anywhere_(e.faults.highest_wall_ms({}, until_)) {
   if (e.faults.clock_changed(op.node, op.invoked, op.completed)) {
     earliest_ = 0;
     latest_ = UINT64_MAX;
   }
+}
+
+bool expiry_clock::may_be_gone(const write_record& w) const {
+  if (w.expires_at == 0 || w.expires_at > std::max(latest_, latest_anywhere_))
+    return false;
+  // What a clock showed long before the value was written takes nothing from it. Nodes tell each other what has
+  // expired; that may be minutes on its way.
+  constexpr std::chrono::minutes on_its_way{4};
+  return w.expires_at <= latest_ || w.expires_at <= faults_.highest_wall_ms(w.at - on_its_way, until_);
 }
 
 // -- What faults excuse -----------------------------------------------------------------------------------------------

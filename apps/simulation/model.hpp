@@ -34,7 +34,7 @@ struct write_record {
   protocol::expiry_ms expires_at = 0;
   std::string value;
   protocol::dot_clock replaces;     ///< Siblings only.
-  size_t operation = history::none; ///< The client's request; of removes only the acknowledged ones are known.
+  size_t operation = history::none; ///< The client's request; unknown of removes, which have no name.
   std::vector<size_t> replaced_by;  ///< Indexes of the writes that have this one in `replaces`.
 
   bool is_older(const write_record& other) const { return std::tie(time, id) < std::tie(other.time, other.id); }
@@ -48,6 +48,7 @@ struct key_model {
   std::vector<write_record> writes; ///< In the order in which they were named.
   std::vector<size_t> reads;        ///< Operations that were answered with values.
   std::vector<size_t> confirmed;    ///< Operations that were acknowledged.
+  std::vector<size_t> removes;      ///< Operations that asked for one, however they ended.
   /// Acknowledged puts and removes: the operation, and the write it became; of two (docs/protocol.md, "Later writes
   /// win") the second. Which remove it was may be uncertain: `write` is the oldest that it may have been.
   struct acknowledgement {
@@ -62,8 +63,8 @@ using findings = std::vector<violation>;
 
 class model {
 public:
-  /// Reports what already shows that something is wrong: writes nobody asked for, one request written twice, an
-  /// acknowledged write that was never named, and writes whose content is not what the client asked for.
+  /// Reports what already shows that something is wrong: writes and removes nobody asked for, one request written
+  /// twice, an acknowledged write that was never named, and writes whose content is not what the client asked for.
   model(const evidence& e, findings& out);
   const std::map<std::pair<bucket_id, std::string>, key_model>& keys() const { return keys_; }
   /// The keys of one vnode.
@@ -72,10 +73,12 @@ public:
 private:
   void decode(const evidence& e, findings& out);
   void assign(const evidence& e, key_model& k, findings& out);
-  void assign_remove(const evidence& e, key_model& k, size_t operation, findings& out);
+  void assign_remove(const evidence& e, key_model& k, size_t operation);
   std::map<std::pair<bucket_id, std::string>, key_model> keys_;
 };
 
+/// Is `w` a remove that the request may have become, by its time and by what it replaces?
+bool may_be_of(const evidence& e, const key_model& k, const operation& op, const write_record& w);
 /// "loose/r1"
 std::string name_of(const key_model& k, const evidence& e);
 /// "the write c3-17 (dot 5e..:12)"
@@ -87,10 +90,14 @@ class expiry_clock {
 public:
   expiry_clock(const evidence& e, const operation& op);
   bool gone_for_sure(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= earliest_; }
-  bool may_be_gone(const write_record& w) const { return w.expires_at != 0 && w.expires_at <= latest_; }
+  /// By the clock of any node while the value was there: it may be gone for all, also if that clock has been set back.
+  bool may_be_gone(const write_record& w) const;
 
 private:
-  uint64_t earliest_, latest_; // Milliseconds.
+  const fault_log& faults_;
+  sim_time until_;
+  uint64_t earliest_, latest_; // Of the node of the operation, milliseconds.
+  uint64_t latest_anywhere_;
 };
 
 /// Of the owners of a key (in a sloppy bucket: of all nodes), how many may have lost a write.

@@ -34,8 +34,11 @@ public:
       p.slow_delay_max = milliseconds{random.between(500, 4000)}; // Not below delay_max.
       return set_network(s_, p);
     }
-    case 1:
-      return s_.w.slow_link(s_.any(), s_.any(), milliseconds{random.between(5, 3000)});
+    case 1: {
+      auto from = s_.any();
+      auto to = s_.any();
+      return s_.w.slow_link(from, to, milliseconds{random.between(5, 3000)});
+    }
     default: {
       // A peer that answers late by minutes.
       auto from = s_.any();
@@ -128,7 +131,8 @@ public:
       return s_.cut_all_but(s_.any());
     default: {
       auto a = s_.any();
-      return flap(a, s_.other(a), s_.random.between(2, 8));
+      auto b = s_.other(a);
+      return flap(a, b, s_.random.between(2, 8));
     }
     }
   }

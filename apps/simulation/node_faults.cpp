@@ -81,8 +81,9 @@ public:
   explicit pause_fault(fault_scene& scene) : s_(scene) {}
 
   void strike() override {
+    auto n = s_.any();
     auto longer = s_.random.one_in(3); // Than every timeout.
-    s_.pause(s_.any(), milliseconds{longer ? s_.random.between(3000, 15'000) : s_.random.between(50, 3000)});
+    s_.pause(n, milliseconds{longer ? s_.random.between(3000, 15'000) : s_.random.between(50, 3000)});
   }
 
 private:
@@ -94,8 +95,9 @@ public:
   explicit busy_fault(fault_scene& scene) : s_(scene) {}
 
   void strike() override {
-    std::chrono::microseconds up_to{s_.random.between(10, 5000)};
-    s_.w.busy(s_.any(), s_.random.between(1, 20), up_to);
+    auto n = s_.any();
+    auto one_in = s_.random.between(1, 20);
+    s_.w.busy(n, one_in, std::chrono::microseconds{s_.random.between(10, 5000)});
   }
   void soothe() override {
     for (size_t n = 0; n < s_.w.nodes(); ++n)
@@ -120,7 +122,7 @@ public:
     auto n = s_.any();
     auto before = s_.w.wall_ms(n);
     change(n);
-    s_.log.jumps.push_back({n, s_.w.now(), std::max(before, s_.w.wall_ms(n))});
+    s_.log.jumps.push_back({n, s_.w.now(), before, s_.w.wall_ms(n)});
   }
   void end() override {
     if (s_.log.jumps.empty())
@@ -129,7 +131,7 @@ public:
       auto before = s_.w.wall_ms(n);
       s_.w.drift_clock(n, 0);
       s_.w.jump_clock(n, milliseconds{start_ + now_ms() - static_cast<int64_t>(before)});
-      s_.log.jumps.push_back({n, s_.w.now(), before});
+      s_.log.jumps.push_back({n, s_.w.now(), before, s_.w.wall_ms(n)});
     }
   }
 
@@ -193,6 +195,7 @@ public:
         set_speed(n, milliseconds{0});
   }
   void end() override {
+    s_.w.heal_all();
     for (size_t n = 0; n < s_.w.nodes(); ++n) {
       set_speed(n, milliseconds{0});
       s_.w.mend_disk(n);
@@ -213,10 +216,8 @@ private:
   void part_others() {
     s_.cut_all_but(s_.fragile);
     s_.after(seconds{s_.random.between(5, 40)}, [this] {
-      for (size_t a = 0; a < s_.w.nodes(); ++a)
-        for (size_t b = 0; b < s_.w.nodes(); ++b)
-          if (a != b && !s_.over)
-            s_.w.heal(a, b);
+      if (!s_.over)
+        s_.w.heal_all();
     });
   }
   void lose_disk() {

@@ -63,6 +63,9 @@ public:
   void named(const dot& id, vnode_id vnode, const std::string& key, const std::string& delta) override {
     auto [found, fresh] = world_.writes.emplace(std::pair{vnode, id}, named_write{key, delta, node_, world_.now()});
     auto& w = found->second;
+    if (fresh && world_.traced.to_file())
+      world_.traced.line(world_.now(), fmt::format("{} names {:016x}:{} for {}/{}", world_.name(node_), id.replica,
+                                                   id.counter, world_.bucket_name(vnode.bucket), key));
     if (!fresh && (w.key != key || w.delta != delta))
       world_.report({"no dot given twice",
                      fmt::format("{} named two writes ({:016x}, {}): one of key {} and one of key {}",

@@ -38,6 +38,15 @@ struct workload::impl {
     uint64_t life = 0;                     // Grows with every connection: replies on old ones are of no interest.
   };
   using next_fn = std::function<void(const client_reply*)>; // Null: no answer (lost, refused, or patience ended).
+  struct asking {
+    client_request request;
+    next_fn next;
+  };
+  struct waiting {
+    size_t operation;           // Its index.
+    std::shared_ptr<bool> open; // Does the client still wait?
+    next_fn answer;             // Only the first is passed on.
+  };
 
   impl(world& world, history& history, random_stream r, options o)
       : w(world), h(history), random(r), opts(std::move(o)), clients(opts.clients) {
@@ -85,7 +94,41 @@ struct workload::impl {
 
   /// Submits `r` on the client's connection. `next` is called exactly once: with the reply, or with null.
   void send(client& c, client_request r, next_fn next, bool must_succeed = false) {
-    used.insert({r.bucket, r.key});
+    std::vector<asking> one;
+    one.push_back({std::move(r), std::move(next)});
+    send_together(c, std::move(one), must_succeed);
+  }
+
+  /// Submits all of them at once, as a pipeline does.
+  void send_together(client& c, std::vector<asking> together, bool must_succeed = false) {
+    for (const auto& a : together)
+      used.insert({a.request.bucket, a.request.key});
+    if (!w.running(c.node)) { // Refused: no operation took place.
+      c.node = c.random.below(w.nodes());
+      for (auto& a : together)
+        a.next(nullptr);
+      return;
+    }
+    auto node = c.node;
+    std::vector<waiting> all;
+    std::vector<world::submission> batch;
+    for (auto& a : together) {
+      all.push_back(invoke(c, a.request, std::move(a.next), must_succeed));
+      batch.push_back(submission_of(c, all.back(), std::move(a.request)));
+    }
+    if (!w.submit_together(node, std::move(batch))) {
+      for (const auto& x : all) {
+        h.lose(x.operation, w.now(), w.wall_ms(node));
+        x.answer(nullptr);
+      }
+      return;
+    }
+    if (!must_succeed)
+      for (const auto& x : all)
+        lose_patience(c, x);
+  }
+
+  waiting invoke(client& c, const client_request& r, next_fn next, bool must_succeed) {
     operation op;
     op.client = c.index;
     op.node = c.node;
@@ -93,48 +136,42 @@ struct workload::impl {
     op.must_succeed = must_succeed;
     op.invoked = w.now();
     op.wall_invoked = w.wall_ms(c.node);
-    if (!w.running(c.node)) { // Refused: no operation took place.
-      c.node = c.random.below(w.nodes());
-      return next(nullptr);
-    }
-    auto index = h.invoke(std::move(op));
-    auto open = std::make_shared<bool>(true); // Does the client still wait?
-    auto answer = [open, next = std::move(next)](const client_reply* reply) {
-      if (std::exchange(*open, false))
-        next(reply);
-    };
+    auto open = std::make_shared<bool>(true);
+    return {h.invoke(std::move(op)), open, [open, next = std::move(next)](const client_reply* reply) {
+              if (std::exchange(*open, false))
+                next(reply);
+            }};
+  }
+
+  world::submission submission_of(client& c, const waiting& x, client_request r) {
     auto node = c.node;
-    auto life = c.life;
-    auto submitted = w.submit(
-        node, std::move(r),
-        [this, index, node, answer](const client_reply& reply) {
-          h.complete(index, reply, w.now(), w.wall_ms(node));
-          note(index);
-          if (h[index].acknowledged() && opts.acknowledged)
-            opts.acknowledged(node);
-          answer(&reply);
-        },
-        [this, index, node, &c, life, answer] {
-          h.lose(index, w.now(), w.wall_ms(node));
-          note(index);
-          if (c.life == life)
-            move(c);
-          answer(nullptr);
-        });
-    if (!submitted) {
-      h.lose(index, w.now(), w.wall_ms(node));
-      return answer(nullptr);
-    }
-    if (must_succeed)
-      return;
-    // Longer than most requests take, and sometimes shorter.
+    auto index = x.operation;
+    return {std::move(r),
+            [this, index, node, answer = x.answer](const client_reply& reply) {
+              h.complete(index, reply, w.now(), w.wall_ms(node));
+              note(index);
+              if (h[index].acknowledged() && opts.acknowledged)
+                opts.acknowledged(node);
+              answer(&reply);
+            },
+            [this, index, node, &c, life = c.life, answer = x.answer] {
+              h.lose(index, w.now(), w.wall_ms(node));
+              note(index);
+              if (c.life == life)
+                move(c);
+              answer(nullptr);
+            }};
+  }
+
+  /// Longer than most requests take, and sometimes shorter.
+  void lose_patience(client& c, const waiting& x) {
     auto patience = c.random.one_in(20) ? c.random.between(5, 500) : c.random.between(1500, 6000);
-    w.after(milliseconds{patience}, [this, open, answer, &c, life] {
-      if (!*open)
+    w.after(milliseconds{patience}, [this, x, &c, life = c.life] {
+      if (!*x.open)
         return;
       if (c.life == life)
         move(c);
-      answer(nullptr);
+      x.answer(nullptr);
     });
   }
 
@@ -222,12 +259,15 @@ struct workload::impl {
     }
   }
 
-  void put(client& c, const key_ref& where, bool read_first, next_fn next, uint64_t ttl_ms = 0) {
+  client_request put_request(client& c, const key_ref& where, bool read_first, uint64_t ttl_ms = 0) const {
     auto r = request(c, kind::put, where);
     r.value = fresh_value(c);
     r.read_first = read_first;
     r.ttl_ms = ttl_ms;
-    send(c, std::move(r), std::move(next));
+    return r;
+  }
+  void put(client& c, const key_ref& where, bool read_first, next_fn next, uint64_t ttl_ms = 0) {
+    send(c, put_request(c, where, read_first, ttl_ms), std::move(next));
   }
 
   /// A register in a siblings bucket: read it, then write or remove with what was read; or with an older context, or
@@ -344,13 +384,15 @@ struct workload::impl {
         loop(c);
     };
     auto first = c.random.below(8);
+    std::vector<asking> together;
     for (uint64_t i = 0; i < count; ++i) {
       key_ref where{bucket, name("m", (first + i) % 8)};
-      writes ? put(c, where, siblings, done) : send(c, request(c, kind::get, where), done);
+      together.push_back({writes ? put_request(c, where, siblings) : request(c, kind::get, where), done});
     }
+    send_together(c, std::move(together));
   }
 
-  /// Requests for one key, sent together: nodes get them in one message, and deal with them in one batch.
+  /// Requests for one key, sent together: a coordinator gets them in one message, and deals with them in one batch.
   void pipeline(client& c, const key_ref& where) {
     auto count = c.random.between(2, 8);
     auto left = std::make_shared<uint64_t>(count);
@@ -363,6 +405,7 @@ struct workload::impl {
     auto siblings = rule(where.bucket) == conflict_rule::siblings;
     auto known = c.contexts.find(where);
     auto writes = !siblings || known != c.contexts.end();
+    std::vector<asking> together;
     for (uint64_t i = 0; i < count; ++i) {
       auto dice = c.random.below(6);
       auto what = !writes || dice < 3 ? kind::get : dice == 3 ? kind::remove : kind::put;
@@ -371,8 +414,9 @@ struct workload::impl {
         r.value = fresh_value(c);
       if (what != kind::get && siblings)
         r.context = known->second;
-      send(c, std::move(r), done);
+      together.push_back({std::move(r), done});
     }
+    send_together(c, std::move(together));
   }
 
   conflict_rule rule(bucket_id bucket) const {

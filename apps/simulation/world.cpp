@@ -48,6 +48,13 @@ void world::impl::on_delivery(size_t from, size_t to, const caf::strong_actor_pt
     traced.line(now(), fmt::format("{} -> {} {}", name(from), name(to), caf::deep_to_string(what)));
 }
 
+std::string world::impl::bucket_name(bucket_id id) const {
+  for (const auto& b : opts.cluster.buckets)
+    if (b.db == id)
+      return b.name;
+  return "?";
+}
+
 void world::impl::report(violation v) {
   note("VIOLATION " + v.checker + ": " + v.what);
   violations.push_back(std::move(v));
@@ -75,14 +82,22 @@ size_t world::nodes() const { return impl_->nodes.size(); }
 bool world::running(size_t node) const { return impl_->running(node); }
 
 bool world::submit(size_t node, client_request request, reply_fn done, lost_fn connection_lost) {
+  std::vector<submission> one;
+  one.push_back({std::move(request), std::move(done), std::move(connection_lost)});
+  return submit_together(node, std::move(one));
+}
+
+bool world::submit_together(size_t node, std::vector<submission> requests) {
   auto& x = impl_->nodes[node];
   if (!x.running || x.stopping)
     return false;
-  request.id = impl_->next_request++;
-  impl_->requests[request.id] = {node, std::move(done), std::move(connection_lost)};
   const auto& all = x.children.coordinators;
   client_batch batch{impl_->make_sink(node), {}};
-  batch.requests.push_back(std::move(request));
+  for (auto& s : requests) {
+    s.request.id = impl_->next_request++;
+    impl_->requests[s.request.id] = {node, std::move(s.done), std::move(s.connection_lost)};
+    batch.requests.push_back(std::move(s.request));
+  }
   caf::anon_send(all[impl_->random.below(all.size())], std::move(batch));
   return true;
 }

@@ -81,6 +81,13 @@ public:
   using lost_fn = std::function<void()>;
   /// @returns false if the node is not running: connection refused.
   bool submit(size_t node, client_request request, reply_fn done, lost_fn connection_lost);
+  struct submission {
+    client_request request;
+    reply_fn done;
+    lost_fn connection_lost;
+  };
+  /// The same for several at once: they reach one coordinator, in one batch, as a pipeline does.
+  bool submit_together(size_t node, std::vector<submission> requests);
   /// Requests that have neither been answered nor lost.
   size_t requests_in_flight() const;
 

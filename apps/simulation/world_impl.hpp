@@ -49,6 +49,7 @@ struct world::impl final : network_host {
 
   // -- Nodes (nodes.cpp) ---------------------------------------------------------------------------------------------
   const std::string& name(size_t n) const { return opts.cluster.nodes[n].name; }
+  std::string bucket_name(bucket_id id) const;
   void start(size_t n);
   void die(size_t n);
   /// Takes the replies of this life of the node.

@@ -1,5 +1,6 @@
 #include "tests/simulation/hand_made.hpp"
 
+#include "protocol/vnode_record.hpp"
 #include "storage/memory_store.hpp"
 
 namespace crema::simulation::test {
@@ -283,6 +284,91 @@ TEST_F(Checkers, FindAThirdWriteAndASecondOneWithoutReason) {
   EXPECT_EQ(finding(), "one write per request") << "nothing newer was met";
 }
 
+/// Which did not say whether it was done, unless `op` is changed.
+operation unanswered(operation op) {
+  op.result = outcome::unknown;
+  op.status = errc::timeout;
+  return op;
+}
+
+TEST_F(Checkers, LetRemovesBeWhatWasAskedFor) {
+  put(0, 1, "c0-1");
+  put(0, 2, "");
+  named(0, 3, ""); // Late, of a request that timed out.
+  auto late = unanswered(next(client_request::kind::remove, 0));
+  late.invoked = {};
+  add(late);
+  put(1, 1, "c0-2");
+  put(1, 2, "", clock({1}));
+  EXPECT_EQ(finding(), "");
+}
+
+TEST_F(Checkers, FindARemoveNobodyAskedFor) {
+  put(0, 1, "c0-1");
+  named(0, 2, "");
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindARemoveThatWasWrittenBeforeItWasAskedFor) {
+  named(0, 1, "");
+  now += milliseconds{50};
+  add(unanswered(next(client_request::kind::remove, 0)));
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindARemoveThatReplacesWhatItWasNotAskedTo) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2");
+  named(1, 3, "", clock({1, 2}));
+  auto op = unanswered(next(client_request::kind::remove, 1));
+  op.request.context = clock({1});
+  add(op);
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindARefusedRemoveThatWasWritten) {
+  named(0, 1, "");
+  auto op = next(client_request::kind::remove, 0);
+  op.result = outcome::not_done;
+  op.status = errc::no_quorum;
+  add(op);
+  EXPECT_EQ(finding(), "writes are what was asked for");
+}
+
+TEST_F(Checkers, FindARemoveThatWasWrittenTwice) {
+  named(0, 1, "");
+  put(0, 2, "");
+  EXPECT_EQ(finding(), "one write per request");
+  add(unanswered(next(client_request::kind::remove, 0)));
+  EXPECT_EQ(finding(), "one write per request") << "that one was asked for later";
+}
+
+TEST_F(Checkers, LetARemoveBeWrittenAgainWhenANewerWriteWasThere) {
+  put(0, 2, "c0-1");
+  named(0, 1, "");
+  put(0, 3, "");
+  EXPECT_EQ(finding(), "");
+  named(0, 4, "");
+  writes[{vnode(0), dot{7, 4}}].at = writes[{vnode(0), dot{7, 3}}].at;
+  EXPECT_EQ(finding(), "one write per request") << "once more, not twice";
+}
+
+TEST_F(Checkers, FindAnAcknowledgedRemoveThatNobodyStored) {
+  put(0, 1, "");
+  auto op = next(client_request::kind::remove, 0);
+  op.invoked -= milliseconds{100}; // At the same time.
+  add(op);
+  EXPECT_EQ(finding(), "no acknowledged write lost") << "one write is not two";
+  writes.clear();
+  EXPECT_EQ(finding(), "no acknowledged write lost");
+}
+
+TEST_F(Checkers, LetARemoveThatReadNothingWriteNothing) {
+  remove(0, 1, false);
+  writes.clear();
+  EXPECT_EQ(finding(), "");
+}
+
 // -- What faults excuse -----------------------------------------------------------------------------------------------
 
 TEST_F(Checkers, ExcuseNoLostDiskButTwoCopiesAtOnce) {
@@ -312,6 +398,24 @@ TEST_F(Checkers, ExcuseAMachineCrashOnlyOfWhatWasNotSyncedYet) {
   EXPECT_EQ(finding(), "") << "it may not have been synced";
   cluster.buckets[0].durability = durability::fsync;
   EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "it was synced before the acknowledgement";
+}
+
+TEST_F(Checkers, ExcuseWhatExpiredByAnyClockWhileItWasThere) {
+  using std::chrono::minutes;
+  now = minutes{20};
+  named(0, 1, "c0-1", {}, 9'000'000);
+  auto op = next(client_request::kind::put, 0);
+  op.request.value = "c0-1";
+  op.request.ttl_ms = 9'000'000 - 1000;
+  add(op);
+  add(read(0, {}));
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}, {1, minutes{11}, 10'060'000, 2'060'000}};
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes") << "the clock was right again long before";
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}, {1, minutes{19}, 10'540'000, 2'540'000}};
+  EXPECT_EQ(finding(), "") << "another may have acted on what that clock showed";
+  faults.jumps = {{1, minutes{10}, 2'000'000, 10'000'000}};
+  EXPECT_EQ(finding(), "") << "it is still ahead";
 }
 
 // -- Replies ----------------------------------------------------------------------------------------------------------
@@ -411,6 +515,92 @@ protected:
   std::shared_ptr<storage::store> store = storage::open_memory(storage::make_memory_disk());
 };
 
+/// A store as it is long after the last write: what was merged is known, and the logs are trimmed.
+class SettledStores : public Stores {
+protected:
+  /// The merges of these writes; `known`: the dots of the clock.
+  void settled(bucket_id bucket, std::initializer_list<uint64_t> merged, const protocol::dot_clock& known) {
+    auto batch = store->make_batch();
+    for (auto n : merged)
+      batch->merge(vnode(bucket), "k", writes.at({vnode(bucket), dot{7, n}}).delta);
+    batch->save_clock(vnode(bucket), known);
+    ASSERT_TRUE(store->write(*batch).ok());
+  }
+  void record(protocol::vnode_role role, protocol::vnode_state state) {
+    protocol::vnode_record r;
+    r.role = role;
+    r.state = state;
+    auto batch = store->make_batch();
+    batch->save_record(vnode(0), protocol::encode(r));
+    ASSERT_TRUE(store->write(*batch).ok());
+  }
+  size_t leftovers(uint64_t now_ms = 5000) {
+    findings out;
+    check_leftovers(all(), 0, *store, now_ms, out);
+    return out.size();
+  }
+};
+
+TEST_F(SettledStores, HoldLiveValuesAndNothingElse) {
+  put(0, 1, "c0-1");
+  put(1, 1, "c0-2");
+  put(1, 2, "c0-3");
+  settled(0, {1}, clock({1}));
+  settled(1, {1, 2}, clock({1, 2}));
+  record(protocol::vnode_role::owner, protocol::vnode_state::complete);
+  EXPECT_EQ(leftovers(), 0U);
+}
+
+TEST_F(SettledStores, AreFoundWithATombstone) {
+  put(0, 1, "");
+  settled(0, {1}, clock({1}));
+  EXPECT_EQ(leftovers(), 1U);
+}
+
+TEST_F(SettledStores, AreFoundWithAnExpiredValue) {
+  named(0, 1, "c0-1", {}, 4000);
+  settled(0, {1}, clock({1}));
+  EXPECT_EQ(leftovers(3999), 0U);
+  EXPECT_EQ(leftovers(4000), 1U);
+}
+
+TEST_F(SettledStores, AreFoundWithTheContextOfARemovedKey) {
+  put(1, 1, "c0-1");
+  put(1, 2, "", clock({1}));
+  settled(1, {2}, clock({1, 2}));
+  EXPECT_EQ(leftovers(), 1U);
+}
+
+TEST_F(SettledStores, MayRememberWhatTheirClocksLack) {
+  put(1, 2, "", clock({1}));
+  settled(1, {2}, clock({2}));
+  EXPECT_EQ(leftovers(), 0U) << "it keeps a write away that was lost with a disk, or is yet to come";
+}
+
+TEST_F(SettledStores, AreFoundWithALog) {
+  put(0, 1, "c0-1");
+  stored(0, {1}, {1});
+  EXPECT_EQ(leftovers(), 1U);
+}
+
+TEST_F(SettledStores, AreFoundWithWritesKeptAside) {
+  put(0, 1, "c0-1");
+  auto batch = store->make_batch();
+  batch->keep_aside(vnode(0), {7, 1}, "k", writes.begin()->second.delta);
+  ASSERT_TRUE(store->write(*batch).ok());
+  record(protocol::vnode_role::owner, protocol::vnode_state::complete);
+  EXPECT_EQ(leftovers(), 1U);
+}
+
+TEST_F(SettledStores, AreFoundWithVnodesThatAreNotAsTheyShouldBe) {
+  record(protocol::vnode_role::owner, protocol::vnode_state::catching_up);
+  EXPECT_EQ(leftovers(), 1U);
+  record(protocol::vnode_role::temporary, protocol::vnode_state::complete);
+  EXPECT_EQ(leftovers(), 1U);
+  record(protocol::vnode_role::none, protocol::vnode_state::complete);
+  EXPECT_EQ(leftovers(), 0U);
+}
+
 TEST_F(Stores, AgreeWithTheirClocks) {
   put(0, 1, "c0-1");
   put(0, 2, "c0-2");
@@ -469,6 +659,24 @@ TEST_F(Stores, AreFoundWhenOwnersDiffer) {
   EXPECT_TRUE(out.empty());
   check_convergence(e, m, {store, empty, store}, 0, out);
   EXPECT_EQ(out.size(), 1U);
+}
+
+TEST_F(Stores, AreFoundWhenOwnersKnowTheSameAndHoldDifferentValues) {
+  put(0, 1, "c0-1");
+  put(0, 2, "c0-2");
+  stored(0, {1, 2}, {1, 2});
+  std::shared_ptr<storage::store> older = storage::open_memory(storage::make_memory_disk());
+  auto batch = older->make_batch();
+  batch->merge(vnode(0), "k", writes.begin()->second.delta);
+  for (uint64_t n : {1, 2})
+    batch->log(vnode(0), {7, n}, "k");
+  ASSERT_TRUE(older->write(*batch).ok());
+  findings out;
+  auto e = all();
+  model m{e, out};
+  check_convergence(e, m, {store, older, store}, 0, out);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_NE(out[0].what.find("n1 and n2 hold different values"), std::string::npos) << out[0].what;
 }
 
 TEST_F(Stores, OfACalmRunHaveNoGapsInTheirClocks) {
