@@ -202,6 +202,23 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
   }
 }
 
+namespace {
+
+/// A tombstone, an expired value, alone or beside others, or the context of a removed key.
+bool has_remains(std::string_view object, const protocol::dot_clock& known, uint64_t now_ms) {
+  if (auto x = protocol::decode_lww(object))
+    return x->tombstone || protocol::expired(x->expires_at, now_ms);
+  auto x = protocol::decode_siblings(object);
+  if (!x)
+    return false;
+  if (x->siblings.empty())
+    return known.covers(x->seen);
+  return std::any_of(x->siblings.begin(), x->siblings.end(),
+                     [&](const auto& s) { return protocol::expired(s.expires_at, now_ms) && known.contains(s.id); });
+}
+
+} // namespace
+
 void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out) {
   const auto& name = e.cluster.nodes[node].name;
   auto left = [&](vnode_id vnode, const std::string& what) {
@@ -228,11 +245,8 @@ void check_leftovers(const evidence& e, size_t node, const storage::store& store
     store
         .scan(vnode, {},
               [&, id = vnode, &known = clock](std::string_view key, std::string_view object) {
-                auto lww = protocol::decode_lww(object);
-                auto siblings = protocol::decode_siblings(object);
-                if ((lww && (lww->tombstone || protocol::expired(lww->expires_at, now_ms))) ||
-                    (siblings && siblings->siblings.empty() && known.covers(siblings->seen)))
-                  left(id, fmt::format("the remains of key {}", key));
+                if (has_remains(object, known, now_ms))
+                  left(id, fmt::format("the remains of key {}: {}", key, shown(std::string{object})));
                 return true;
               })
         .ok();

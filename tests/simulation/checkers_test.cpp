@@ -558,8 +558,18 @@ TEST_F(SettledStores, AreFoundWithATombstone) {
 }
 
 TEST_F(SettledStores, AreFoundWithAnExpiredValue) {
-  named(0, 1, "c0-1", {}, 4000);
-  settled(0, {1}, clock({1}));
+  for (bucket_id bucket : {0, 1}) {
+    named(bucket, 1, "c0-1", {}, 4000);
+    settled(bucket, {1}, clock({1}));
+  }
+  EXPECT_EQ(leftovers(3999), 0U);
+  EXPECT_EQ(leftovers(4000), 2U);
+}
+
+TEST_F(SettledStores, AreFoundWithAnExpiredValueBesideALiveOne) {
+  named(1, 1, "c0-1", {}, 4000);
+  named(1, 2, "c0-2");
+  settled(1, {1, 2}, clock({1, 2}));
   EXPECT_EQ(leftovers(3999), 0U);
   EXPECT_EQ(leftovers(4000), 1U);
 }
