@@ -29,24 +29,21 @@ std::optional<timestamp> due_of(const lww_view& x) {
   return x.tombstone ? std::optional{x.time} : due_at(x.time, x.expires_at);
 }
 
-/// Without siblings: at any time (0), as soon as the clock covers what it says was replaced.
-std::optional<timestamp> due_of(const siblings_view& x) {
-  if (x.siblings.empty())
-    return 0;
-  std::optional<timestamp> first;
-  for (const auto& s : x.siblings)
-    if (auto due = due_at(s.time, s.expires_at); due && (!first || *due < *first))
-      first = due;
-  return first;
-}
-
-std::optional<timestamp> due_of(conflict_rule rule, std::string_view object) {
+/// Notes when the remains of an object may be looked at. Each sibling expires for itself. Without siblings: at any time
+/// (0), as soon as the clock covers what it says was replaced.
+void bury_remains(vnode_id id, conflict_rule rule, std::string_view key, std::string_view object, vnode_sink& sink) {
   if (rule == conflict_rule::lww) {
     auto x = decode_lww(object);
-    return x ? due_of(*x) : std::nullopt;
+    if (auto due = x ? due_of(*x) : std::nullopt)
+      sink.bury(id, *due, key);
+    return;
   }
   auto x = view_siblings(object);
-  return x ? due_of(*x) : std::nullopt;
+  if (x && x->siblings.empty())
+    sink.bury(id, 0, key);
+  for (const auto& s : x ? x->siblings : std::vector<sibling_view>{})
+    if (auto due = due_at(s.time, s.expires_at))
+      sink.bury(id, *due, key);
 }
 
 /// What a write in a siblings bucket says it replaces. A client may hand in any context: of our own writes it can have
@@ -112,8 +109,7 @@ bool vnode::apply(const dot& id, std::string_view key, std::string_view delta, v
 void vnode::enter(const dot& id, std::string_view key, std::string_view delta, vnode_sink& sink) {
   sink.merge(id_, key, delta);
   sink.log(id_, id, key);
-  if (auto due = due_of(rule_, delta))
-    sink.bury(id_, *due, key);
+  bury_remains(id_, rule_, key, delta, sink);
   clock_.add(id);
 }
 
@@ -154,8 +150,7 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
     return 0;
   if (!operand->empty() && !planted(bug::clock_ahead)) {
     sink.merge(id_, page.key, *operand);
-    if (auto due = due_of(rule_, *operand))
-      sink.bury(id_, *due, page.key);
+    bury_remains(id_, rule_, page.key, *operand, sink);
   }
   if (planted(bug::clock_skipped))
     return page.dots.size();
@@ -172,8 +167,7 @@ bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sin
   if (!digest(object) || object.empty())
     return false;
   sink.replace(id_, key, object);
-  if (auto due = due_of(rule_, object))
-    sink.bury(id_, *due, key);
+  bury_remains(id_, rule_, key, object, sink);
   return true;
 }
 

@@ -445,6 +445,20 @@ TEST(Vnode, BuriesWhatAPageLeavesWithoutItsKnownValues) {
   EXPECT_EQ(owner.sink.buried.size(), 1U) << "the page has a value, but what is merged of it has none";
 }
 
+// Seed 113: the one that expired later stayed for ever.
+TEST(Vnode, BuriesEachOfTheSiblingsThatExpireInAPage) {
+  test_replica owner(siblings, 1), late(siblings, 2);
+  owner.give("k", "soon", noon, nullptr, 1000);
+  owner.give("k", "later", noon + 1, nullptr, 5000);
+  EXPECT_EQ(late.apply(owner.page("k", late.node.clock())), 2U);
+  EXPECT_EQ(late.sink.buried, owner.sink.buried);
+  EXPECT_EQ(late.sink.buried.size(), 2U);
+  vnode copy({1, 2}, siblings, 9, {});
+  memory_sink sink;
+  EXPECT_TRUE(copy.adopt("k", owner.sink.stored("k"), sink));
+  EXPECT_EQ(sink.buried, owner.sink.buried);
+}
+
 TEST(Vnode, AdoptsWhatAPeerStoresAndRefusesRubbish) {
   test_replica a(siblings, 1);
   a.give("k", "v", noon, nullptr, 1000);
