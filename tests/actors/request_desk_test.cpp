@@ -360,17 +360,17 @@ TEST_F(SloppyDesk, WhatIsMissingIsNamed) {
   r.key = "k";
   r.write_owners = {protocol::quorum_level::kind::number, 2};
   desk.on_request(nullptr, r, now);
-  EXPECT_EQ(only_reply(1).error, "needed 2 owners, reachable 1: n3 down, n2 down");
+  EXPECT_EQ(only_reply(1).error, "needed 2 owners, reachable 1: n2 down, n3 down");
   r.id = 2;
   r.what = client_request::kind::get;
   r.read_owners = r.write_owners;
   desk.on_request(nullptr, r, now);
-  EXPECT_EQ(only_reply(2).error, "needed 2 owners, reachable 1: n3 down, n2 down");
+  EXPECT_EQ(only_reply(2).error, "needed 2 owners, reachable 1: n2 down, n3 down");
   down(3);
   down(4);
   ask(3, client_request::kind::put, "v");
   EXPECT_EQ(only_reply(3).status, errc::no_quorum);
-  EXPECT_EQ(only_reply(3).error.substr(0, 43), "needed 2, reachable 1: n3 down, n2 down, n4");
+  EXPECT_EQ(only_reply(3).error.substr(0, 43), "needed 2, reachable 1: n2 down, n3 down, n4");
 }
 
 TEST_F(Desk, AReadWithRepairInTheForegroundWaitsForIt) {
@@ -555,7 +555,7 @@ TEST_F(SloppyDesk, ANodeThatIsIncompleteIsNamed) {
   answer(0, replica_answer::kind::object);
   answer(1, replica_answer::kind::refused, errc::incomplete);
   EXPECT_EQ(only_reply(1).status, errc::no_quorum);
-  EXPECT_EQ(only_reply(1).error.substr(0, 49), "needed 2, reachable 1: n3 down, n2 incomplete, n4");
+  EXPECT_EQ(only_reply(1).error.substr(0, 49), "needed 2, reachable 1: n2 incomplete, n3 down, n4");
 }
 
 TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
