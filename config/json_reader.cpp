@@ -55,7 +55,6 @@ public:
     *furthest_ = ++at_;
     return *this;
   }
-  friend bool operator==(const tracked_iterator& a, const tracked_iterator& b) { return a.at_ == b.at_; }
   friend bool operator!=(const tracked_iterator& a, const tracked_iterator& b) { return a.at_ != b.at_; }
 
 private:
