@@ -78,7 +78,7 @@ int hints(const ctl_options& options) {
   for (const auto& member : list_in(first->tree, "members")) {
     auto host = text_in(member, "host");
     if (host.find(':') != std::string::npos)
-      host = "[" + host + "]";
+      host = fmt::format("[{}]", host);
     auto where = host + ":" + text_in(member, "resp_port");
     auto name = text_in(member, "name");
     auto status = name == text_in(first->tree, "node") ? first : status_of(where, why);
