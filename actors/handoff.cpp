@@ -247,10 +247,9 @@ stats statistics_of(handoff_self self) {
       continue;
     stats::peer p;
     p.id = m.id;
-    p.linked = st.planner->is_linked(m.id);
     if (auto heard = st.heard.find(m.id); heard != st.heard.end())
       p.heard = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now() - heard->second);
-    p.behind = p.linked ? st.planner->dots_behind(m.id) : 0;
+    p.behind = st.planner->is_linked(m.id) ? st.planner->dots_behind(m.id) : 0;
     p.ahead = st.planner->dots_ahead(m.id);
     result.peers.push_back(p);
   }

@@ -117,6 +117,8 @@ private:
     uint64_t bytes = 0;       // Temporary: about what it holds.
 
     bool whole() const { return protocol::is_whole(state); }
+    /// Is what it acknowledged in its state, so that it can learn more and be learned from?
+    bool keeps() const { return whole() || state == protocol::vnode_state::retiring; }
   };
   struct read {
     size_t source;

@@ -218,7 +218,7 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
   auto* at = find(id, why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->whole() && at->state != vnode_state::retiring)
+  if (!at->keeps())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   clock = at->node.clock().encode();
   return {};
@@ -303,7 +303,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
   auto* at = find(page.vnode(), why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->whole() && at->state != vnode_state::retiring)
+  if (!at->keeps())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   bool skewed = false;
   for (const auto& k : page.keys) {
@@ -449,8 +449,7 @@ bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
   at->changed = true;
   if (at->whole() && !what.behind)
     return false; // The planner has not heard of it yet.
-  auto keeps = at->whole() || at->state == vnode_state::retiring;
-  if (keeps && !what.kept.covers(at->node.clock())) {
+  if (at->keeps() && !what.kept.covers(at->node.clock())) {
     if (at->whole()) {
       at->state = vnode_state::retiring;
       save_record(*at);

@@ -119,7 +119,6 @@ struct stats {
   /// And how it stands with each other member.
   struct peer {
     node_id id{};
-    bool linked = false;
     std::optional<std::chrono::milliseconds> heard; ///< So long ago it told what it has; nothing: not yet.
     uint64_t behind = 0;                            ///< Writes that it has and this node lacks; 0 if not linked.
     uint64_t ahead = 0;                             ///< Writes that it is not known to have, of those it should.

@@ -143,6 +143,12 @@ const vnode_note* sync_planner::note_of_linked(node_id peer, vnode_id vnode) con
   return is_linked(peer) ? mirrored(peer, vnode) : nullptr;
 }
 
+/// As far as the owner told.
+bool sync_planner::has_all(node_id owner, const own_vnode& v) const {
+  const auto* note = mirrored(owner, v.note.id);
+  return note != nullptr && note->whole() && note->clock.covers(v.note.clock);
+}
+
 bool sync_planner::has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const {
   const auto* note = mirrored(peer, vnode);
   return note != nullptr && note->gives() && !clock.covers(note->clock);
@@ -332,8 +338,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   uint32_t up_without = 0;
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
-    const auto* note = mirrored(owner, v.note.id);
-    auto has = note != nullptr && note->whole() && note->clock.covers(v.note.clock);
+    auto has = has_all(owner, v);
     auto linked = is_linked(owner);
     up += linked ? 1 : 0;
     have += has ? 1 : 0;
@@ -480,11 +485,9 @@ std::vector<hint_view> sync_planner::hints() const {
     if (v.note.role != vnode_role::temporary)
       continue;
     hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.since_ms};
-    for (auto owner : owners_of(id)) {
-      const auto* note = mirrored(owner, id);
-      if (note == nullptr || !note->whole() || !note->clock.covers(v.note.clock))
+    for (auto owner : owners_of(id))
+      if (!has_all(owner, v))
         hint.waits_for.push_back(owner);
-    }
     result.push_back(std::move(hint));
   }
   std::stable_sort(result.begin(), result.end(),

@@ -191,6 +191,7 @@ private:
   void set_time(node_id node, timestamp latest, uint64_t wall_ms);
   bool owns(node_id node, vnode_id vnode) const;
   const vnode_note* note_of_linked(node_id peer, vnode_id vnode) const;
+  bool has_all(node_id owner, const own_vnode& v) const;
   bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
   void changed(vnode_id vnode);
   /// The earliest of all members' times; nothing if one of them has not been heard.

@@ -39,9 +39,11 @@ void bury_remains(vnode_id id, conflict_rule rule, std::string_view key, std::st
     return;
   }
   auto x = view_siblings(object);
-  if (x && x->siblings.empty())
+  if (!x)
+    return;
+  if (x->siblings.empty())
     sink.bury(id, 0, key);
-  for (const auto& s : x ? x->siblings : std::vector<sibling_view>{})
+  for (const auto& s : x->siblings)
     if (auto due = due_at(s.time, s.expires_at))
       sink.bury(id, *due, key);
 }
