@@ -206,6 +206,10 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         want_flush(self);
         return may_begin;
       },
+      [self](const fill_abandon& x) {
+        self->state.work->abandon_fill(x.vnode, answers(self));
+        want_flush(self);
+      },
       [self](const fill_request& x) {
         return reply_to<fill_page>(
             self, x, [&](shard& work, fill_page& page) { return work.make_fill_page(x, page, answers(self)); });

@@ -62,11 +62,14 @@ shard::held* shard::find(const replica_op& op, std::string& why) {
 
 /// A temporary vnode. It goes on counting where the last one stopped.
 shard::held& shard::stand_in(vnode_id id) {
-  protocol::vnode_record record{protocol::vnode_role::temporary, protocol::vnode_state::complete, self_, 0, {}};
+  protocol::vnode_record record;
+  record.role = protocol::vnode_role::temporary;
+  record.state = protocol::vnode_state::complete;
+  record.self = self_;
   auto dropped = dropped_counters_.find(id);
   if (dropped != dropped_counters_.end())
     record.counter = dropped->second;
-  auto& at = hold(id, record, {});
+  auto& at = hold(id, id, record, {});
   save_record(at);
   return at;
 }
@@ -90,13 +93,9 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
     return answer_nothing(source, op, answer);
   if (op.what == replica_op::kind::put && !keeps_time_)
     return refuse(source, op, errc::incomplete, fmt::format("{} has not heard its peers yet", env_->name), answer);
-  // A copy that has not met the others takes deltas, but cannot tell what is newest.
-  auto open = at->state == protocol::vnode_state::complete;
-  if (!at->whole() || (!open && op.what != replica_op::kind::apply)) {
-    if (op.what == replica_op::kind::apply)
-      return keep_aside(source, op, *at, answer);
+  // Until it is open it takes deltas, but cannot tell what is newest.
+  if (at->state != protocol::vnode_state::complete && op.what != replica_op::kind::apply)
     return refuse(source, op, errc::incomplete, fmt::format("{} is being filled", env_->name), answer);
-  }
   switch (op.what) {
   case replica_op::kind::put:
     put(source, op, *at, answer);
@@ -149,7 +148,7 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
     auto written = write_batch(answer);
     if (!written.ok())
       failed_early_ = written.error;
-    auto stored = objects_.get(op.vnode(), op.key);
+    auto stored = objects_.get(at.node.id(), op.key);
     auto count = stored.object ? at.node.sibling_count(*stored.object) : 0;
     if (count >= siblings_max)
       return refuse(source, op, errc::too_many_siblings,
@@ -205,7 +204,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   auto may_lose = lww && times_.note(op.vnode(), op.key, op.time);
   noting_sink sink{batch_, at, lww && !may_lose};
   if (at.node.apply({op.dot_replica, op.dot_counter}, op.key, op.data, sink)) {
-    ++applied_;
+    ++(at.whole() ? applied_ : kept_aside_);
     note_dots(at, 1);
   } else if (at.node.clock().contains({op.dot_replica, op.dot_counter})) {
     ++known_;
@@ -218,7 +217,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   if (lww && at.state != protocol::vnode_state::complete)
     a.time = time_unknown;
   if (may_lose)
-    comparisons_.push_back({writes_.size(), op.vnode(), std::move(op.key), {op.dot_replica, op.dot_counter}});
+    comparisons_.push_back({writes_.size(), at.node.id(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
                      env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});
 }
@@ -328,7 +327,7 @@ replica_answer shard::answer_to(const read& r, std::string_view stored, const st
     a.data = fmt::format("{}: {}", env_->name, what.ok() ? "a stored object does not decode" : what.error);
     env_->log->error("read failed in bucket {} partition {}: {}; the other owners still answer, restore or wipe this "
                      "node's data directory",
-                     r.at->node.id().bucket, r.at->node.id().partition, a.data);
+                     r.at->id.bucket, r.at->id.partition, a.data);
     return a;
   }
   a.what = r.digest_only ? replica_answer::kind::digest : replica_answer::kind::object;
@@ -345,7 +344,7 @@ std::optional<shard::failure> shard::count_keys(vnode_id id, uint64_t& keys) {
     return failure{errc::not_owner, why};
   auto now_ms = env_->wall_ms();
   auto lww = at->node.rule() == conflict_rule::lww;
-  auto scanned = store_->scan(id, {}, [&](std::string_view, std::string_view object) {
+  auto scanned = store_->scan(at->node.id(), {}, [&](std::string_view, std::string_view object) {
     if (lww) {
       auto x = protocol::decode_lww(object);
       keys += x && !x->tombstone && !protocol::expired(x->expires_at, now_ms) ? 1 : 0;
@@ -366,7 +365,7 @@ std::optional<shard::failure> shard::count_keys(vnode_id id, uint64_t& keys) {
 storage::status shard::close() {
   for (auto& [id, at] : vnodes_)
     if (at.unsaved > 0)
-      batch_.save_clock(id, at.node.clock());
+      batch_.save_clock(at.node.id(), at.node.clock());
   if (batch_.operations() > 0) {
     auto written = objects_.write();
     if (!written.ok())

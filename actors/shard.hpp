@@ -41,6 +41,7 @@ public:
   static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
+  static constexpr size_t join_bytes_at_once = size_t{1} << 20;
   static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
@@ -74,8 +75,9 @@ public:
 
   // Refill (docs/protocol.md, "Sync"): the source's side, and ours.
   std::optional<failure> make_fill_page(const fill_request& request, fill_page& page, const answer_fn& answer);
-  /// @returns whether copying may begin.
+  /// @returns whether a copy is needed.
   bool begin_fill(const fill_begin& what, const answer_fn& answer);
+  void abandon_fill(vnode_id vnode, const answer_fn& answer);
   std::optional<failure> apply_fill_page(const fill_page& page, const answer_fn& answer);
   /// Owner vnodes that begin empty.
   void open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer);
@@ -103,9 +105,10 @@ public:
 
 private:
   struct held {
-    explicit held(protocol::vnode x) : node(std::move(x)) {}
+    held(vnode_id i, protocol::vnode x) : id(i), node(std::move(x)) {}
 
-    protocol::vnode node;
+    vnode_id id;
+    protocol::vnode node; // Under the id of the place in the store that holds it.
     protocol::vnode_role role = protocol::vnode_role::owner;
     protocol::vnode_state state = protocol::vnode_state::complete;
     uint64_t unsaved = 0;        // Dots since the clock was saved.
@@ -116,9 +119,10 @@ private:
     uint64_t since_ms = 0;    // Temporary: when it came to be, as far as this process knows.
     uint64_t bytes = 0;       // Temporary: about what it holds.
 
+    bool copying = false;     // The other place may hold a part of a copy.
+    uint64_t refills = 0;     // Since the process was started.
+
     bool whole() const { return protocol::is_whole(state); }
-    /// Is what it acknowledged in its state, so that it can learn more and be learned from?
-    bool keeps() const { return whole() || state == protocol::vnode_state::retiring; }
   };
   struct read {
     size_t source;
@@ -168,12 +172,11 @@ private:
   };
 
   void load(const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
-  held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
+  held& hold(vnode_id id, vnode_id place, const protocol::vnode_record& record, protocol::dot_clock clock);
   void save_record(const held& at);
-  void apply_aside(held& at, const answer_fn& answer);
-  /// Of the deltas of a key that are kept aside; 0: there are none.
-  timestamp newest_aside(const held& at, std::string_view key, const answer_fn& answer);
-  void keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer);
+  std::optional<failure> take_place(held& at, held copy, const answer_fn& answer);
+  std::optional<failure> catch_up_copy(const held& at, held& copy, const answer_fn& answer);
+  std::optional<failure> join_into_copy(const held& at, held& copy, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
   /// Looks at up to `graves_max` graves. @returns how many it looked at.
   size_t clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer);

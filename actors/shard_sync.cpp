@@ -48,37 +48,40 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     auto found = known.find(id);
     return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
   };
+  auto place_of = [](vnode_id id, const protocol::vnode_record& record) {
+    return record.in_second_place ? other_place(id) : id;
+  };
   for (const auto& bucket : env_->config.buckets) {
     for (uint32_t p = 0; p < ring_->partitions(); ++p) {
       vnode_id id{bucket.db, static_cast<partition_id>(p)};
       if (p % count_ != index_ || !ring_->owns(env_->self, id.partition, bucket.n))
         continue;
-      auto record = records.find(id);
-      auto clock = clock_of(id);
-      // Directories of the first version have no records.
-      auto state = clock.empty() ? vnode_state::unsure : vnode_state::complete;
-      auto& at = hold(
-          id, record != records.end() ? record->second : protocol::vnode_record{vnode_role::owner, state, 0, 0, {}},
-          std::move(clock));
-      if (at.whole())
-        apply_aside(at, {});
+      auto known_record = records.find(id);
+      auto record = known_record != records.end() ? known_record->second : protocol::vnode_record{};
+      auto place = place_of(id, record);
+      if (record.copying) { // A process that is gone began it.
+        batch_.drop_vnode(other_place(place));
+        record.copying = false;
+        save_record(hold(id, place, record, clock_of(place)));
+      } else {
+        hold(id, place, record, clock_of(place));
+      }
     }
   }
   for (const auto& [id, record] : records) {
     if (env_->bucket(id.bucket) == nullptr || id.partition % count_ != index_)
       continue;
     if (record.role == vnode_role::temporary)
-      hold(id, record, clock_of(id));
+      hold(id, place_of(id, record), record, clock_of(place_of(id, record)));
     else if (record.role == vnode_role::none && record.self == self_)
       dropped_counters_[id] = record.counter;
   }
+  write_now({});
 }
 
-shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_clock clock) {
+shard::held& shard::hold(vnode_id id, vnode_id place, const protocol::vnode_record& record, dot_clock clock) {
   auto counter = record.self == self_ && !planted(bug::counter_reset) ? record.counter : 0;
-  if (record.state == vnode_state::filling)
-    clock = {}; // What is there belongs to no clock, and goes when the filling begins again.
-  held at(protocol::vnode{id, env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
+  held at(id, protocol::vnode{place, env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
@@ -88,8 +91,8 @@ shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_
 }
 
 void shard::save_record(const held& at) {
-  protocol::vnode_record record{at.role, at.state, self_, at.node.counter(), at.trimmed};
-  batch_.save_record(at.node.id(), protocol::encode(record));
+  batch_.save_record(at.id, protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id,
+                                              at.copying, at.trimmed}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().
@@ -117,69 +120,7 @@ void shard::pass(timestamp time) {
   keeps_time_ = true;
 }
 
-// -- Writes that have to wait ---------------------------------------------------------------------------------------
-
-void shard::keep_aside(size_t source, const replica_op& op, held& at, const answer_fn& answer) {
-  dot id{op.dot_replica, op.dot_counter};
-  if (!at.node.accepts(id, op.data) || op.dot_replica == self_)
-    return refuse(source, op, errc::storage_failure, "a malformed delta", answer);
-  auto wall = env_->wall_micros();
-  if (!clock_.observe(op.time, op.any_time ? std::max(wall, to_micros(clock_.latest())) : wall))
-    return refuse(source, op, errc::clock_skew, "the write's time is too far ahead: set the clocks of all hosts (NTP)",
-                  answer);
-  reserve_time(clock_.latest());
-  auto lww = at.node.rule() == conflict_rule::lww;
-  // It cannot tell whether there is a newer one, but for what it has put aside itself. One that retires still has all
-  // that it ever acknowledged.
-  auto retires = at.state == vnode_state::retiring;
-  auto newer = lww && !retires ? time_unknown : 0;
-  if (lww && times_.note(at.node.id(), op.key, op.time)) {
-    auto newest = newest_aside(at, op.key, answer);
-    if (retires)
-      newest = std::max(newest, protocol::newest_time(objects_.get(at.node.id(), op.key).object.value_or("")));
-    if (newest > op.time)
-      newer = newest;
-  }
-  batch_.keep_aside(at.node.id(), id, op.key, op.data);
-  ++kept_aside_;
-  replica_answer a;
-  a.request = op.request;
-  a.what = replica_answer::kind::written;
-  a.time = newer;
-  writes_.push_back({source, std::move(a), env_->bucket(op.bucket)->durability == durability::fsync});
-}
-
-timestamp shard::newest_aside(const held& at, std::string_view key, const answer_fn& answer) {
-  write_now(answer);
-  timestamp newest = 0;
-  auto scanned = store_->scan_aside(at.node.id(), [&](const dot&, std::string_view k, std::string_view delta) {
-    if (k == key)
-      newest = std::max(newest, protocol::newest_time(delta));
-    return true;
-  });
-  if (!scanned.ok())
-    failed_early_ = scanned.error;
-  return newest;
-}
-
-/// Of a vnode that is complete now; before anyone reads it.
-void shard::apply_aside(held& at, const answer_fn& answer) {
-  noting_sink sink{batch_, at};
-  if (planted(bug::aside_forgotten))
-    return;
-  auto scanned = store_->scan_aside(at.node.id(), [&](const dot& d, std::string_view key, std::string_view delta) {
-    at.node.apply(d, key, delta, sink);
-    times_.note(at.node.id(), key, protocol::newest_time(delta));
-    batch_.forget_aside(at.node.id(), d);
-    note_dots(at, 1);
-    if (batch_.bytes() > batch_bytes_max)
-      write_now(answer);
-    return failed_early_.empty();
-  });
-  if (!scanned.ok())
-    failed_early_ = scanned.error;
-  write_now(answer);
-}
+// -- From one state to the next -------------------------------------------------------------------------------------
 
 void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
   for (auto id : vnodes) {
@@ -193,9 +134,6 @@ void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer
     keeps_time_ = true; // Nothing has been promised yet.
   }
   write_now(answer);
-  for (auto id : vnodes)
-    if (auto found = vnodes_.find(id); found != vnodes_.end() && found->second.whole())
-      apply_aside(found->second, answer);
 }
 
 void shard::open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer) {
@@ -218,7 +156,7 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
   auto* at = find(id, why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->keeps())
+  if (!at->whole())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   clock = at->node.clock().encode();
   return {};
@@ -256,7 +194,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
   auto* at = find(request.vnode(), why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (at->state == vnode_state::unsure || at->state == vnode_state::filling)
+  if (!at->whole())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   auto theirs = dot_clock::decode(request.clock);
   if (!theirs)
@@ -279,7 +217,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
   for (auto& [key, dots] : by_key) {
     if (bytes >= request.bytes_max && bytes > 0)
       break;
-    auto stored = store_->get(request.vnode(), key);
+    auto stored = store_->get(at->node.id(), key);
     if (!stored.what.ok())
       return failure{errc::storage_failure, stored.what.error};
     auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
@@ -303,7 +241,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
   auto* at = find(page.vnode(), why);
   if (at == nullptr)
     return failure{errc::not_owner, why};
-  if (!at->keeps())
+  if (!at->whole())
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   bool skewed = false;
   for (const auto& k : page.keys) {
@@ -335,186 +273,6 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
     return failure{errc::clock_skew, "the page holds a time too far in the future"};
   applied.clock = at->node.clock().encode();
   dots_caught_up_ += applied.dots_new;
-  return {};
-}
-
-// -- Refill: the source ---------------------------------------------------------------------------------------------
-
-std::optional<shard::failure> shard::make_fill_page(const fill_request& request, fill_page& page,
-                                                    const answer_fn& answer) {
-  std::string why;
-  auto id = request.vnode();
-  auto* at = find(id, why);
-  if (at == nullptr)
-    return failure{errc::not_owner, why};
-  if (at->role != vnode_role::owner || at->state != vnode_state::complete)
-    return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
-  if (request.stage != fill_stage::begin && request.incarnation != env_->incarnation)
-    return failure{errc::behind, fmt::format("{} was restarted", env_->name)};
-  write_now(answer);
-  page.about(epoch(), id);
-  page.stage = request.stage;
-  page.incarnation = env_->incarnation;
-  page.done = true;
-  size_t bytes = 0;
-  auto room = [&](size_t more) {
-    page.done = bytes == 0 || bytes + more <= request.bytes_max;
-    bytes += page.done ? more : 0;
-    return page.done;
-  };
-  storage::status scanned;
-  auto clock = dot_clock::decode(request.clock);
-  switch (request.stage) {
-  case fill_stage::begin:
-    page.clock = at->node.clock().encode();
-    page.trimmed = at->trimmed.encode();
-    return {};
-  case fill_stage::data:
-    scanned = store_->scan(id, request.after_key, [&](std::string_view key, std::string_view object) {
-      if (!room(key.size() + object.size()))
-        return false;
-      page.keys.push_back({std::string{key}, std::string{object}, true});
-      return true;
-    });
-    break;
-  case fill_stage::log: {
-    auto trimmed = dot_clock::decode(request.trimmed);
-    if (!clock || !trimmed)
-      return failure{errc::invalid_context, "the clock does not decode"};
-    dot after{request.after_replica, request.after_counter};
-    for (auto r : clock->missing_from(*trimmed)) {
-      if (dot{r.replica, r.last} < after || dot{r.replica, r.last} == after)
-        continue;
-      if (r.replica == after.replica)
-        r.first = std::max(r.first, after.counter + 1);
-      scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
-        if (!room(16 + key.size()))
-          return false;
-        page.dots.push_back({d.replica, d.counter, std::string{key}});
-        return true;
-      });
-      if (!scanned.ok() || !page.done)
-        break;
-    }
-    break;
-  }
-  case fill_stage::rest: {
-    if (!clock)
-      return failure{errc::invalid_context, "the clock does not decode"};
-    if (!clock->covers(at->trimmed))
-      return failure{errc::behind, "the log does not reach back far enough"};
-    std::set<std::string, std::less<>> seen;
-    std::string failed;
-    for (const auto& r : at->node.clock().missing_from(*clock)) {
-      scanned = store_->scan_log(id, r, [&](const dot& d, std::string_view key) {
-        if (seen.find(key) == seen.end()) {
-          auto stored = store_->get(id, key);
-          failed = stored.what.error;
-          if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
-            return false;
-          seen.emplace(key);
-          page.keys.push_back({std::string{key}, stored.object.value_or(""), stored.object.has_value()});
-        }
-        page.dots.push_back({d.replica, d.counter, std::string{key}});
-        clock->add(d);
-        page.done = page.dots.size() < page_dots_max;
-        return page.done;
-      });
-      if (!failed.empty())
-        return failure{errc::storage_failure, failed};
-      if (!scanned.ok() || !page.done)
-        break;
-    }
-    if (page.done && *clock != at->node.clock())
-      return failure{errc::behind, "the log has holes"};
-    page.clock = clock->encode();
-    page.trimmed = at->trimmed.encode();
-    page.latest = clock_.latest();
-    break;
-  }
-  }
-  if (!scanned.ok())
-    return failure{errc::storage_failure, scanned.error};
-  return {};
-}
-
-// -- Refill: the copy -----------------------------------------------------------------------------------------------
-
-bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
-  std::string why;
-  auto id = what.vnode;
-  auto* at = find(id, why);
-  if (at == nullptr || at->role != vnode_role::owner)
-    return false;
-  at->changed = true;
-  if (at->whole() && !what.behind)
-    return false; // The planner has not heard of it yet.
-  if (at->keeps() && !what.kept.covers(at->node.clock())) {
-    if (at->whole()) {
-      at->state = vnode_state::retiring;
-      save_record(*at);
-      write_now(answer);
-    }
-    return false;
-  }
-  write_now(answer);
-  answer_reads(answer); // Of the state that goes now.
-  auto counter = at->node.counter();
-  batch_.drop_vnode(id);
-  at->node = protocol::vnode{id, at->node.rule(), self_, {}, counter};
-  at->state = vnode_state::filling;
-  at->trimmed = {};
-  at->unsaved = 0;
-  save_record(*at);
-  write_now(answer);
-  return failed_early_.empty();
-}
-
-std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, const answer_fn& answer) {
-  std::string why;
-  auto* at = find(page.vnode(), why);
-  if (at == nullptr || at->state != vnode_state::filling)
-    return failure{errc::not_owner, "not being filled"};
-  noting_sink sink{batch_, *at};
-  for (const auto& k : page.keys) {
-    if (k.key.empty() || k.key.size() > key_bytes_max)
-      return failure{errc::too_big, "a malformed page"};
-    if (!k.present) {
-      batch_.erase(page.vnode(), k.key);
-      continue;
-    }
-    auto newest = protocol::newest_time(k.object);
-    clock_.observe(newest, env_->wall_micros());
-    times_.note(page.vnode(), k.key, newest);
-    if (!at->node.adopt(k.key, k.object, sink))
-      return failure{errc::storage_failure, "an object of the page does not decode"};
-  }
-  for (const auto& d : page.dots) {
-    if (!protocol::valid({d.replica, d.counter}) || d.key.empty() || d.key.size() > key_bytes_max)
-      return failure{errc::storage_failure, "a page with an impossible dot"};
-    batch_.log(page.vnode(), {d.replica, d.counter}, d.key);
-  }
-  if (page.stage != fill_stage::rest || !page.done) {
-    write_now(answer);
-    return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
-  }
-  auto clock = dot_clock::decode(page.clock);
-  auto trimmed = dot_clock::decode(page.trimmed);
-  if (!clock || !trimmed)
-    return failure{errc::invalid_context, "the clock does not decode"};
-  pass(page.latest);
-  // The last part of the copy and its clock: one batch.
-  at->node = protocol::vnode{page.vnode(), at->node.rule(), self_, std::move(*clock), at->node.counter()};
-  at->trimmed = std::move(*trimmed);
-  at->state = vnode_state::catching_up;
-  at->changed = true;
-  batch_.save_clock(page.vnode(), at->node.clock());
-  for (const auto& r : at->trimmed.ranges()) // Copied from the source's log before it was trimmed there.
-    batch_.trim_log(page.vnode(), r);
-  save_record(*at);
-  write_now(answer);
-  apply_aside(*at, answer);
-  ++filled_;
   return {};
 }
 
@@ -608,7 +366,7 @@ void shard::drop(const protocol::drop_task& task, const answer_fn& answer) {
   write_now(answer);
   answer_reads(answer);
   at.role = vnode_role::none;
-  batch_.drop_vnode(task.vnode);
+  batch_.drop_vnode(at.node.id());
   save_record(at);
   dropped_counters_[task.vnode] = at.node.counter();
   ++(task.early ? dropped_early_ : dropped_);
@@ -647,12 +405,12 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   for (auto& [id, at] : vnodes_)
     if (at.changed || overdue(at))
       changed.push_back(&at);
-  std::sort(changed.begin(), changed.end(), [](const held* a, const held* b) { return a->node.id() < b->node.id(); });
+  std::sort(changed.begin(), changed.end(), [](const held* a, const held* b) { return a->id < b->id; });
   for (auto* at : changed) {
     at->changed = false;
     auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
     r.what.changed.push_back(
-        {{at->node.id(), at->role, at->state, at->node.clock()},
+        {{at->id, at->role, at->state, at->node.clock()},
          {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes, at->since_ms}});
   }
   r.written = store_->written();

@@ -14,7 +14,8 @@ struct session {
   node_id from{};
   // Refill only:
   fill_request next;
-  bool filling = false; // The copy has been begun.
+  bool filling = false; // The copy has been begun,
+  bool filled = false;  // and has become the vnode.
   size_t tries = 0;     // Of this part.
 };
 using session_ptr = std::shared_ptr<session>;
@@ -24,6 +25,8 @@ void finish(handoff_self self, const session_ptr& s, const std::string& error) {
   st.sessions.erase(s->vnode);
   st.refilling.erase(s->vnode);
   st.resting.insert(s->vnode);
+  if (s->filling && !s->filled)
+    self->send(*replica_of(st, st.env->self, s->vnode.partition), fill_abandon{s->vnode});
   if (!error.empty()) {
     ++st.sessions_failed;
     st.planner->failed(s->vnode);
@@ -155,6 +158,8 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
     if (page.done) {
       self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
                                  self->state.env->name_of(s->from));
+      s->filled = true;
+      self->state.planner->refilled(s->vnode);
       if (self->state.reports_due == 0)
         ask_for_reports(self); // It waits for rounds of its peers from now on.
       return finish(self, s, {});
@@ -208,12 +213,13 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
   ++self->state.refills;
   self->state.refilling.insert(task.vnode);
   s->next.about(self->state.ring->epoch, task.vnode);
-  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, task.kept, task.behind}, [self, s](bool may_begin) {
-    s->filling = may_begin;
-    if (may_begin)
+  s->filling = true;
+  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, task.behind}, [self, s](bool needed) {
+    s->filling = needed;
+    if (needed)
       fetch_part(self, s);
     else
-      finish(self, s, {}); // The source has to learn what we have first.
+      finish(self, s, {});
   });
 }
 

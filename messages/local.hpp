@@ -81,12 +81,14 @@ struct settlement {
 struct drop_temporary {
   protocol::drop_task task;
 };
-/// Begin to become a copy of an owner. -> whether the copying may begin: a vnode that holds more than `kept`, which
-/// others have, first closes itself, so that they can catch up; one that is whole, and not `behind`, stays.
+/// Begin a copy of an owner, beside the vnode that is here. -> whether one is needed: not if it is whole, unless `behind`.
 struct fill_begin {
   vnode_id vnode;
-  protocol::dot_clock kept;
   bool behind = false;
+};
+/// The copy will not become whole.
+struct fill_abandon {
+  vnode_id vnode;
 };
 
 /// Handoff -> replica: these copies may be read now.
@@ -158,6 +160,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::openings)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::settlement)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_abandon)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::foreground_load)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::resume_session)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnodes_incomplete)

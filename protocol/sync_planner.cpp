@@ -119,6 +119,11 @@ void sync_planner::found_behind(vnode_id vnode, node_id from) {
   dirty_.insert(vnode);
 }
 
+void sync_planner::refilled(vnode_id vnode) {
+  if (auto v = own_.find(vnode); v != own_.end())
+    v->second.behind.clear();
+}
+
 void sync_planner::failed(vnode_id vnode) {
   auto v = own_.find(vnode);
   if (v != own_.end())
@@ -223,26 +228,16 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
                 first + static_cast<std::ptrdiff_t>(v.failures % static_cast<size_t>(out.catch_ups.end() - first)),
                 out.catch_ups.end());
   // A copy only when nobody's log is left to learn from; of whom it does not matter.
-  auto becomes_copy = !all_known && out.catch_ups.size() == before && source && may_close(v);
-  if (becomes_copy)
-    out.refills.push_back(refill(v, *source, true));
+  auto needs_copy = !all_known && out.catch_ups.size() == before && source;
+  if (needs_copy)
+    out.refills.push_back({v.note.id, *source, true});
   if (all_known)
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     return all_known;
-  if (!becomes_copy && has_met_enough(v))
+  if (!needs_copy && has_met_enough(v))
     out.openings.push_back({v.note.id, v.note.clock});
   return false;
-}
-
-/// Whoever closes to become a copy must be able to open again: it is better behind than closed.
-bool sync_planner::may_close(const own_vnode& v) const {
-  auto owners = owners_of(v.note.id);
-  auto there = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
-    const auto* note = note_of_linked(owner, v.note.id);
-    return note != nullptr && note->gives();
-  });
-  return there >= others_needed(v.note.id);
 }
 
 /// How many other owners have to be met to find each write that W owners have acknowledged, W - 1 of them perhaps here
@@ -276,23 +271,6 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   return met >= others_needed(v.note.id) || met + copies + 1 == owners.size();
 }
 
-/// What is here may only go when as many others have it as acknowledge a write: else a disk lost later would be one too
-/// many. Of several that want to let go at once, the later ones in the order of nodes go first.
-refill_task sync_planner::refill(const own_vnode& v, node_id from, bool behind) const {
-  refill_task task{v.note.id, from, behind, {}};
-  if (!mirrored(from, v.note.id)->clock.covers(v.note.clock))
-    return task; // It may let go of its own by counting on this one.
-  auto owners = owners_of(v.note.id);
-  auto have = std::count_if(owners.begin(), owners.end(), [&](node_id owner) {
-    const auto* note = mirrored(owner, v.note.id);
-    return note != nullptr && note->clock.covers(v.note.clock) &&
-           (note->complete() || (note->state == vnode_state::retiring && owner < self_));
-  });
-  if (have >= std::min<std::ptrdiff_t>(buckets_.at(v.note.id.bucket).w, static_cast<std::ptrdiff_t>(owners.size()) - 1))
-    task.kept = v.note.clock;
-  return task;
-}
-
 bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
   std::vector<node_id> sources;
   for (auto owner : owners_of(v.note.id)) {
@@ -300,17 +278,8 @@ bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
     if (note != nullptr && note->complete())
       sources.push_back(owner);
   }
-  auto retires = v.note.state == vnode_state::retiring;
-  // Several that retire may each have what of the others only the source has: then none could let go of its own.
-  auto before = out.catch_ups.size();
-  for (const auto& [node, p] : peers_)
-    if (retires && p.linked && has_news_for(node, v.note.id, v.note.clock) && v.behind.count(node) == 0)
-      out.catch_ups.push_back({v.note.id, node});
-  if (out.catch_ups.size() > before)
-    return false;
-  if (!sources.empty())
-    out.refills.push_back(
-        refill(v, sources[(v.note.id.partition + v.failures) % sources.size()], retires)); // The load is spread.
+  if (!sources.empty()) // The load is spread.
+    out.refills.push_back({v.note.id, sources[(v.note.id.partition + v.failures) % sources.size()], false});
   else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
     out.births.push_back({v.note.id});
   return false;
@@ -402,9 +371,7 @@ dot_clock sync_planner::known_anywhere(const own_vnode& v) const {
 
 void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const {
   // An owner that is away for so long is given up on: it will be refilled when it is back.
-  // But not by one who lacks what others have given up: none of them could become a copy of the other.
-  auto gives_up = v.facts.log_full && v.behind.empty();
-  if (auto rest = gives_up ? known_to_all_that_are_up(v) : std::nullopt)
+  if (auto rest = v.facts.log_full ? known_to_all_that_are_up(v) : std::nullopt)
     out.settles.push_back({v.note.id, std::move(*rest), v.horizon});
   auto now_stable = v.note.complete() ? stable(v) : std::nullopt;
   if (!now_stable)

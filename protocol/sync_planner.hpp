@@ -27,7 +27,7 @@ struct vnode_note {
   bool whole() const { return role == vnode_role::owner && is_whole(state); }
   bool complete() const { return role == vnode_role::owner && state == vnode_state::complete; }
   /// Can others catch up from it?
-  bool gives() const { return role == vnode_role::temporary || is_whole(state) || state == vnode_state::retiring; }
+  bool gives() const { return role == vnode_role::temporary || is_whole(state); }
 };
 
 /// What only its own node knows of a vnode.
@@ -54,13 +54,11 @@ struct catch_up_task {
   vnode_id vnode;
   node_id from{};
 };
-/// Become a copy of the vnode of `from`. `behind`: although the own one is complete; what it has may go if it is no
-/// more than `kept`, which `from` and enough others have.
+/// Copy the vnode of `from` and join the own one into it. `behind`: although the own one is whole.
 struct refill_task {
   vnode_id vnode;
   node_id from{};
   bool behind = false;
-  dot_clock kept;
 };
 /// The copy has learned from enough others: it may be read.
 struct opening_task {
@@ -132,6 +130,8 @@ public:
   }
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
+  /// Everything that `from` had has been copied: its log may reach back far enough for what has come since.
+  void refilled(vnode_id vnode);
   /// Something went wrong with a task of this vnode: the next time another peer is first, if there is one.
   void failed(vnode_id vnode);
 
@@ -206,9 +206,7 @@ private:
   uint32_t born_with(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
-  bool may_close(const own_vnode& v) const;
   bool heard_enough(const own_vnode& v, node_id peer) const;
-  refill_task refill(const own_vnode& v, node_id from, bool behind) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;

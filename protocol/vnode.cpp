@@ -62,6 +62,16 @@ dot_clock replaced_by(const dot& id, const dot_clock* context) {
   return replaced;
 }
 
+/// What either has and the other, which has `clock`, has not seen going.
+std::string surviving_register(std::string_view a, const dot_clock& a_clock, std::string_view b,
+                               const dot_clock& b_clock) {
+  auto x = decode_lww(a), y = decode_lww(b);
+  if (x && y)
+    return std::string{wins(*x, *y) ? a : b};
+  auto survives = (x && !b_clock.contains(x->id)) || (y && !a_clock.contains(y->id));
+  return survives ? std::string{x ? a : b} : std::string{};
+}
+
 } // namespace
 
 vnode::vnode(vnode_id id, conflict_rule rule, replica_id self, dot_clock clock, uint64_t counter)
@@ -150,19 +160,17 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
   auto operand = page_operand(page, arriving);
   if (!operand)
     return 0;
+  size_t added = 0;
+  for (const auto& d : page.dots)
+    if (!planted(bug::clock_skipped) && clock_.add(d)) {
+      sink.log(id_, d, page.key);
+      ++added;
+    }
   if (!operand->empty() && !planted(bug::clock_ahead)) {
     sink.merge(id_, page.key, *operand);
     bury_remains(id_, rule_, page.key, *operand, sink);
   }
-  if (planted(bug::clock_skipped))
-    return page.dots.size();
-  size_t added = 0;
-  for (const auto& d : page.dots)
-    if (clock_.add(d)) {
-      sink.log(id_, d, page.key);
-      ++added;
-    }
-  return added;
+  return planted(bug::clock_skipped) ? page.dots.size() : added;
 }
 
 bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sink) const {
@@ -171,6 +179,23 @@ bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sin
   sink.replace(id_, key, object);
   bury_remains(id_, rule_, key, object, sink);
   return true;
+}
+
+std::optional<std::string> vnode::joined(std::string_view mine, std::string_view theirs,
+                                         const dot_clock& their_clock) const {
+  if (!digest(mine) || !digest(theirs))
+    return std::nullopt;
+  if (rule_ == conflict_rule::lww)
+    return surviving_register(mine, clock_, theirs, their_clock);
+  auto expanded = [](std::string_view stored, const dot_clock& clock) {
+    return expand(stored.empty() ? siblings_object{} : *decode_siblings(stored), clock);
+  };
+  auto both = expanded(mine, clock_);
+  join(both, expanded(theirs, their_clock));
+  auto known = clock_;
+  known.join(their_clock);
+  strip(both, known);
+  return both.empty() ? std::string{} : encode_siblings(both);
 }
 
 cleanup vnode::clean(std::string_view stored, timestamp due, timestamp horizon, uint64_t expired_ms) const {

@@ -59,6 +59,7 @@ struct cleanup {
 
 class vnode {
 public:
+  /// @param id where its effects go: the vnode's place in the store.
   /// @param self the id that names this replica's own writes.
   /// @param clock what the stored state reflects.
   /// @param counter the highest that `self` ever gave for this vnode, if it may be above what `clock` knows (a
@@ -91,6 +92,13 @@ public:
   /// copy gets its clock when it is whole. @returns false, and does nothing, if the bytes are malformed.
   bool adopt(std::string_view key, std::string_view object, vnode_sink& sink) const;
 
+  /// What a key holds in the join of this vnode and another replica of it, which has `their_clock`; all as stored, empty:
+  /// nothing. What only one side has was removed by the other if that knows its dot. When every key that either has
+  /// holds the join, the join of both clocks is its clock (take_clock); in between it belongs to no clock.
+  /// @returns nothing if the bytes are malformed.
+  std::optional<std::string> joined(std::string_view mine, std::string_view theirs, const dot_clock& their_clock) const;
+  void take_clock(const dot_clock& their_clock) { clock_.join(their_clock); }
+
   /// What may go of the stored bytes of a key for which bury() was called with `due` (docs/protocol.md, "Deletes").
   /// @param horizon every dot with a time up to this one is known to all owners, and none such can still turn up.
   /// @param expired_ms values that expire at or before this are expired for every node.
@@ -104,6 +112,7 @@ public:
   /// Number of siblings in stored bytes; 0 or 1 for lww.
   size_t sibling_count(std::string_view stored) const;
 
+  /// Its place.
   vnode_id id() const { return id_; }
   conflict_rule rule() const { return rule_; }
   const dot_clock& clock() const { return clock_; }

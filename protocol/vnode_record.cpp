@@ -5,7 +5,8 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint8_t record_version = 1;
+constexpr uint8_t record_version = 2;
+constexpr uint8_t in_second_place = 1, copying = 2;
 }
 
 std::string encode(const vnode_record& x) {
@@ -14,6 +15,7 @@ std::string encode(const vnode_record& x) {
   out.u8(record_version);
   out.u8(static_cast<uint8_t>(x.role));
   out.u8(static_cast<uint8_t>(x.state));
+  out.u8((x.in_second_place ? in_second_place : 0) | (x.copying ? copying : 0));
   out.u64(x.self);
   out.varint(x.counter);
   x.trimmed.encode(out);
@@ -26,14 +28,17 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   auto version = in.u8();
   auto role = in.u8();
   auto state = in.u8();
+  auto flags = in.u8();
   x.self = in.u64();
   x.counter = in.varint();
   auto trimmed = dot_clock::decode(in);
   if (!in.finished() || !trimmed || version != record_version || role > static_cast<uint8_t>(vnode_role::none) ||
-      state > static_cast<uint8_t>(vnode_state::catching_up))
+      state > static_cast<uint8_t>(vnode_state::catching_up) || flags > (in_second_place | copying))
     return std::nullopt;
   x.role = static_cast<vnode_role>(role);
   x.state = static_cast<vnode_state>(state);
+  x.in_second_place = (flags & in_second_place) != 0;
+  x.copying = (flags & copying) != 0;
   x.trimmed = std::move(*trimmed);
   return x;
 }

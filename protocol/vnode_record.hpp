@@ -20,18 +20,14 @@ enum class vnode_role : uint8_t {
 /// On disk and on the wire.
 enum class vnode_state : uint8_t {
   unsure = 0,   ///< A new directory: either the cluster is new, or the disk was lost.
-  filling = 1,  ///< It becomes a copy of a complete owner.
-  complete = 2, ///< A dot is in its clock if and only if its effect is in the state.
-  /// It lacks what its peers no longer have in their logs, so it has to become a copy of one of them. Until that one
-  /// has learned all that this one knows, it stays as it is: a source for catch-up, but closed to reads and new writes.
-  retiring = 3,
-  /// A whole copy, but of one owner: closed to reads until it has what so many others have that every write which W
+  filling = 1,  ///< The disk was lost: there are complete owners, and a copy of one is to be made.
+  complete = 2, ///< It has all that it ever acknowledged.
+  /// With a whole copy of one owner: closed to reads until it has what so many others have that every write which W
   /// owners acknowledged before this one lost its state is among it.
-  catching_up = 4,
+  catching_up = 3,
 };
 
-/// Is a dot in the clock if and only if its effect is in the state? Then it can give dots, learn them and be learned
-/// from.
+/// Does it hold what an owner held before it, so that others can learn from it?
 constexpr bool is_whole(vnode_state x) { return x == vnode_state::complete || x == vnode_state::catching_up; }
 
 struct vnode_record {
@@ -41,17 +37,21 @@ struct vnode_record {
   /// data loss.
   replica_id self = 0;
   uint64_t counter = 0;
+  /// Which of its two places in the store holds it.
+  bool in_second_place = false;
+  /// The other place may hold a part of a copy: of no use to a process that has not begun it.
+  bool copying = false;
   /// Dots that are no longer in the log because every owner has them (or was given up on): a replica that lacks one of
   /// them cannot catch up from here, only be refilled.
   dot_clock trimmed;
 
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
-           a.trimmed == b.trimmed;
+           a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed;
   }
 };
 
-/// u8 version 1 | u8 role | u8 state | u64 self | varint counter | clock trimmed
+/// u8 version 2 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock trimmed
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

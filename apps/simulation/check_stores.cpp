@@ -108,25 +108,40 @@ std::map<vnode_id, protocol::vnode_record> records_of(const storage::store& stor
   return records;
 }
 
+/// What a store holds of one vnode, and where.
+struct stored_vnode {
+  vnode_id id;
+  vnode_id place;
+  protocol::dot_clock clock;
+};
+
+std::vector<stored_vnode> vnodes_of(const storage::store& store) {
+  auto records = records_of(store);
+  std::vector<stored_vnode> result;
+  for (auto& [place, clock] : store.load_clocks().clocks) {
+    auto record = records.find(vnode_at(place));
+    auto second = record != records.end() && record->second.in_second_place;
+    if (second == (place != vnode_at(place))) // Else it is a part of a copy; nobody reads it.
+      result.push_back({vnode_at(place), place, std::move(clock)});
+  }
+  return result;
+}
+
 } // namespace
 
 void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out) {
-  auto records = records_of(store);
-  for (const auto& [vnode, clock] : store.load_clocks().clocks) {
-    auto record = records.find(vnode);
-    if (record != records.end() && record->second.state == protocol::vnode_state::filling)
-      continue; // Half a copy; nobody reads it.
+  for (const auto& [vnode, place, clock] : vnodes_of(store)) {
     std::set<std::string> expected;
     for (const auto* k : m.keys_of(vnode)) {
       key_check check{e, *k, clock, node, out};
-      auto stored = store.get(vnode, k->key).object;
+      auto stored = store.get(place, k->key).object;
       if (e.bucket(vnode.bucket).conflict == conflict_rule::lww)
         check.check_register(stored);
       else
         check.check_siblings(stored);
       expected.insert(k->key);
     }
-    auto scanned = store.scan(vnode, {}, [&, id = vnode](std::string_view key, std::string_view) {
+    auto scanned = store.scan(place, {}, [&, id = vnode](std::string_view key, std::string_view) {
       if (expected.count(std::string{key}) == 0)
         out.push_back({"nothing invented",
                        fmt::format("{} holds a key that nobody wrote: {}/{}", e.cluster.nodes[node].name,
@@ -141,9 +156,11 @@ void check_store(const evidence& e, const model& m, size_t node, const storage::
 
 namespace {
 
-std::map<vnode_id, protocol::dot_clock> clocks_of(const storage::store& store) {
-  auto all = store.load_clocks().clocks;
-  return {all.begin(), all.end()};
+std::map<vnode_id, stored_vnode> by_id(std::vector<stored_vnode> vnodes) {
+  std::map<vnode_id, stored_vnode> result;
+  for (auto& v : vnodes)
+    result.emplace(v.id, std::move(v));
+  return result;
 }
 
 /// The values that a read sees at `now_ms`; remains are nothing.
@@ -177,26 +194,25 @@ std::string shown(const std::string& object) {
 
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out) {
-  std::vector<std::map<vnode_id, protocol::dot_clock>> clocks;
-  clocks.reserve(stores.size());
+  std::vector<std::map<vnode_id, stored_vnode>> held;
+  held.reserve(stores.size());
   for (const auto& s : stores)
-    clocks.push_back(clocks_of(*s));
+    held.push_back(by_id(vnodes_of(*s)));
   for (const auto& [where, k] : m.keys()) {
     if (k.writes.empty() || k.owners.empty())
       continue;
     auto vnode = k.writes.front().vnode;
     auto first = k.owners.front();
+    auto state = [&, &key = k](size_t node) { return state_of(*stores[node], held[node][vnode].place, key, now_ms); };
     for (auto node : k.owners) {
-      auto differs = clocks[node][vnode] != clocks[first][vnode] ? "know different writes"
-                     : state_of(*stores[node], vnode, k, now_ms) != state_of(*stores[first], vnode, k, now_ms)
-                         ? "hold different values"
-                         : "";
+      auto differs = held[node][vnode].clock != held[first][vnode].clock ? "know different writes"
+                     : state(node) != state(first)                      ? "hold different values"
+                                                                        : "";
       if (*differs != '\0')
         out.push_back(
             {"convergence",
              fmt::format("{} and {} {} of {}: {}, and {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name,
-                         differs, name_of(k, e), shown(state_of(*stores[first], vnode, k, now_ms)),
-                         shown(state_of(*stores[node], vnode, k, now_ms))),
+                         differs, name_of(k, e), shown(state(first)), shown(state(node))),
              {}});
     }
   }
@@ -231,19 +247,20 @@ void check_leftovers(const evidence& e, size_t node, const storage::store& store
       left(vnode, "a temporary vnode");
     if (record.role == protocol::vnode_role::owner && record.state != protocol::vnode_state::complete)
       left(vnode, "the vnode is not complete");
-    auto aside = 0;
-    store.scan_aside(vnode, [&](const dot&, std::string_view, std::string_view) { return ++aside < 0; }).ok();
-    if (aside > 0)
-      left(vnode, "writes that are kept aside");
+    size_t copied = 0;
+    auto unused = record.in_second_place ? vnode : other_place(vnode);
+    store.scan(unused, {}, [&](std::string_view, std::string_view) { return ++copied == 0; }).ok();
+    if (copied > 0 || record.copying)
+      left(vnode, "a part of a copy");
   }
-  for (const auto& [vnode, clock] : store.load_clocks().clocks) {
+  for (const auto& [vnode, place, clock] : vnodes_of(store)) {
     size_t logged = 0;
     for (const auto& r : clock.ranges())
-      store.scan_log(vnode, r, [&](const dot&, std::string_view) { return ++logged > 0; }).ok();
+      store.scan_log(place, r, [&](const dot&, std::string_view) { return ++logged > 0; }).ok();
     if (logged > 0)
       left(vnode, fmt::format("{} entries in the log, although every owner has them", logged));
     store
-        .scan(vnode, {},
+        .scan(place, {},
               [&, id = vnode, &known = clock](std::string_view key, std::string_view object) {
                 if (has_remains(object, known, now_ms))
                   left(id, fmt::format("the remains of key {}: {}", key, shown(std::string{object})));
@@ -269,7 +286,7 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
 }
 
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out) {
-  for (const auto& [vnode, clock] : store.load_clocks().clocks)
+  for (const auto& [vnode, place, clock] : vnodes_of(store))
     if (clock.ranges().size() > clock.replicas())
       out.push_back({"bounded memory",
                      fmt::format("{} has a clock with gaps for {} partition {}, though nothing was lost",

@@ -36,7 +36,7 @@ void check_store(const evidence& e, const model& m, size_t node, const storage::
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out);
 
-/// Long after the last fault: no temporary vnode, nothing kept aside, no log entry that every owner has, no tombstone,
+/// Long after the last fault: no temporary vnode, no part of a copy, no log entry that every owner has, no tombstone,
 /// no value that expired before `now_ms`, no context of a removed key.
 void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
 

@@ -23,10 +23,10 @@ public:
     merged_ = {{}, vnode, std::string{key}, std::string{operand}};
     inner->merge_known(vnode, key, operand, object);
   }
-  /// A vnode that names a write merges its delta and logs its dot, in this order. A copy of a log has no merges.
+  /// A vnode that names a write merges its delta and logs its dot, in this order; pages and copies do not.
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
     if (d.replica == self_ && merged_.vnode == vnode && merged_.key == key)
-      names.push_back({d, vnode, merged_.key, merged_.delta});
+      names.push_back({d, vnode_at(vnode), merged_.key, merged_.delta});
     merged_ = {};
     inner->log(vnode, d, key);
   }

@@ -1,0 +1,300 @@
+// The shard's part in a refill: what an owner gives of its vnode to be copied, and the copy, which is made in the second
+// place of the own vnode and takes its place when it is whole.
+#include "actors/shard.hpp"
+
+#include "protocol/planted.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace crema {
+
+using protocol::bug;
+using protocol::dot_clock;
+using protocol::planted;
+using protocol::vnode_role;
+using protocol::vnode_state;
+
+// -- Refill: the source ---------------------------------------------------------------------------------------------
+
+std::optional<shard::failure> shard::make_fill_page(const fill_request& request, fill_page& page,
+                                                    const answer_fn& answer) {
+  std::string why;
+  auto id = request.vnode();
+  auto* at = find(id, why);
+  if (at == nullptr)
+    return failure{errc::not_owner, why};
+  if (at->role != vnode_role::owner || at->state != vnode_state::complete)
+    return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
+  auto incarnation = env_->incarnation + at->refills;
+  if (request.stage != fill_stage::begin && request.incarnation != incarnation)
+    return failure{errc::behind, fmt::format("{} was restarted or refilled", env_->name)};
+  write_now(answer);
+  page.about(epoch(), id);
+  page.stage = request.stage;
+  page.incarnation = incarnation;
+  page.done = true;
+  size_t bytes = 0;
+  auto room = [&](size_t more) {
+    page.done = bytes == 0 || bytes + more <= request.bytes_max;
+    bytes += page.done ? more : 0;
+    return page.done;
+  };
+  storage::status scanned;
+  auto clock = dot_clock::decode(request.clock);
+  switch (request.stage) {
+  case fill_stage::begin:
+    page.clock = at->node.clock().encode();
+    page.trimmed = at->trimmed.encode();
+    return {};
+  case fill_stage::data:
+    scanned = store_->scan(at->node.id(), request.after_key, [&](std::string_view key, std::string_view object) {
+      if (!room(key.size() + object.size()))
+        return false;
+      page.keys.push_back({std::string{key}, std::string{object}, true});
+      return true;
+    });
+    break;
+  case fill_stage::log: {
+    auto trimmed = dot_clock::decode(request.trimmed);
+    if (!clock || !trimmed)
+      return failure{errc::invalid_context, "the clock does not decode"};
+    dot after{request.after_replica, request.after_counter};
+    for (auto r : clock->missing_from(*trimmed)) {
+      if (dot{r.replica, r.last} < after || dot{r.replica, r.last} == after)
+        continue;
+      if (r.replica == after.replica)
+        r.first = std::max(r.first, after.counter + 1);
+      scanned = store_->scan_log(at->node.id(), r, [&](const dot& d, std::string_view key) {
+        if (!room(16 + key.size()))
+          return false;
+        page.dots.push_back({d.replica, d.counter, std::string{key}});
+        return true;
+      });
+      if (!scanned.ok() || !page.done)
+        break;
+    }
+    break;
+  }
+  case fill_stage::rest: {
+    if (!clock)
+      return failure{errc::invalid_context, "the clock does not decode"};
+    if (!clock->covers(at->trimmed))
+      return failure{errc::behind, "the log does not reach back far enough"};
+    std::set<std::string, std::less<>> seen;
+    std::string failed;
+    for (const auto& r : at->node.clock().missing_from(*clock)) {
+      scanned = store_->scan_log(at->node.id(), r, [&](const dot& d, std::string_view key) {
+        if (seen.find(key) == seen.end()) {
+          auto stored = store_->get(at->node.id(), key);
+          failed = stored.what.error;
+          if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
+            return false;
+          seen.emplace(key);
+          page.keys.push_back({std::string{key}, stored.object.value_or(""), stored.object.has_value()});
+        }
+        page.dots.push_back({d.replica, d.counter, std::string{key}});
+        clock->add(d);
+        page.done = page.dots.size() < page_dots_max;
+        return page.done;
+      });
+      if (!failed.empty())
+        return failure{errc::storage_failure, failed};
+      if (!scanned.ok() || !page.done)
+        break;
+    }
+    if (page.done && *clock != at->node.clock())
+      return failure{errc::behind, "the log has holes"};
+    page.clock = clock->encode();
+    page.trimmed = at->trimmed.encode();
+    page.latest = clock_.latest();
+    break;
+  }
+  }
+  if (!scanned.ok())
+    return failure{errc::storage_failure, scanned.error};
+  return {};
+}
+
+// -- Refill: the copy -----------------------------------------------------------------------------------------------
+
+bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
+  std::string why;
+  auto* at = find(what.vnode, why);
+  if (at == nullptr || at->role != vnode_role::owner)
+    return false;
+  at->changed = true; // If the planner has not heard of it yet.
+  if (at->whole() && !what.behind)
+    return false;
+  if (!at->whole())
+    at->state = vnode_state::filling;
+  at->copying = true;
+  batch_.drop_vnode(other_place(at->node.id()));
+  save_record(*at);
+  write_now(answer);
+  return failed_early_.empty();
+}
+
+void shard::abandon_fill(vnode_id vnode, const answer_fn& answer) {
+  std::string why;
+  auto* at = find(vnode, why);
+  if (at == nullptr || !at->copying)
+    return;
+  at->copying = false;
+  batch_.drop_vnode(other_place(at->node.id()));
+  save_record(*at);
+  write_now(answer);
+}
+
+std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, const answer_fn& answer) {
+  std::string why;
+  auto* at = find(page.vnode(), why);
+  if (at == nullptr || !at->copying)
+    return failure{errc::not_owner, "not being filled"};
+  held copy(at->id, protocol::vnode{other_place(at->node.id()), at->node.rule(), self_, {}, at->node.counter()});
+  noting_sink sink{batch_, copy};
+  for (const auto& k : page.keys) {
+    if (k.key.empty() || k.key.size() > key_bytes_max)
+      return failure{errc::too_big, "a malformed page"};
+    if (!k.present) {
+      batch_.erase(copy.node.id(), k.key);
+      continue;
+    }
+    auto newest = protocol::newest_time(k.object);
+    clock_.observe(newest, env_->wall_micros());
+    times_.note(at->id, k.key, newest);
+    if (!copy.node.adopt(k.key, k.object, sink))
+      return failure{errc::storage_failure, "an object of the page does not decode"};
+  }
+  for (const auto& d : page.dots) {
+    if (!protocol::valid({d.replica, d.counter}) || d.key.empty() || d.key.size() > key_bytes_max)
+      return failure{errc::storage_failure, "a page with an impossible dot"};
+    batch_.log(copy.node.id(), {d.replica, d.counter}, d.key);
+  }
+  if (page.stage == fill_stage::rest && page.done) {
+    auto clock = dot_clock::decode(page.clock);
+    auto trimmed = dot_clock::decode(page.trimmed);
+    if (!clock || !trimmed)
+      return failure{errc::invalid_context, "the clock does not decode"};
+    pass(page.latest);
+    copy.node.take_clock(*clock);
+    copy.trimmed = std::move(*trimmed);
+    if (auto failed = take_place(*at, std::move(copy), answer))
+      return failed;
+  } else {
+    write_now(answer);
+  }
+  return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+}
+
+/// The copy is whole. What the vnode has beyond it is joined into it, while nobody can see it; then it is the vnode.
+/// A process that dies on the way leaves the vnode as it is, and a copy that belongs to nobody.
+std::optional<shard::failure> shard::take_place(held& at, held copy, const answer_fn& answer) {
+  write_now(answer);
+  answer_reads(answer); // Of the place that goes.
+  auto by_log = copy.node.clock().covers(at.trimmed) || planted(bug::joined_by_log);
+  if (!planted(bug::own_forgotten)) {
+    auto failed = by_log ? catch_up_copy(at, copy, answer) : join_into_copy(at, copy, answer);
+    if (failed)
+      return failed;
+  }
+  for (const auto& r : copy.trimmed.ranges()) // Copied from the source's log before it was trimmed there.
+    batch_.trim_log(copy.node.id(), r);
+  batch_.save_clock(copy.node.id(), copy.node.clock());
+  batch_.drop_vnode(at.node.id());
+  copy.state = at.state == vnode_state::complete ? vnode_state::complete : vnode_state::catching_up;
+  copy.has_graves = true; // Until looked for.
+  copy.refills = at.refills + 1;
+  at = std::move(copy);
+  save_record(at);
+  write_now(answer);
+  ++filled_;
+  return {};
+}
+
+/// Like any catch-up, but all in one go: nothing may come in between.
+std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, const answer_fn& answer) {
+  noting_sink sink{batch_, copy};
+  while (!copy.node.clock().covers(at.node.clock())) {
+    dots_by_key by_key;
+    if (auto failed = collect_keys(at, copy.node.clock(), {}, by_key))
+      return failed;
+    size_t added = 0;
+    for (const auto& [key, dots] : by_key) {
+      auto stored = store_->get(at.node.id(), key);
+      auto object = stored.what.ok() ? at.node.expanded(stored.object.value_or("")) : std::nullopt;
+      if (!object)
+        return failure{errc::storage_failure, stored.what.ok() ? "an object does not decode" : stored.what.error};
+      added += copy.node.apply_page({key, std::move(*object), dots}, sink);
+      if (batch_.bytes() > batch_bytes_max)
+        write_now(answer);
+    }
+    write_now(answer);
+    if (added == 0)
+      return join_into_copy(at, copy, answer); // The log has holes.
+  }
+  return {};
+}
+
+/// Each of the two has trimmed what the other lacks, as when each was given up on once: no log says which keys differ,
+/// so all are looked at.
+std::optional<shard::failure> shard::join_into_copy(const held& at, held& copy, const answer_fn& answer) {
+  noting_sink sink{batch_, copy};
+  auto join_keys_of = [&](const held& listed, bool only_here) -> std::optional<failure> {
+    std::string after;
+    for (bool more = true; more;) {
+      std::vector<std::pair<std::string, std::string>> part; // Written while nothing is being visited.
+      size_t bytes = 0;
+      auto scanned = store_->scan(listed.node.id(), after, [&](std::string_view key, std::string_view object) {
+        part.emplace_back(key, object);
+        bytes += key.size() + object.size();
+        return bytes < join_bytes_at_once;
+      });
+      if (!scanned.ok())
+        return failure{errc::storage_failure, scanned.error};
+      more = !part.empty();
+      for (const auto& [key, object] : part) {
+        auto other = store_->get((&listed == &at ? copy : at).node.id(), key);
+        if (!other.what.ok())
+          return failure{errc::storage_failure, other.what.error};
+        if (only_here && other.object)
+          continue;
+        const auto& mine = &listed == &at ? other.object.value_or("") : object;
+        const auto& theirs = &listed == &at ? object : other.object.value_or("");
+        auto result = copy.node.joined(mine, theirs, at.node.clock());
+        if (!result)
+          return failure{errc::storage_failure, "an object does not decode"};
+        if (*result == mine)
+          continue;
+        if (result->empty())
+          batch_.erase(copy.node.id(), key);
+        else
+          copy.node.adopt(key, *result, sink);
+      }
+      after = more ? part.back().first : after;
+      write_now(answer);
+    }
+    return {};
+  };
+  // First what the copy alone has: the second pass adds keys to it.
+  if (auto failed = join_keys_of(copy, true))
+    return failed;
+  if (auto failed = join_keys_of(at, false))
+    return failed;
+  for (const auto& r : at.node.clock().missing_from(copy.node.clock())) {
+    auto scanned = store_->scan_log(at.node.id(), r, [&](const dot& d, std::string_view key) {
+      batch_.log(copy.node.id(), d, key);
+      return true;
+    });
+    if (!scanned.ok())
+      return failure{errc::storage_failure, scanned.error};
+  }
+  for (const auto& r : at.trimmed.missing_from(copy.node.clock()))
+    copy.trimmed.add(r);
+  copy.node.take_clock(at.node.clock());
+  return {};
+}
+
+} // namespace crema
