@@ -22,6 +22,7 @@ struct node_env {
   config::cluster_config config;
   protocol::ring_ptr first_ring;         ///< The ring known at start: persisted, or claimed from the configuration.
   uint64_t incarnation = 0;              ///< Random per process.
+  bool restored = false;                 ///< The data directory is an older copy of the one that was used last.
   uint64_t fingerprint = 0;              ///< What peers must agree with us on.
   bool own_threads = true;               ///< Replicas block in the store on threads of their own; off in simulation.
   std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.

@@ -26,7 +26,7 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
     // A wall clock that was set back while we were down must not give an older time than before.
     if (in.finished() && clock_.observe(bound, to_micros(bound)))
       time_bound_ = std::max(time_bound_, bound);
-    keeps_time_ = true;
+    keeps_time_ = !env_->restored || ring_->members.size() == 1; // A backup does not know what was announced later.
   }
   times_ = protocol::applied_times{clock_.latest()}; // Whatever is stored may be as new as this.
   load(clocks);

@@ -59,13 +59,13 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       auto known_record = records.find(id);
       auto record = known_record != records.end() ? known_record->second : protocol::vnode_record{};
       auto place = place_of(id, record);
-      if (record.copying) { // A process that is gone began it.
+      auto& at = hold(id, place, record, clock_of(place));
+      if (record.copying) // A process that is gone began it.
         batch_.drop_vnode(other_place(place));
-        record.copying = false;
-        save_record(hold(id, place, record, clock_of(place)));
-      } else {
-        hold(id, place, record, clock_of(place));
-      }
+      if (env_->restored && at.whole()) // It may lack what was acknowledged since.
+        at.state = vnode_state::catching_up;
+      if (record.copying || at.state != record.state)
+        save_record(at);
     }
   }
   for (const auto& [id, record] : records) {

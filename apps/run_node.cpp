@@ -102,8 +102,8 @@ void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
 
 /// Everything between an open store and its end. @returns the exit code.
 int serve(const config::cluster_config& config, const config::node_config& me,
-          const std::shared_ptr<storage::store>& store, replica_id replica, const std::shared_ptr<spdlog::logger>& log,
-          const sigset_t& signals) {
+          const std::shared_ptr<storage::store>& store, const storage::data_directory& directory,
+          const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals) {
   auto ring = load_or_claim_ring(*store, config);
   if (!ring.ring) {
     log->critical("{}", ring.error);
@@ -116,6 +116,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   }
   auto env = make_env(config, me.name, ring.ring);
   env->incarnation = random_u64();
+  env->restored = directory.copied();
   env->log = log;
   env->wall_micros = [] {
     auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -128,7 +129,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   auto ready = std::make_shared<std::atomic<bool>>(false);
   node_options options;
   options.store = store;
-  options.id = replica;
+  options.id = directory.replica();
   options.shards = config::share_of_cores(config.storage.shards, 4);
   options.coordinators = config::share_of_cores(config.limits.coordinators, 2);
   options.clocks =
@@ -218,8 +219,8 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
         config, {{path + ".data_dir", directory.what.error, "a directory of this node of this cluster, or a new one"}});
   if (directory.opened->copied())
     log->warn(
-        "{} is a copy of the directory that was used last: this node goes on under a new replica id, and gets from "
-        "its peers what the copy lacks",
+        "{} is a copy of the directory that was used last: this node goes on under a new replica id, and answers reads "
+        "when it has got from its peers what the copy lacks",
         me->data_dir);
   storage::rocksdb_options options;
   options.cache_bytes = size_t{config.storage.cache_mb} << 20;
@@ -230,7 +231,7 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
     log->critical("{}", store.what.error);
     return exit_failure;
   }
-  auto code = serve(config, *me, std::move(store.opened), directory.opened->replica(), log, signals);
+  auto code = serve(config, *me, std::move(store.opened), *directory.opened, log, signals);
   if (code == exit_ok) {
     auto marked = directory.opened->mark_clean();
     if (!marked.ok()) {

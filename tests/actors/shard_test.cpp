@@ -6,6 +6,9 @@
 #include <spdlog/sinks/null_sink.h>
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace crema {
 namespace {
@@ -65,22 +68,219 @@ TEST_F(Shard, TellsOfANewerRegister) {
   EXPECT_EQ(apply(3, from_micros(wall + 9)).time, 0U);
 }
 
-// It still has all that it ever acknowledged, and a later write may have met nobody else who has it.
-TEST_F(Shard, TellsOfANewerRegisterAlsoWhileItRetires) {
-  EXPECT_EQ(apply(1, from_micros(wall + 5)).time, 0U);
-  EXPECT_FALSE(work_.begin_fill({here, {}, true}, answer_)) << "nobody else has what it has";
-  EXPECT_EQ(apply(2, from_micros(wall + 1)).time, from_micros(wall + 5));
-  EXPECT_EQ(apply(3, from_micros(wall + 7)).time, 0U);
-  EXPECT_EQ(apply(4, from_micros(wall + 6)).time, from_micros(wall + 7)) << "what it put aside counts as well";
+/// Three of the owners of a vnode, by hand.
+class Refill : public testing::Test {
+protected:
+  struct owner {
+    std::shared_ptr<storage::memory_disk> disk = storage::make_memory_disk();
+    std::shared_ptr<storage::store> store = storage::open_memory(disk);
+    std::unique_ptr<shard> work;
+    std::vector<replica_answer> answers;
+    shard::answer_fn answer = [this](size_t, replica_answer a) { answers.push_back(std::move(a)); };
+
+    explicit owner(replica_id id) { start(id); }
+    void start(replica_id id) {
+      work = std::make_unique<shard>(one_of_three(), store, id, 0, 1, store->load_clocks().clocks);
+    }
+    replica_answer ask(replica_op op) {
+      answers.clear();
+      work->handle(0, std::move(op), answer);
+      EXPECT_TRUE(work->flush(answer).ok());
+      EXPECT_EQ(answers.size(), 1U);
+      return answers.empty() ? replica_answer{} : answers.front();
+    }
+    replica_answer apply(dot d, timestamp time, const std::string& key, bool tombstone = false) {
+      replica_op op;
+      op.what = replica_op::kind::apply;
+      op.key = key;
+      op.dot_replica = d.replica;
+      op.dot_counter = d.counter;
+      op.time = time;
+      op.data = encode_lww({time, d, 0, tombstone, "v"});
+      return ask(std::move(op));
+    }
+    /// The counter of the dot that a read finds; 0: nothing. -1: it does not answer.
+    int64_t read(const std::string& key) {
+      replica_op op;
+      op.what = replica_op::kind::get;
+      op.key = key;
+      auto a = ask(std::move(op));
+      auto x = protocol::decode_lww(a.data);
+      return a.status != errc::ok ? -1 : x ? static_cast<int64_t>(x->id.counter) : 0;
+    }
+    protocol::dot_clock clock() {
+      std::string bytes;
+      EXPECT_FALSE(work->clock_of(here, bytes));
+      return protocol::dot_clock::decode(bytes).value_or(protocol::dot_clock{});
+    }
+    /// All that it has is stable.
+    void settle(timestamp horizon = 0) {
+      work->settle({{{here, clock(), horizon}}, 0}, answer);
+    }
+    size_t keys_in(vnode_id place) const {
+      size_t count = 0;
+      EXPECT_TRUE(store->scan(place, {}, [&](auto, auto) { return ++count > 0; }).ok());
+      return count;
+    }
+  };
+
+  /// Copies part after part. @returns what ended it early.
+  static std::optional<shard::failure> refill(owner& to, owner& from, size_t parts_max = SIZE_MAX) {
+    EXPECT_TRUE(to.work->begin_fill({here, true}, to.answer));
+    fill_request next;
+    next.about(1, here);
+    next.bytes_max = 1;
+    for (size_t part = 0; part < parts_max; ++part) {
+      fill_page page;
+      if (auto failed = from.work->make_fill_page(next, page, from.answer))
+        return failed;
+      if (auto failed = to.work->apply_fill_page(page, to.answer))
+        return failed;
+      if (page.stage == fill_stage::begin || page.stage == fill_stage::rest) {
+        next.incarnation = page.incarnation;
+        next.clock = page.clock;
+        next.trimmed = page.trimmed;
+      }
+      if (!page.keys.empty())
+        next.after_key = page.keys.back().key;
+      if (!page.dots.empty()) {
+        next.after_replica = page.dots.back().replica;
+        next.after_counter = page.dots.back().counter;
+      }
+      if (page.done && page.stage == fill_stage::rest)
+        return {};
+      if (page.done)
+        next.stage = static_cast<fill_stage>(static_cast<int>(page.stage) + 1);
+    }
+    return {};
+  }
+
+  Refill() {
+    for (auto* o : {&a_, &b_})
+      o->work->be_born({here}, o->answer);
+  }
+  static constexpr timestamp at(uint64_t n) { return from_micros(wall + n); }
+
+  owner a_{1}, b_{2};
+};
+
+TEST_F(Refill, StaysOpenAndKeepsWhatOnlyItHas) {
+  a_.apply({9, 1}, at(1), "mine");
+  b_.apply({8, 1}, at(2), "theirs");
+  b_.settle();
+  EXPECT_FALSE(refill(a_, b_, 2));
+  EXPECT_EQ(a_.read("mine"), 1);
+  EXPECT_EQ(a_.apply({9, 2}, at(9), "mine").time, 0U) << "it can tell what is newest";
+  EXPECT_EQ(a_.apply({9, 3}, at(8), "mine").time, at(9));
+  EXPECT_FALSE(refill(a_, b_));
+  EXPECT_EQ(a_.read("mine"), 2);
+  EXPECT_EQ(a_.read("theirs"), 1);
+  EXPECT_TRUE(a_.clock().contains({9, 3}));
+  EXPECT_TRUE(a_.clock().contains({8, 1}));
+  EXPECT_EQ(a_.keys_in(here), 0U) << "it has changed its place";
+  // Others can learn what it had, but not what its source had trimmed.
+  page_request request;
+  request.about(1, here);
+  request.bytes_max = 1000;
+  page_message page;
+  request.clock = protocol::dot_clock{}.encode();
+  EXPECT_EQ(a_.work->make_page(request, page, a_.answer)->why, errc::behind);
+  request.clock = b_.clock().encode();
+  ASSERT_FALSE(a_.work->make_page(request, page, a_.answer));
+  ASSERT_EQ(page.keys.size(), 1U);
+  EXPECT_EQ(page.keys[0].key, "mine");
 }
 
-TEST_F(Shard, DoesNotKnowWhetherThereIsANewerOneWhileItIsFilled) {
-  EXPECT_EQ(apply(1, from_micros(wall + 5)).time, 0U);
-  protocol::dot_clock all;
-  all.add(dot{9, 1});
-  EXPECT_TRUE(work_.begin_fill({here, all, true}, answer_));
-  EXPECT_EQ(apply(2, from_micros(wall + 7)).time, time_unknown);
-  EXPECT_EQ(apply(3, from_micros(wall + 6)).time, from_micros(wall + 7));
+TEST_F(Refill, JoinsWholeVnodesWhenEachHasTrimmedWhatTheOtherLacks) {
+  a_.apply({9, 1}, at(1), "k");
+  a_.apply({9, 2}, at(5), "newer here");
+  a_.apply({9, 3}, at(1), "newer there");
+  a_.settle();
+  b_.apply({8, 1}, at(2), "k2");
+  b_.apply({8, 2}, at(1), "newer here");
+  b_.apply({8, 3}, at(5), "newer there");
+  b_.settle();
+  a_.apply({9, 4}, at(7), "logged");
+  EXPECT_FALSE(refill(a_, b_));
+  EXPECT_EQ(a_.read("k"), 1);
+  EXPECT_EQ(a_.read("k2"), 1);
+  EXPECT_EQ(a_.read("newer here"), 2);
+  EXPECT_EQ(a_.read("newer there"), 3);
+  EXPECT_EQ(a_.read("logged"), 4);
+  auto clock = a_.clock();
+  a_.start(1);
+  EXPECT_EQ(a_.clock(), clock) << "after a restart";
+  EXPECT_EQ(a_.read("newer there"), 3);
+  EXPECT_FALSE(refill(b_, a_));
+  EXPECT_EQ(b_.clock(), clock);
+  EXPECT_EQ(b_.read("newer here"), 2);
+}
+
+// A register that the other side knew and no longer has was beaten by a tombstone that is gone.
+TEST_F(Refill, BringsNothingBackThatWasRemovedForGood) {
+  for (auto* o : {&a_, &b_})
+    o->apply({9, 1}, at(1), "gone there");
+  b_.apply({9, 2}, at(2), "gone there", true);
+  b_.settle(at(3));
+  ASSERT_EQ(b_.keys_in(here), 0U);
+  a_.apply({7, 1}, at(1), "other");
+  a_.settle();
+  EXPECT_FALSE(refill(a_, b_));
+  EXPECT_EQ(a_.read("gone there"), 0);
+  EXPECT_EQ(a_.read("other"), 1);
+}
+
+TEST_F(Refill, LeavesTheVnodeAsItWasWhenItBreaksOff) {
+  a_.apply({9, 1}, at(1), "mine");
+  for (uint64_t i = 1; i < 9; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  b_.settle();
+  EXPECT_FALSE(refill(a_, b_, 4));
+  EXPECT_GT(a_.keys_in(other_place(here)), 0U);
+  a_.work->abandon_fill(here, a_.answer);
+  EXPECT_EQ(a_.keys_in(other_place(here)), 0U);
+  EXPECT_FALSE(refill(a_, b_, 4));
+  a_.start(1); // Its process died.
+  EXPECT_EQ(a_.keys_in(other_place(here)), 0U);
+  EXPECT_EQ(a_.read("mine"), 1);
+  EXPECT_EQ(a_.read("k1"), 0);
+  EXPECT_FALSE(refill(a_, b_));
+  EXPECT_EQ(a_.read("k1"), 1);
+}
+
+TEST_F(Refill, WithALostDiskIsClosedAndKeepsWhatArrives) {
+  for (uint64_t i = 1; i < 5; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  owner c{3};
+  EXPECT_EQ(c.apply({9, 1}, at(3), "k2").time, time_unknown) << "it may have lost a newer one";
+  EXPECT_EQ(c.apply({9, 2}, at(2), "k2").time, at(3)) << "but this one it has";
+  EXPECT_EQ(c.read("k2"), -1);
+  EXPECT_FALSE(refill(c, b_, 3));
+  c.start(3);
+  EXPECT_FALSE(refill(c, b_));
+  EXPECT_EQ(c.read("k2"), -1) << "it has to meet the others";
+  EXPECT_EQ(c.clock().size(), 6U);
+  c.work->open({{here, c.clock()}}, c.answer);
+  EXPECT_EQ(c.read("k1"), 1);
+  EXPECT_EQ(c.read("k2"), 1);
+}
+
+TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {
+  for (uint64_t i = 1; i < 5; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  EXPECT_TRUE(a_.work->begin_fill({here, true}, a_.answer));
+  fill_request next;
+  next.about(1, here);
+  fill_page page;
+  ASSERT_FALSE(b_.work->make_fill_page(next, page, b_.answer));
+  owner c{3};
+  c.work->be_born({here}, c.answer);
+  EXPECT_FALSE(refill(b_, c));
+  next.incarnation = page.incarnation;
+  next.stage = fill_stage::data;
+  auto failed = b_.work->make_fill_page(next, page, b_.answer);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->why, errc::behind);
 }
 
 } // namespace

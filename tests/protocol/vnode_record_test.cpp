@@ -11,6 +11,7 @@ vnode_record example() {
   x.state = vnode_state::complete;
   x.self = ~0ULL;
   x.counter = 300;
+  x.copying = true;
   x.trimmed.add(dot_range{7, 1, 12});
   return x;
 }
@@ -23,10 +24,11 @@ TEST(VnodeRecord, ComesBackAsItWas) {
 TEST(VnodeRecord, HasTheDocumentedBytes) {
   vnode_record x;
   x.role = vnode_role::none;
-  x.state = vnode_state::retiring;
+  x.state = vnode_state::catching_up;
+  x.in_second_place = true;
   x.self = 0x0102030405060708;
   x.counter = 5;
-  EXPECT_EQ(encode(x), std::string("\x01\x02\x03\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00", 13));
+  EXPECT_EQ(encode(x), std::string("\x02\x02\x03\x01\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00", 14));
 }
 
 TEST(VnodeRecord, IsRefusedWhenItIsCutLongerOrUnknown) {
@@ -34,7 +36,7 @@ TEST(VnodeRecord, IsRefusedWhenItIsCutLongerOrUnknown) {
   for (size_t size = 0; size < good.size(); ++size)
     EXPECT_FALSE(decode_vnode_record(good.substr(0, size))) << size;
   EXPECT_FALSE(decode_vnode_record(good + "x"));
-  for (size_t at : {0, 1, 2}) {
+  for (size_t at : {0, 1, 2, 3}) {
     auto bad = good;
     bad[at] = 9;
     EXPECT_FALSE(decode_vnode_record(bad)) << at;

@@ -459,6 +459,63 @@ TEST(Vnode, BuriesEachOfTheSiblingsThatExpireInAPage) {
   EXPECT_EQ(sink.buried, owner.sink.buried);
 }
 
+TEST(Vnode, JoinedKeepsWhatTheOtherSideHasNotSeenGoing) {
+  test_replica a(siblings, 1), b(siblings, 2);
+  auto both = a.give("k", "both", noon);
+  auto gone = a.give("k", "gone", noon + 1);
+  b.apply(both, "k");
+  b.apply(gone, "k");
+  dot_clock seen;
+  seen.add(gone.id);
+  b.give("k", std::nullopt, noon + 2, &seen); // Removes the one.
+  b.give("k", "only there", noon + 3);
+  a.give("k", "only here", noon + 4);
+  auto here = a.node.joined(a.sink.stored("k"), b.sink.stored("k"), b.node.clock());
+  auto there = b.node.joined(b.sink.stored("k"), a.sink.stored("k"), a.node.clock());
+  ASSERT_TRUE(here);
+  EXPECT_EQ(here, there);
+  auto decoded = decode_siblings(*here).value_or(siblings_object{});
+  values found;
+  for (const auto& s : decoded.siblings)
+    found.push_back(s.value);
+  std::sort(found.begin(), found.end());
+  EXPECT_EQ(found, (values{"both", "only here", "only there"}));
+  EXPECT_TRUE(decoded.seen.empty()) << "both clocks together say it";
+  // What was replaced though neither knows it stays known as replaced.
+  dot_clock unknown;
+  unknown.add(dot{9, 1});
+  b.give("k", "more", noon + 5, &unknown);
+  here = a.node.joined(a.sink.stored("k"), b.sink.stored("k"), b.node.clock());
+  decoded = decode_siblings(here.value_or("")).value_or(siblings_object{});
+  EXPECT_TRUE(decoded.seen.contains({9, 1}));
+}
+
+TEST(Vnode, JoinedOfNothingAndWhatTheOtherSideRemovedIsNothing) {
+  test_replica a(siblings, 1), b(siblings, 2);
+  auto w = a.give("k", "v", noon);
+  dot_clock seen;
+  seen.add(w.id);
+  b.apply(w, "k");
+  b.give("k", std::nullopt, noon + 1, &seen);
+  EXPECT_EQ(a.node.joined(a.sink.stored("k"), "", b.node.clock()), std::string{});
+  EXPECT_EQ(a.node.joined("", a.sink.stored("k"), {}), std::string{}) << "it was here, and is no more";
+  EXPECT_FALSE(a.node.joined("rubbish", "", {}));
+  EXPECT_FALSE(a.node.joined("", "rubbish", {}));
+}
+
+TEST(Vnode, JoinedRegistersAreTheNewerOneAndStayGone) {
+  test_replica a(lww, 1), b(lww, 2);
+  auto older = a.give("k", "older", noon);
+  auto newer = b.give("k", "newer", noon + 1);
+  auto a_has = a.sink.stored("k"), b_has = b.sink.stored("k");
+  EXPECT_EQ(a.node.joined(a_has, b_has, b.node.clock()), b_has);
+  EXPECT_EQ(b.node.joined(b_has, a_has, a.node.clock()), b_has);
+  EXPECT_EQ(a.node.joined(a_has, "", {}), a_has) << "nobody there knows it";
+  EXPECT_EQ(a.node.joined(a_has, "", a.node.clock()), std::string{}) << "what beat it there has been removed for good";
+  EXPECT_EQ(a.node.joined("", a_has, a.node.clock()), std::string{});
+  EXPECT_EQ(b.node.joined("", a_has, a.node.clock()), a_has);
+}
+
 TEST(Vnode, AdoptsWhatAPeerStoresAndRefusesRubbish) {
   test_replica a(siblings, 1);
   a.give("k", "v", noon, nullptr, 1000);
