@@ -62,10 +62,6 @@ public:
     inner->erase(vnode, key);
   }
   void unbury(vnode_id vnode, timestamp due, std::string_view key) override { inner->unbury(vnode, due, key); }
-  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
-    inner->keep_aside(vnode, d, key, delta);
-  }
-  void forget_aside(vnode_id vnode, const dot& d) override { inner->forget_aside(vnode, d); }
   /// Rare: everything is forgotten, and nothing learned from the rest of the batch.
   void drop_vnode(vnode_id vnode) override {
     cache_.clear();

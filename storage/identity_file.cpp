@@ -1,6 +1,8 @@
 #include "storage/identity_file.hpp"
 
+#include "storage/database_format.hpp"
 #include "storage/files.hpp"
+#include "storage/keys.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -14,7 +16,9 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr int format = 1;
+/// Of the whole directory, so that another one is refused before anything in it, LOCK included, is touched.
+constexpr int format = 2;
+static_assert(format_version == "2");
 
 std::string to_hex(replica_id id) {
   if (id == 0)
@@ -128,9 +132,7 @@ identity_result read_identity(const std::string& directory) {
   try {
     auto in = json::parse(*content.bytes);
     if (in.at("format") != format)
-      return {std::nullopt,
-              {path + ": has format " + in.at("format").dump() + ", this version of crema reads format " +
-               std::to_string(format) + ". Run the version that wrote it, or choose another data_dir."}};
+      return {std::nullopt, other_format(path, in.at("format").dump())};
     if (auto record = from_json(in))
       return {std::move(record), {}};
     return {std::nullopt, broken(path, "replica_id is not 16 hexadecimal digits")};

@@ -132,8 +132,9 @@ std::optional<std::string> prefix_end(std::string prefix) {
 }
 
 std::string vnode_end(vnode_id vnode) {
-  // The very last vnode has no next one; no key is longer than this.
-  return prefix_end(vnode_prefix(vnode)).value_or(std::string(vnode_prefix_bytes + key_bytes_max + 1, '\xff'));
+  // The very last vnode has no next one; no key is longer than this, also not one of `graves`.
+  constexpr size_t longest = vnode_prefix_bytes + sizeof(timestamp) + key_bytes_max;
+  return prefix_end(vnode_prefix(vnode)).value_or(std::string(longest + 1, '\xff'));
 }
 
 } // namespace crema::storage

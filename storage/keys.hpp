@@ -3,11 +3,12 @@
 //   data   be16 bucket, be16 partition, key                          -> object
 //   log    be16 bucket, be16 partition, be64 replica id, be64 counter -> key
 //   graves be16 bucket, be16 partition, be64 due, key               -> nothing
-//   aside  be16 bucket, be16 partition, be64 replica id, be64 counter -> varint size of key, key, delta
 //   meta   "clock/", be16 bucket, be16 partition                     -> clock
 //          "vnode/", be16 bucket, be16 partition                     -> record of the vnode
 //          "name/", name                                             -> administrative value
 //          "format"                                                  -> version of all of this
+//
+// The partition is that of the vnode, or has the bit 0x8000: then it is the vnode's second place.
 #pragma once
 
 #include "protocol/types.hpp"
@@ -24,7 +25,7 @@ constexpr std::string_view clock_prefix = "clock/";
 constexpr std::string_view record_prefix = "vnode/";
 constexpr std::string_view name_prefix = "name/";
 constexpr std::string_view format_key = "format";
-constexpr std::string_view format_version = "1";
+constexpr std::string_view format_version = "2";
 
 /// The functions that write into `out` replace its content: a batch uses one buffer for all its keys.
 void write_data_key(std::string& out, vnode_id vnode, std::string_view key);
@@ -57,7 +58,7 @@ std::optional<vnode_id> parse_vnode_key(std::string_view prefix, std::string_vie
 
 /// The smallest string above every string that starts with `prefix`; nothing if there is none (all bytes are 0xFF).
 std::optional<std::string> prefix_end(std::string prefix);
-/// Above every key of the vnode in `data`, `log`, `graves` and `aside`, and not above those of the next vnode.
+/// Above every key of the vnode in `data`, `log` and `graves`, and not above those of the next vnode.
 std::string vnode_end(vnode_id vnode);
 
 } // namespace crema::storage

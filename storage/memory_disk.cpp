@@ -40,17 +40,18 @@ void apply_to(memory_image& image, const replace_effect& x) {
     image.data.erase({x.vnode, x.key});
 }
 void apply_to(memory_image& image, const unbury_effect& x) { image.graves.erase({x.vnode, x.due, x.key}); }
-void apply_to(memory_image& image, const keep_aside_effect& x) { image.aside[{x.vnode, x.id}] = {x.key, x.delta}; }
-void apply_to(memory_image& image, const forget_aside_effect& x) { image.aside.erase({x.vnode, x.id}); }
-template <class Map>
-void erase_vnode(Map& map, vnode_id vnode) {
-  for (auto i = map.begin(); i != map.end();)
-    i = std::get<0>(i->first) == vnode ? map.erase(i) : std::next(i);
+/// `first`: of the vnode, in a map or set that is sorted by vnode; `vnode_of` an entry.
+template <class Sorted, class VnodeOf>
+void erase_vnode(Sorted& entries, typename Sorted::iterator first, vnode_id vnode, VnodeOf vnode_of) {
+  while (first != entries.end() && vnode_of(*first) == vnode)
+    first = entries.erase(first);
 }
 void apply_to(memory_image& image, const drop_vnode_effect& x) {
-  erase_vnode(image.data, x.vnode);
-  erase_vnode(image.log, x.vnode);
-  image.graves.erase(image.graves.lower_bound({x.vnode, 0, {}}), image.graves.upper_bound({x.vnode, UINT64_MAX, {}}));
+  auto of_entry = [](const auto& entry) { return entry.first.first; };
+  erase_vnode(image.data, image.data.lower_bound({x.vnode, {}}), x.vnode, of_entry);
+  erase_vnode(image.log, image.log.lower_bound({x.vnode, {}}), x.vnode, of_entry);
+  erase_vnode(image.graves, image.graves.lower_bound({x.vnode, 0, {}}), x.vnode,
+              [](const auto& grave) { return std::get<0>(grave); });
   image.clocks.erase(x.vnode);
 }
 void apply_to(memory_image& image, const save_record_effect& x) { image.records[x.vnode] = x.record; }

@@ -47,15 +47,6 @@ struct unbury_effect {
   timestamp due;
   std::string key;
 };
-struct keep_aside_effect {
-  vnode_id vnode;
-  dot id;
-  std::string key, delta;
-};
-struct forget_aside_effect {
-  vnode_id vnode;
-  dot id;
-};
 struct drop_vnode_effect {
   vnode_id vnode;
 };
@@ -70,9 +61,9 @@ struct save_clock_effect {
 struct put_meta_effect {
   std::string name, value;
 };
-using store_effect = std::variant<merge_effect, merge_known_effect, log_effect, bury_effect, trim_log_effect,
-                                  replace_effect, unbury_effect, keep_aside_effect, forget_aside_effect,
-                                  drop_vnode_effect, save_record_effect, save_clock_effect, put_meta_effect>;
+using store_effect =
+    std::variant<merge_effect, merge_known_effect, log_effect, bury_effect, trim_log_effect, replace_effect,
+                 unbury_effect, drop_vnode_effect, save_record_effect, save_clock_effect, put_meta_effect>;
 
 /// One image of everything in a store.
 struct memory_image {
@@ -83,7 +74,6 @@ struct memory_image {
   std::map<std::pair<vnode_id, std::string>, object, std::less<>> data;
   std::map<std::pair<vnode_id, dot>, std::string> log;
   std::set<std::tuple<vnode_id, timestamp, std::string>> graves;
-  std::map<std::pair<vnode_id, dot>, std::pair<std::string, std::string>> aside; ///< Key and delta.
   std::map<vnode_id, std::string> records;
   std::map<vnode_id, protocol::dot_clock> clocks;
   std::map<std::string, std::string, std::less<>> meta;

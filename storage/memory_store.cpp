@@ -34,10 +34,6 @@ public:
   void unbury(vnode_id vnode, timestamp due, std::string_view key) override {
     add(unbury_effect{vnode, due, std::string{key}}, key.size());
   }
-  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
-    add(keep_aside_effect{vnode, d, std::string{key}, std::string{delta}}, key.size() + delta.size());
-  }
-  void forget_aside(vnode_id vnode, const dot& d) override { add(forget_aside_effect{vnode, d}, 0); }
   void drop_vnode(vnode_id vnode) override { add(drop_vnode_effect{vnode}, 0); }
   void save_record(vnode_id vnode, std::string_view record) override {
     add(save_record_effect{vnode, std::string{record}}, record.size());
@@ -186,21 +182,6 @@ public:
     }
     for (const auto& [due, key] : found)
       if (!visit(due, key))
-        break;
-    return {};
-  }
-
-  status scan_aside(vnode_id vnode,
-                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
-    std::vector<std::tuple<dot, std::string, std::string>> found;
-    {
-      std::lock_guard<std::mutex> lock{disk_->mutex};
-      const auto& aside = disk_->now.aside;
-      for (auto it = aside.lower_bound({vnode, {}}); it != aside.end() && it->first.first == vnode; ++it)
-        found.emplace_back(it->first.second, it->second.first, it->second.second);
-    }
-    for (const auto& [id, key, delta] : found)
-      if (!visit(id, key, delta))
         break;
     return {};
   }

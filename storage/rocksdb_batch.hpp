@@ -1,7 +1,6 @@
 // A batch of effects for RocksDB: written to one write-ahead log record, so all of it happens or nothing.
 #pragma once
 
-#include "protocol/bytes.hpp"
 #include "storage/keys.hpp"
 #include "storage/rocksdb_open.hpp"
 
@@ -52,18 +51,6 @@ public:
   void unbury(vnode_id vnode, timestamp due, std::string_view key) override {
     write_grave_key(key_, vnode, due, key);
     check(batch_.Delete(family(cf_graves), key_));
-  }
-  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
-    std::string value;
-    protocol::byte_writer out{value};
-    out.bytes(key);
-    out.raw(delta);
-    write_log_key(key_, vnode, d);
-    check(batch_.Put(family(cf_aside), key_, value));
-  }
-  void forget_aside(vnode_id vnode, const dot& d) override {
-    write_log_key(key_, vnode, d);
-    check(batch_.Delete(family(cf_aside), key_));
   }
   void drop_vnode(vnode_id vnode) override {
     auto begin = vnode_prefix(vnode);

@@ -1,6 +1,7 @@
 #include "storage/rocksdb_open.hpp"
 
 #include "storage/data_directory.hpp"
+#include "storage/database_format.hpp"
 #include "storage/keys.hpp"
 
 #include <spdlog/spdlog.h>
@@ -64,6 +65,7 @@ status fill_new_database(const std::string& path, const rocksdb_options& sizes, 
   made.path = path;
   auto options = database_options(sizes);
   options.create_if_missing = true;
+  options.create_missing_column_families = true;
   options.error_if_exists = true;
   auto s = open_with(made, options, sizes);
   rocksdb::WriteOptions synced;
@@ -135,8 +137,7 @@ status check_opened(database& opened, const synced_state& synced) {
   if (!s.ok() && !s.IsNotFound())
     return explain(opened.path, s);
   if (format != format_version)
-    return not_ours(opened.path,
-                    "its format is \"" + format + "\", this version reads \"" + std::string{format_version} + "\"");
+    return other_format(opened.path, format);
   return {};
 }
 
@@ -175,6 +176,11 @@ database_result open_database(const std::string& path, const rocksdb_options& op
     return {nullptr, damaged(path, path + "/CURRENT: is missing")};
   if (!marked.ok())
     return {nullptr, damaged(path, marked.error)};
+  if (auto format = unfamiliar_format(path, options)) {
+    auto of_another = !format->empty() && *format != format_version;
+    return {nullptr, of_another ? other_format(path, *format)
+                                : damaged(path, "its manifest does not name the column families that it should")};
+  }
 
   auto opened = std::make_unique<database>();
   opened->path = path;

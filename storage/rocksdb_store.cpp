@@ -125,19 +125,6 @@ public:
     return malformed ? damaged_entry("grave", vnode) : what;
   }
 
-  status scan_aside(vnode_id vnode,
-                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
-    bool malformed = false;
-    auto what = scan_range(cf_aside, vnode_prefix(vnode), vnode_end(vnode), vnode, [&](auto bytes, auto value) {
-      auto entry = parse_log_key(bytes);
-      protocol::byte_reader in{value};
-      auto key = in.bytes();
-      malformed = !entry || !in.ok();
-      return !malformed && visit(entry->id, key, in.rest());
-    });
-    return malformed ? damaged_entry("aside", vnode) : what;
-  }
-
   clocks_result load_clocks() const override {
     std::map<vnode_id, protocol::dot_clock> clocks;
     auto what = load_saved_clocks(clocks);

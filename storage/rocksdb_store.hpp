@@ -1,6 +1,6 @@
 // store on RocksDB (DESIGN in docs/storage.md). Column families: `data` (objects join through a merge operator), `log`
-// (vnode, replica id, counter -> key), `meta`. Data and log keys start with (bucket, partition) in big-endian, so that
-// a vnode is a range.
+// (vnode, replica id, counter -> key), `graves`, `meta`. Keys of the first three start with (bucket, partition) in
+// big-endian, so that a vnode is a range.
 #pragma once
 
 #include "storage/store.hpp"

@@ -64,7 +64,6 @@ rocksdb::ColumnFamilyOptions common(size_t memtable_bytes, const rocksdb::BlockB
 rocksdb::DBOptions database_options(const rocksdb_options& options) {
   rocksdb::DBOptions result;
   result.create_if_missing = false;
-  result.create_missing_column_families = true; // Those that an earlier version did not have.
   result.paranoid_checks = true;
   result.recycle_log_file_num = 0;
   // Bounds the replay at start: without it the small column families, which rarely fill a memtable, would keep old
@@ -115,7 +114,6 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const rocksdb_optio
   result[cf_log] = {"log", log};
   result[cf_meta] = {"meta", small};
   result[cf_graves] = {"graves", small};
-  result[cf_aside] = {"aside", small};
   return result;
 }
 

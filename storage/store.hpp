@@ -1,6 +1,9 @@
 // An ordered, durable map for the vnodes of one node: objects that join on merge, a dot log per vnode, and a few
 // administrative values. Knows nothing of replication. rocksdb_store keeps it on disk; memory_store is its twin with
 // the same batch, sync and crash semantics, for tests and simulation.
+//
+// A vnode_id names a place: to the store the second place of a vnode (same bucket, partition | 0x8000), in which a copy
+// is made beside the data in use, is a vnode like any other (docs/storage.md, "Keys").
 #pragma once
 
 #include "protocol/dot_clock.hpp"
@@ -35,12 +38,11 @@ public:
   virtual void erase(vnode_id vnode, std::string_view key) = 0;
   /// Removes what bury() noted.
   virtual void unbury(vnode_id vnode, timestamp due, std::string_view key) = 0;
-  /// Keeps a delta apart from the vnode's state until the vnode is complete; survives drop_vnode.
-  virtual void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) = 0;
-  virtual void forget_aside(vnode_id vnode, const dot& d) = 0;
-  /// Removes the vnode's objects, log, graves and saved clock; what the batch adds after this stays.
+  /// Removes the vnode's objects, log, graves and saved clock: nothing survives it but the record. What the batch adds
+  /// after this stays.
   virtual void drop_vnode(vnode_id vnode) = 0;
-  /// What must be known of the vnode at start (protocol::vnode_record); not touched by drop_vnode.
+  /// What must be known of the vnode at start (protocol::vnode_record), under the vnode's own name also while its data
+  /// is in its second place; not touched by drop_vnode.
   virtual void save_record(vnode_id vnode, std::string_view record) = 0;
   /// Saves the vnode's clock as it is after this batch: from then on only log entries that it lacks are needed on
   /// restart.
@@ -99,10 +101,6 @@ public:
   /// Visits what was buried in one vnode and is due at `until` or before, earliest first, until `visit` returns false.
   virtual status scan_graves(vnode_id vnode, timestamp until,
                              const std::function<bool(timestamp due, std::string_view key)>& visit) const = 0;
-  /// Visits what was kept aside for one vnode, by dot, until `visit` returns false.
-  virtual status
-  scan_aside(vnode_id vnode,
-             const std::function<bool(const dot& d, std::string_view key, std::string_view delta)>& visit) const = 0;
 
   /// What each vnode with any data knows: its saved clock joined with the dots of its log. For start-up.
   struct clocks_result {

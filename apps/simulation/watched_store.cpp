@@ -37,10 +37,6 @@ public:
   }
   void erase(vnode_id vnode, std::string_view key) override { inner->erase(vnode, key); }
   void unbury(vnode_id vnode, timestamp due, std::string_view key) override { inner->unbury(vnode, due, key); }
-  void keep_aside(vnode_id vnode, const dot& d, std::string_view key, std::string_view delta) override {
-    inner->keep_aside(vnode, d, key, delta);
-  }
-  void forget_aside(vnode_id vnode, const dot& d) override { inner->forget_aside(vnode, d); }
   void drop_vnode(vnode_id vnode) override { inner->drop_vnode(vnode); }
   void save_record(vnode_id vnode, std::string_view record) override { inner->save_record(vnode, record); }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override { inner->save_clock(vnode, clock); }
@@ -103,10 +99,6 @@ public:
   status scan_graves(vnode_id vnode, timestamp until,
                      const std::function<bool(timestamp, std::string_view)>& visit) const override {
     return inner_->scan_graves(vnode, until, visit);
-  }
-  status scan_aside(vnode_id vnode,
-                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
-    return inner_->scan_aside(vnode, visit);
   }
   clocks_result load_clocks() const override { return inner_->load_clocks(); }
   records_result load_records() const override { return inner_->load_records(); }

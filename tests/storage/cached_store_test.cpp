@@ -41,10 +41,6 @@ public:
                      const std::function<bool(timestamp, std::string_view)>& visit) const override {
     return below_->scan_graves(vnode, until, visit);
   }
-  status scan_aside(vnode_id vnode,
-                    const std::function<bool(const dot&, std::string_view, std::string_view)>& visit) const override {
-    return below_->scan_aside(vnode, visit);
-  }
   clocks_result load_clocks() const override { return below_->load_clocks(); }
   records_result load_records() const override { return below_->load_records(); }
   uint64_t written() const override { return below_->written(); }
@@ -199,7 +195,7 @@ void behaves_like_a_plain_store(std::unique_ptr<store> below, size_t cache_bytes
   uint64_t counter = 1;
   auto steps = *rc::gen::inRange(1, 200);
   for (int i = 0; i < steps; ++i) {
-    vnode_id vnode{1, static_cast<partition_id>(*rc::gen::inRange(0, 2))};
+    vnode_id vnode{1, *rc::gen::element<partition_id>(0, 1, 0x8000)};
     auto what = *rc::gen::inRange(0, 12);
     if (what < 4) {
       auto key = some_key();

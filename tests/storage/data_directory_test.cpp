@@ -322,7 +322,7 @@ TEST_F(DataDirectory, WithADamagedIdentityIsRefused) {
     overwrite(file("identity.json"), good.substr(0, length));
     expect_refused({file("identity.json"), "damaged", "away"});
   }
-  for (const auto* bad : {"[]", "null", "{}", "{\"format\": 1}", "\xff"}) {
+  for (const auto* bad : {"[]", "null", "{}", "{\"format\": 2}", "\xff"}) {
     overwrite(file("identity.json"), bad);
     expect_refused({file("identity.json"), "damaged"});
   }
@@ -331,10 +331,15 @@ TEST_F(DataDirectory, WithADamagedIdentityIsRefused) {
   expect_refused({file("identity.json"), "damaged"});
 }
 
-TEST_F(DataDirectory, WithAnIdentityOfANewerFormatIsRefused) {
+TEST_F(DataDirectory, OfAnotherFormatIsRefused) {
   run(true, "boot 1");
-  replace(file("identity.json"), "\"format\": 1", "\"format\": 2");
-  expect_refused({file("identity.json"), "format 2"});
+  auto ours = read(file("identity.json"));
+  for (const auto* other : {"1", "3"}) {
+    overwrite(file("identity.json"), ours);
+    replace(file("identity.json"), "\"format\": 2", std::string{"\"format\": "} + other);
+    expect_refused({file("identity.json"), std::string{"of format \""} + other + '"', "reads format \"2\"",
+                    "empty directory", "data_dir"});
+  }
 }
 
 TEST_F(DataDirectory, WithoutItsIdentityIsRefused) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace crema::storage::testing {
 
 namespace {
@@ -42,6 +44,22 @@ TEST(Keys, OfAnotherLengthDoNotParse) {
   EXPECT_FALSE(parse_vnode_key(clock_prefix, "clock/\0\0\0"s));
   EXPECT_FALSE(parse_vnode_key(clock_prefix, "clock/\0\0\0\0\0"s));
   EXPECT_FALSE(parse_vnode_key(clock_prefix, "name/\0\0\0\0"s));
+}
+
+TEST(Keys, OfAVnodeLieBelowItsEndAndThoseOfTheNextOneDoNot) {
+  const std::vector<vnode_id> sorted{{0, 0},           {0, 1},           {0, 0x7FFF},     {0, 0x8000},
+                                     {0, 0xFFFF},      {1, 0},           {1, 0x8000},     {0xFFFF, 0},
+                                     {0xFFFF, 0x7FFF}, {0xFFFF, 0x8000}, {0xFFFF, 0xFFFF}};
+  const std::string longest(key_bytes_max, '\xff');
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    auto end = vnode_end(sorted[i]);
+    EXPECT_LT(data_key(sorted[i], longest), end);
+    EXPECT_LT(log_key(sorted[i], {~0ULL, ~0ULL}), end);
+    EXPECT_LT(grave_key(sorted[i], ~timestamp{0}, longest), end);
+    if (i + 1 < sorted.size()) {
+      EXPECT_LE(end, vnode_prefix(sorted[i + 1]));
+    }
+  }
 }
 
 TEST(Keys, WithAPrefixEndBeforeTheSmallestKeyAboveAllOfThem) {

@@ -1,6 +1,8 @@
 // What rocksdb_store refuses, and what it takes up again after a crash. A crash is a copy of the directory of an open
 // store: what the kernel holds at that moment.
+#include "storage/keys.hpp"
 #include "storage/rocksdb_store.hpp"
+#include "storage/rocksdb_tuning.hpp"
 #include "tests/storage/store_contents.hpp"
 #include "tests/storage/temporary_directory.hpp"
 
@@ -11,6 +13,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 namespace crema::storage::testing {
@@ -119,6 +122,28 @@ protected:
     }
   }
 
+  /// Changes a closed database behind our back. What is written stays in the write-ahead log.
+  template <class Change>
+  static void change(const std::string& path, Change how) {
+    std::vector<rocksdb::ColumnFamilyHandle*> families;
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(database_options({}), path, column_families({}), &families, &db).ok());
+    EXPECT_TRUE(how(*db, families).ok());
+    for (auto* family : families)
+      EXPECT_TRUE(db->DestroyColumnFamilyHandle(family).ok());
+    delete db;
+  }
+  static rocksdb::Status set_format(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* meta, const std::string& format) {
+    return db.Put({}, meta, std::string{format_key}, format);
+  }
+  /// Every file with its content: to see that nothing was written.
+  static std::map<std::string, std::string> snapshot(const std::string& path) {
+    std::map<std::string, std::string> result;
+    for (const auto& entry : fs::directory_iterator{path})
+      result[entry.path()] = read(entry.path());
+    return result;
+  }
+
   temporary_directory directory_;
   uintmax_t synced_bytes_ = 0;
 };
@@ -189,6 +214,46 @@ TEST_F(RocksdbDamage, ADatabaseOfAnotherProgramIsRefused) {
   ASSERT_TRUE(rocksdb::DB::Open(other, path, &db).ok());
   delete db;
   expect_refused(path, "SYNCED");
+}
+
+/// As in format 1, which had a column family `aside`: once as the old version closed it, once as if it had been killed.
+TEST_F(RocksdbDamage, ADatabaseOfFormat1IsRefusedAndLeftAlone) {
+  for (auto torn : {false, true}) {
+    auto path = flushed(10);
+    change(path, [](rocksdb::DB& db, const auto& families) {
+      rocksdb::ColumnFamilyHandle* aside = nullptr;
+      auto s = db.CreateColumnFamily({}, "aside", &aside);
+      if (s.ok())
+        s = set_format(db, families[cf_meta], "1");
+      if (s.ok())
+        s = db.Put({}, aside, "key", "value");
+      EXPECT_TRUE(db.DestroyColumnFamilyHandle(aside).ok());
+      return s;
+    });
+    if (torn) {
+      auto log = newest(path, ".log");
+      fs::resize_file(log, fs::file_size(log) - 1);
+    }
+    auto before = snapshot(path);
+    for (const auto* words : {"of format \"1\"", "reads format \"2\"", "Start with an empty directory"})
+      expect_refused(path, words);
+    EXPECT_EQ(open(path).what.error.find("olumn famil"), std::string::npos) << "in RocksDB's words";
+    EXPECT_TRUE(snapshot(path) == before);
+  }
+}
+
+TEST_F(RocksdbDamage, ADatabaseOfANewerFormatIsRefused) {
+  auto path = flushed(10);
+  change(path, [](rocksdb::DB& db, const auto& families) { return set_format(db, families[cf_meta], "3"); });
+  expect_refused(path, "of format \"3\"");
+}
+
+TEST_F(RocksdbDamage, AMissingColumnFamilyIsRefusedAndNotMadeAnew) {
+  auto path = flushed(10);
+  change(path, [](rocksdb::DB& db, const auto& families) { return db.DropColumnFamily(families[cf_graves]); });
+  auto before = snapshot(path);
+  expect_refused(path, "damaged");
+  EXPECT_TRUE(snapshot(path) == before);
 }
 
 TEST_F(RocksdbDamage, AFileInPlaceOfTheDirectoryIsRefused) {

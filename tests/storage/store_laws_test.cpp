@@ -8,12 +8,14 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace crema::storage::testing {
 
 namespace {
 
-const std::vector<vnode_id> vnodes{{0, 0}, {0, 255}, {0, 256}, {1, 0}, {0xFFFF, 0xFFFF}};
+/// Two of them with both their places.
+const std::vector<vnode_id> vnodes{{0, 0}, {0, 0x8000}, {0, 255}, {0, 256}, {1, 0}, {0xFFFF, 0x7FFF}, {0xFFFF, 0xFFFF}};
 const std::vector<replica_id> replicas{1, 255, 256, ~0ULL};
 const std::vector<std::string> names{"", "a", "b"};
 
@@ -43,16 +45,16 @@ std::string object_for(vnode_id vnode, const dot& d, const std::vector<dot>& see
   return vnode.partition % 2 == 0 ? lww(d.counter, value, d.replica) : sibling(d, value, clock_of(seen));
 }
 
-/// The same random effects into each batch.
-void fill(const std::vector<write_batch*>& batches) {
-  auto vnode = *rc::gen::elementOf(vnodes);
+/// The same random effects, on one of these vnodes, into each batch.
+void fill(const std::vector<write_batch*>& batches, const std::vector<vnode_id>& among = vnodes) {
+  auto vnode = *rc::gen::elementOf(among);
   auto key = *keys();
   auto d = *dots();
   auto known = *rc::gen::container<std::vector<dot>>(dots());
   auto name = *rc::gen::elementOf(names);
   auto other = *dots();
-  timestamp due = *rc::gen::inRange<uint64_t>(0, 4);
-  auto what = *rc::gen::inRange(0, 18);
+  auto due = *rc::gen::element<timestamp>(0, 1, 2, 3, std::numeric_limits<timestamp>::max());
+  auto what = *rc::gen::inRange(0, 16);
   for (auto* batch : batches) {
     if (what < 5) {
       batch->merge(vnode, key, object_for(vnode, d, known));
@@ -74,10 +76,6 @@ void fill(const std::vector<write_batch*>& batches) {
     } else if (what < 14) {
       batch->unbury(vnode, due, key);
     } else if (what < 15) {
-      batch->keep_aside(vnode, d, key, name + key);
-    } else if (what < 16) {
-      batch->forget_aside(vnode, d);
-    } else if (what < 17) {
       batch->save_record(vnode, key);
     } else {
       batch->drop_vnode(vnode);
@@ -138,6 +136,58 @@ TEST(StoreLaws, RocksdbAndMemoryHoldTheSameAfterAnyBatches) {
     RC_ASSERT(many == get_many(*in_memory, asked));
     for (size_t i = 0; i < asked.size(); ++i)
       RC_ASSERT(many[i] == on_disk->get(asked[i].first, asked[i].second).object);
+  }));
+}
+
+/// What a store holds of one vnode alone.
+contents contents_of_one(const store& s, vnode_id vnode) {
+  auto result = contents_of(s, {vnode}, replicas, {});
+  auto others = [&](const auto& entry) { return entry.first != vnode; };
+  result.clocks.erase(std::remove_if(result.clocks.begin(), result.clocks.end(), others), result.clocks.end());
+  result.records.erase(std::remove_if(result.records.begin(), result.records.end(), others), result.records.end());
+  return result;
+}
+
+void write_at_random(store& s, vnode_id vnode) {
+  auto batch = s.make_batch();
+  auto size = *rc::gen::inRange(0, 12);
+  for (int i = 0; i < size; ++i)
+    fill({batch.get()}, {vnode});
+  RC_ASSERT(s.write(*batch).ok());
+}
+
+void drop(store& s, const std::vector<vnode_id>& gone) {
+  auto batch = s.make_batch();
+  for (auto vnode : gone)
+    batch->drop_vnode(vnode);
+  RC_ASSERT(s.write(*batch).ok());
+}
+
+void keeps_two_places_apart(store& s, vnode_id place) {
+  auto other = other_place(place);
+  drop(s, {place, other}); // What an earlier round left.
+  write_at_random(s, place);
+  auto before = contents_of_one(s, place);
+  write_at_random(s, other);
+  RC_ASSERT(contents_of_one(s, place) == before);
+  drop(s, {other});
+  RC_ASSERT(contents_of_one(s, place) == before);
+  auto left = contents_of_one(s, other);
+  left.records.clear(); // Nothing else survives.
+  RC_ASSERT(left == contents_of_one(*open_memory(make_memory_disk()), other));
+}
+
+TEST(StoreLaws, NothingInOnePlaceOfAVnodeTouchesTheOther) {
+  const std::vector<vnode_id> places{{0, 0},      {0, 0x8000},      {0, 0x7FFF},      {0, 0xFFFF},     {1, 0},
+                                     {0xFFFF, 0}, {0xFFFF, 0x8000}, {0xFFFF, 0x7FFF}, {0xFFFF, 0xFFFF}};
+  temporary_directory directory;
+  auto on_disk = open_rocksdb(directory / "db", {}, true).opened; // Once: it takes longer than all of the rest.
+  ASSERT_NE(on_disk, nullptr);
+  auto in_memory = open_memory(make_memory_disk());
+  EXPECT_TRUE(rc::check("two places", [&] {
+    auto place = *rc::gen::elementOf(places);
+    keeps_two_places_apart(*on_disk, place);
+    keeps_two_places_apart(*in_memory, place);
   }));
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <limits>
 #include <memory>
 
 namespace crema::storage::testing {
@@ -301,7 +302,7 @@ TEST_P(Store, VisitsGravesInTheOrderInWhichTheyAreDue) {
   EXPECT_EQ(graves_of(*store_, here).size(), 2U);
 }
 
-TEST_P(Store, KeepsWritesAsideAndRecordsWhenAVnodeIsDropped) {
+TEST_P(Store, KeepsNothingButTheRecordWhenAVnodeIsDropped) {
   protocol::dot_clock clock;
   clock.add(dot{7, 1});
   ASSERT_TRUE(write([&](write_batch& batch) {
@@ -309,7 +310,6 @@ TEST_P(Store, KeepsWritesAsideAndRecordsWhenAVnodeIsDropped) {
                 batch.log(here, {7, 1}, "k");
                 batch.save_clock(here, clock);
                 batch.bury(here, 5, "k");
-                batch.keep_aside(here, {8, 1}, "k", "delta");
                 batch.save_record(here, "record");
                 batch.merge({3, 5}, "k", lww(1, "neighbour"));
                 batch.log({3, 5}, {7, 1}, "k");
@@ -323,14 +323,55 @@ TEST_P(Store, KeepsWritesAsideAndRecordsWhenAVnodeIsDropped) {
   EXPECT_TRUE(graves_of(*store_, here).empty());
   EXPECT_TRUE(log_of(*store_, here, {7, 1, 9}).empty());
   EXPECT_EQ(log_of(*store_, here, {9, 1, 9}).size(), 1U);
-  ASSERT_EQ(aside_of(*store_, here).size(), 1U);
-  EXPECT_EQ(std::get<2>(aside_of(*store_, here)[0]), "delta");
+  auto clocks = store_->load_clocks().clocks;
+  ASSERT_EQ(clocks.size(), 2U);
+  EXPECT_FALSE(clocks[0].second.contains({7, 1}));
   auto records = store_->load_records().records;
   ASSERT_EQ(records.size(), 1U);
   EXPECT_EQ(records[0], std::make_pair(here, std::string{"record"}));
   EXPECT_EQ(value_of(store_->get({3, 5}, "k")), "neighbour");
-  ASSERT_TRUE(write([](write_batch& batch) { batch.forget_aside(here, {8, 1}); }).ok());
-  EXPECT_TRUE(aside_of(*store_, here).empty());
+}
+
+/// The first and the last of all that a vnode can hold, with three keys and two dots.
+void fill_to_both_ends(write_batch& batch, vnode_id vnode) {
+  for (const auto& key : {std::string(1, '\0'), std::string{"k"}, std::string(key_bytes_max, '\xff')}) {
+    batch.merge(vnode, key, lww(1, "value"));
+    batch.bury(vnode, 0, key);
+    batch.bury(vnode, std::numeric_limits<timestamp>::max(), key);
+  }
+  protocol::dot_clock clock;
+  for (auto d : {dot{1, 1}, dot{~0ULL, last_counter}}) {
+    batch.log(vnode, d, "k");
+    clock.add(d);
+  }
+  batch.save_clock(vnode, clock);
+}
+
+/// Entries of `data`, `graves` and `log`.
+std::vector<size_t> sizes(const store& s, vnode_id vnode) {
+  return {all_of(s, vnode).size(), graves_of(s, vnode).size(),
+          log_of(s, vnode, {1, 0, last_counter}).size() + log_of(s, vnode, {~0ULL, 0, last_counter}).size()};
+}
+
+TEST_P(Store, DropsAllOfOnePlaceOfAVnodeAndNothingOfTheOther) {
+  for (bucket_id bucket : {0, 255, 0xFFFF})
+    for (partition_id partition : {0, 255, 0x7FFF, 0x8000, 0x80FF, 0xFFFF}) {
+      vnode_id dropped{bucket, partition};
+      auto left = other_place(dropped);
+      SCOPED_TRACE(std::to_string(bucket) + "/" + std::to_string(partition));
+      ASSERT_TRUE(write([&](write_batch& batch) {
+                    fill_to_both_ends(batch, dropped);
+                    fill_to_both_ends(batch, left);
+                  }).ok());
+      ASSERT_EQ(sizes(*store_, dropped), (std::vector<size_t>{3, 6, 2}));
+      ASSERT_TRUE(write([&](write_batch& batch) { batch.drop_vnode(dropped); }).ok());
+      EXPECT_EQ(sizes(*store_, dropped), (std::vector<size_t>{0, 0, 0}));
+      EXPECT_EQ(sizes(*store_, left), (std::vector<size_t>{3, 6, 2}));
+      auto clocks = store_->load_clocks().clocks;
+      ASSERT_EQ(clocks.size(), 1U);
+      EXPECT_EQ(clocks[0].first, left);
+      ASSERT_TRUE(write([&](write_batch& batch) { batch.drop_vnode(left); }).ok());
+    }
 }
 
 TEST_P(Store, TellsHowFarItsWritesAreOnDisk) {
