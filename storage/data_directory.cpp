@@ -185,16 +185,17 @@ std::string birth_of(const descriptor& file) {
 
 class locked_directory final : public data_directory {
 public:
-  locked_directory(std::string path, descriptor lock, identity_record record, bool created, bool copied)
-      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created), copied_(copied) {
+  locked_directory(std::string path, descriptor lock, identity_record record, bool created)
+      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created) {
   }
 
   replica_id replica() const override { return record_.replica; }
   bool created() const override { return created_; }
-  bool copied() const override { return copied_; }
+  bool copied() const override { return record_.copied; }
   std::string database_path() const override { return db_path(path_); }
   status mark_clean() override {
     record_.clean = true;
+    record_.copied = false;
     return write_identity(path_, record_);
   }
 
@@ -203,7 +204,6 @@ private:
   descriptor lock_; ///< Closing it gives the lock back.
   identity_record record_;
   bool created_;
-  bool copied_;
 };
 
 /// Brings identity.json up to date for the run that begins.
@@ -211,6 +211,7 @@ status record_start(const std::string& path, const identity& expected, const std
                     bool copied, identity_record& record) {
   auto rebooted = boot_id.empty() || boot_id != record.boot_id;
   // Counters of writes that were never synced may be lost: they must not be given out again under the same id.
+  record.copied |= copied || (!created && record.replica == 0);
   if (created || copied || record.replica == 0 || (!record.clean && rebooted))
     record.replica = random_replica_id();
   record.who = expected;
@@ -260,7 +261,7 @@ directory_result open_data_directory(const std::string& path, const identity& ex
     what = record_start(path, expected, boot_id, created, copied, record);
   if (!what.ok())
     return {nullptr, what};
-  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created, copied), {}};
+  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created), {}};
 }
 
 std::string current_boot_id() {

@@ -49,7 +49,7 @@ public:
   virtual replica_id replica() const = 0;
   /// Was it created by this call?
   virtual bool created() const = 0;
-  /// Is it a copy of the directory that the last run used?
+  /// Is it a copy of the directory that was used last? Until a run has stopped in good order.
   virtual bool copied() const = 0;
   virtual std::string database_path() const = 0;
   /// To be called last in an orderly stop, after the store is synced and closed.

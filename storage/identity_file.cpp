@@ -50,6 +50,7 @@ json to_json(const identity_record& record) {
           {"replica_id", to_hex(record.replica)},
           {"boot_id", record.boot_id},
           {"clean_stop", record.clean},
+          {"copied", record.copied},
           {"lock_born", record.lock_born}};
 }
 
@@ -64,6 +65,7 @@ std::optional<identity_record> from_json(const json& in) {
     record.who.buckets.push_back({b.at("name"), b.at("db"), b.at("conflict"), b.at("n")});
   in.at("boot_id").get_to(record.boot_id);
   in.at("clean_stop").get_to(record.clean);
+  in.at("copied").get_to(record.copied);
   record.lock_born = in.value("lock_born", "");
   auto replica = from_hex(in.at("replica_id"));
   if (!replica)

@@ -13,6 +13,7 @@ struct identity_record {
   replica_id replica = 0; ///< 0 (written as ""): take a new one at the next start.
   std::string boot_id;    ///< Of the machine when the last run began.
   bool clean = false;     ///< Did the last run stop in good order?
+  bool copied = false;    ///< This directory came as a copy, and no run has stopped in good order since.
   /// When the file LOCK was made, as the file system says. A copy of the directory has another one; "": unknown.
   std::string lock_born;
 };

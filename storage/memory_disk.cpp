@@ -99,6 +99,13 @@ void crash_machine(memory_disk& disk, size_t batches_kept) {
   disk.sync_fault = {};
 }
 
+std::shared_ptr<memory_disk> copy_of(memory_disk& disk) {
+  auto copy = make_memory_disk();
+  std::lock_guard<std::mutex> lock{disk.mutex};
+  copy->now = copy->synced = disk.now;
+  return copy;
+}
+
 void forget_faults(memory_disk& disk) {
   std::lock_guard<std::mutex> lock{disk.mutex};
   disk.write_fault = {};

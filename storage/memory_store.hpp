@@ -16,6 +16,8 @@ std::shared_ptr<memory_disk> make_memory_disk();
 /// happened to have written; a record torn in the middle is none.
 void crash_machine(memory_disk& disk, size_t batches_kept = 0);
 size_t unsynced_batches(memory_disk& disk);
+/// A disk of its own with what `disk` holds now: a backup.
+std::shared_ptr<memory_disk> copy_of(memory_disk& disk);
 
 /// Faults to inject: the next `after` calls succeed, the one after them fails, and nothing of it is written. As with
 /// rocksdb_store, a store that has failed goes on failing; open the disk again to go on. Forgotten by crash_machine.

@@ -168,6 +168,10 @@ public:
   void strike() override {
     auto& random = s_.random;
     auto n = s_.any();
+    if (disks_left_ > 0 && !backed_up_ && random.one_in(4)) {
+      backed_up_ = true;
+      s_.w.back_up(s_.fragile);
+    }
     switch (random.below(8)) {
     case 0:
     case 1:
@@ -241,6 +245,7 @@ private:
   fault_scene& s_;
   std::vector<sim_time> slow_since_; // Negative: the disk is as fast as ever.
   uint64_t disks_left_;              // To be lost.
+  bool backed_up_ = false;           // It comes back as it was then.
   bool at_worst_ = false;            // One of them is, as soon as a write is acknowledged.
 };
 

@@ -123,6 +123,7 @@ void world::impl::start(size_t n) {
   x.store = store;
   auto env = make_env(opts.cluster, name(n), loaded.ring);
   env->incarnation = random.next();
+  env->restored = x.restored;
   env->own_threads = false;
   env->wall_micros = [this, n] { return wall_micros(n); };
   env->log = std::make_shared<spdlog::logger>(
@@ -188,6 +189,7 @@ void world::impl::stop(size_t n) {
           return;
         die(n);
         nodes[n].stopped_cleanly = true;
+        nodes[n].restored = false;
       });
   });
   caf::anon_send(x.root, stop_request{});

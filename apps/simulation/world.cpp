@@ -119,11 +119,16 @@ void world::crash_machine(size_t node, size_t kept) {
 size_t world::unsynced_batches(size_t node) const { return storage::unsynced_batches(*impl_->nodes[node].disk); }
 void world::lose_disk(size_t node) {
   impl_->die(node);
-  impl_->note(impl_->name(node) + " loses its disk");
   auto& x = impl_->nodes[node];
-  x.disk = storage::make_memory_disk();
+  x.restored = x.backup != nullptr;
+  impl_->note(impl_->name(node) + " loses its disk" + (x.restored ? "; a backup is put in its place" : ""));
+  x.disk = x.restored ? std::exchange(x.backup, nullptr) : storage::make_memory_disk();
   x.new_id_due = !protocol::planted(protocol::bug::replica_id_reused);
   x.stopped_cleanly = false;
+}
+void world::back_up(size_t node) {
+  impl_->note("the disk of " + impl_->name(node) + " is backed up");
+  impl_->nodes[node].backup = storage::copy_of(*impl_->nodes[node].disk);
 }
 void world::start(size_t node) { impl_->start(node); }
 

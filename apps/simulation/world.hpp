@@ -104,8 +104,9 @@ public:
   size_t unsynced_batches(size_t node) const;
   /// Has it ended in good order, so that a crash of its machine takes nothing from it?
   bool stopped_cleanly(size_t node) const;
-  /// The disk is lost with the machine: it comes back empty.
+  /// The disk is lost with the machine: it comes back empty, or as it was when it was backed up last.
   void lose_disk(size_t node);
+  void back_up(size_t node);
   /// Starts a node that is not running, if its disk lets it.
   void start(size_t node);
   /// Virtual SIGSTOP for `duration`.

@@ -17,6 +17,8 @@ struct world::impl final : network_host {
     bool new_id_due = true;
     bool running = false, paused = false, stopping = false;
     bool stopped_cleanly = false;
+    bool restored = false; // Its disk was, from a backup, since it ran last.
+    std::shared_ptr<storage::memory_disk> backup;
     uint64_t life = 0; // Counts starts and deaths: odd while running.
     caf::actor root;
     node_children children;

@@ -593,10 +593,10 @@ TEST_F(SettledStores, AreFoundWithALog) {
   EXPECT_EQ(leftovers(), 1U);
 }
 
-TEST_F(SettledStores, AreFoundWithWritesKeptAside) {
+TEST_F(SettledStores, AreFoundWithAPartOfACopy) {
   put(0, 1, "c0-1");
   auto batch = store->make_batch();
-  batch->keep_aside(vnode(0), {7, 1}, "k", writes.begin()->second.delta);
+  batch->replace(other_place(vnode(0)), "k", writes.begin()->second.delta);
   ASSERT_TRUE(store->write(*batch).ok());
   record(protocol::vnode_role::owner, protocol::vnode_state::complete);
   EXPECT_EQ(leftovers(), 1U);

@@ -159,7 +159,13 @@ TEST_F(DataDirectory, TakesANewIdWhenItIsACopy) {
   EXPECT_NE(restored->replica(), before);
   auto now = restored->replica();
   restored.reset();
-  EXPECT_EQ(run(true, "boot 1"), now); // Once.
+  restored = open();
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(restored->replica(), now) << "once";
+  EXPECT_TRUE(restored->copied()) << "who died may not have taken note of it";
+  ASSERT_TRUE(restored->mark_clean().ok());
+  restored.reset();
+  EXPECT_FALSE(open()->copied());
 }
 
 TEST_F(DataDirectory, KeepsItsIdWhenItIsRenamed) {
