@@ -17,18 +17,23 @@ shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self
     : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count),
       ring_(env_->first_ring), objects_(store_, (size_t{env_->config.storage.object_cache_mb} << 20) / count_),
       batch_(objects_.batch()) {
-  for (size_t i = 0; i < shards_max; ++i) {
-    auto stored = store_->get_meta(fmt::format("time/{}", i)).object;
-    if (!stored)
+  auto persisted = [this](const std::string& name) -> std::optional<timestamp> {
+    auto stored = store_->get_meta(name).object;
+    protocol::byte_reader in{stored ? std::string_view{*stored} : std::string_view{}};
+    auto time = in.u64();
+    return stored && in.finished() ? std::optional{time} : std::nullopt;
+  };
+  for (size_t i = 0; i < shards_max; ++i) { // However many there were.
+    stored_time_ = std::max(stored_time_, persisted(fmt::format("stored-time/{}", i)).value_or(0));
+    auto bound = persisted(fmt::format("time/{}", i));
+    if (!bound)
       continue;
-    protocol::byte_reader in{*stored};
-    auto bound = in.u64();
     // A wall clock that was set back while we were down must not give an older time than before.
-    if (in.finished() && clock_.observe(bound, to_micros(bound)))
-      time_bound_ = std::max(time_bound_, bound);
+    if (clock_.observe(*bound, to_micros(*bound)))
+      time_bound_ = std::max(time_bound_, *bound);
     keeps_time_ = !env_->restored || ring_->members.size() == 1; // A backup does not know what was announced later.
   }
-  times_ = protocol::applied_times{clock_.latest()}; // Whatever is stored may be as new as this.
+  times_ = protocol::applied_times{std::max(clock_.latest(), stored_time_)}; // Whatever is stored may be as new.
   load(clocks);
 }
 

@@ -42,7 +42,7 @@ public:
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
   static constexpr size_t join_bytes_at_once = size_t{1} << 20;
-  static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
+  static constexpr size_t clean_at_once = 512; ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
   /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
@@ -119,8 +119,8 @@ private:
     uint64_t since_ms = 0;    // Temporary: when it came to be, as far as this process knows.
     uint64_t bytes = 0;       // Temporary: about what it holds.
 
-    bool copying = false;     // The other place may hold a part of a copy.
-    uint64_t refills = 0;     // Since the process was started.
+    bool copying = false; // The other place may hold a part of a copy.
+    uint64_t refills = 0; // Since the process was started.
 
     bool whole() const { return protocol::is_whole(state); }
   };
@@ -182,6 +182,7 @@ private:
   size_t clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer);
   /// No time that was given, or is in the store, is above the bound that is on disk.
   void reserve_time(timestamp time);
+  void note_stored_time(timestamp time);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
   using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
@@ -213,8 +214,9 @@ private:
   size_t index_, count_;
   protocol::ring_ptr ring_;
   protocol::hybrid_clock clock_;
-  timestamp time_bound_ = 0; // Persisted: after a restart times go on above it.
-  bool keeps_time_ = false;  // What it gives is later than any time that this node ever announced.
+  timestamp time_bound_ = 0;  // Persisted: after a restart times go on above it.
+  timestamp stored_time_ = 0; // Persisted: the newest that was stored although it is too far ahead; 0: none.
+  bool keeps_time_ = false;   // What it gives is later than any time that this node ever announced.
   protocol::applied_times times_{0};
   std::unordered_map<vnode_id, held> vnodes_;
   storage::cached_store objects_; // Of this shard's keys; all reads and writes of objects go through it.

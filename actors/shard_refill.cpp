@@ -1,5 +1,5 @@
-// The shard's part in a refill: what an owner gives of its vnode to be copied, and the copy, which is made in the second
-// place of the own vnode and takes its place when it is whole.
+// The shard's part in a refill: what an owner gives of its vnode to be copied, and the copy, which is made in the
+// second place of the own vnode and takes its place when it is whole.
 #include "actors/shard.hpp"
 
 #include "protocol/planted.hpp"
@@ -137,6 +137,17 @@ bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
   return failed_early_.empty();
 }
 
+/// A copy has registers from the far future as its source has them: they are no news, and no reason to go ahead of the
+/// wall clock. But what is written after a restart must not be taken for newer.
+void shard::note_stored_time(timestamp time) {
+  if (clock_.observe(time, env_->wall_micros()) || time <= stored_time_)
+    return;
+  stored_time_ = time;
+  std::string bytes;
+  protocol::byte_writer{bytes}.u64(time);
+  batch_.put_meta(fmt::format("stored-time/{}", index_), bytes);
+}
+
 void shard::abandon_fill(vnode_id vnode, const answer_fn& answer) {
   std::string why;
   auto* at = find(vnode, why);
@@ -163,7 +174,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
       continue;
     }
     auto newest = protocol::newest_time(k.object);
-    clock_.observe(newest, env_->wall_micros());
+    note_stored_time(newest);
     times_.note(at->id, k.key, newest);
     if (!copy.node.adopt(k.key, k.object, sink))
       return failure{errc::storage_failure, "an object of the page does not decode"};

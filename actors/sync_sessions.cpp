@@ -62,6 +62,8 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
           [self, s, to](const caf::error& e) {
             if (errc_of(e) == errc::behind)
               self->state.planner->found_behind(s->vnode, s->from);
+            if (errc_of(e) == errc::clock_skew)
+              self->state.planner->found_skewed(s->vnode, s->from);
             if (e != caf::sec::request_timeout)
               return finish(self, s, text_of(e));
             auto found = self->state.peers.find(to);

@@ -81,7 +81,8 @@ struct settlement {
 struct drop_temporary {
   protocol::drop_task task;
 };
-/// Begin a copy of an owner, beside the vnode that is here. -> whether one is needed: not if it is whole, unless `behind`.
+/// Begin a copy of an owner, beside the vnode that is here. -> whether one is needed: not if it is whole, unless
+/// `behind`.
 struct fill_begin {
   vnode_id vnode;
   bool behind = false;

@@ -119,6 +119,12 @@ void sync_planner::found_behind(vnode_id vnode, node_id from) {
   dirty_.insert(vnode);
 }
 
+void sync_planner::found_skewed(vnode_id vnode, node_id from) {
+  auto v = own_.find(vnode);
+  if (v != own_.end() && v->second.note.state == vnode_state::catching_up)
+    found_behind(vnode, from);
+}
+
 void sync_planner::refilled(vnode_id vnode) {
   if (auto v = own_.find(vnode); v != own_.end())
     v->second.behind.clear();

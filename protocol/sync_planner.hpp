@@ -130,6 +130,9 @@ public:
   }
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
+  /// `from` has a register whose time is too far ahead to be learned from a page. A copy would stay closed until that
+  /// time has come: it is to take what `from` has as it is.
+  void found_skewed(vnode_id vnode, node_id from);
   /// Everything that `from` had has been copied: its log may reach back far enough for what has come since.
   void refilled(vnode_id vnode);
   /// Something went wrong with a task of this vnode: the next time another peer is first, if there is one.

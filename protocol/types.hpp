@@ -29,16 +29,12 @@ struct vnode_id {
   }
 };
 
-/// Every vnode has two places in its node's store, which keep its data under vnode ids of their own: one holds the vnode,
-/// in the other a copy may be made (docs/protocol.md, "Sync"). Partitions have numbers below this.
+/// Every vnode has two places in its node's store, which keep its data under vnode ids of their own: one holds the
+/// vnode, in the other a copy may be made (docs/protocol.md, "Sync"). Partitions have numbers below this.
 constexpr partition_id second_place = 0x8000;
-constexpr vnode_id other_place(vnode_id x) {
-  return {x.bucket, static_cast<partition_id>(x.partition ^ second_place)};
-}
+constexpr vnode_id other_place(vnode_id x) { return {x.bucket, static_cast<partition_id>(x.partition ^ second_place)}; }
 /// The vnode whose place `x` is.
-constexpr vnode_id vnode_at(vnode_id x) {
-  return {x.bucket, static_cast<partition_id>(x.partition & ~second_place)};
-}
+constexpr vnode_id vnode_at(vnode_id x) { return {x.bucket, static_cast<partition_id>(x.partition & ~second_place)}; }
 
 /// Random, 64 bit, never 0; belongs to a data directory, not to a role (docs/protocol.md, "Dots").
 using replica_id = uint64_t;

@@ -92,9 +92,9 @@ public:
   /// copy gets its clock when it is whole. @returns false, and does nothing, if the bytes are malformed.
   bool adopt(std::string_view key, std::string_view object, vnode_sink& sink) const;
 
-  /// What a key holds in the join of this vnode and another replica of it, which has `their_clock`; all as stored, empty:
-  /// nothing. What only one side has was removed by the other if that knows its dot. When every key that either has
-  /// holds the join, the join of both clocks is its clock (take_clock); in between it belongs to no clock.
+  /// What a key holds in the join of this vnode and another replica of it, which has `their_clock`; all as stored,
+  /// empty: nothing. What only one side has was removed by the other if that knows its dot. When every key that either
+  /// has holds the join, the join of both clocks is its clock (take_clock); in between it belongs to no clock.
   /// @returns nothing if the bytes are malformed.
   std::optional<std::string> joined(std::string_view mine, std::string_view theirs, const dot_clock& their_clock) const;
   void take_clock(const dot_clock& their_clock) { clock_.join(their_clock); }

@@ -7,7 +7,7 @@ namespace crema::protocol {
 namespace {
 constexpr uint8_t record_version = 2;
 constexpr uint8_t in_second_place = 1, copying = 2;
-}
+} // namespace
 
 std::string encode(const vnode_record& x) {
   std::string bytes;

@@ -51,7 +51,8 @@ struct vnode_record {
   }
 };
 
-/// u8 version 2 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock trimmed
+/// u8 version 2 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock
+/// trimmed
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

@@ -186,8 +186,7 @@ std::string birth_of(const descriptor& file) {
 class locked_directory final : public data_directory {
 public:
   locked_directory(std::string path, descriptor lock, identity_record record, bool created)
-      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created) {
-  }
+      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created) {}
 
   replica_id replica() const override { return record_.replica; }
   bool created() const override { return created_; }

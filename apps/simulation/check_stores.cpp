@@ -206,8 +206,8 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
     auto state = [&, &key = k](size_t node) { return state_of(*stores[node], held[node][vnode].place, key, now_ms); };
     for (auto node : k.owners) {
       auto differs = held[node][vnode].clock != held[first][vnode].clock ? "know different writes"
-                     : state(node) != state(first)                      ? "hold different values"
-                                                                        : "";
+                     : state(node) != state(first)                       ? "hold different values"
+                                                                         : "";
       if (*differs != '\0')
         out.push_back(
             {"convergence",

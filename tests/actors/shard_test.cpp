@@ -18,7 +18,7 @@ using protocol::encode_lww;
 constexpr uint64_t wall = 1'700'000'000'000'000;
 constexpr vnode_id here{0, 0};
 
-env_ptr one_of_three() {
+env_ptr one_of_three(uint64_t ahead_micros = 0) {
   auto env = std::make_shared<node_env>();
   env->name = "n1";
   env->self = node_id{0};
@@ -32,7 +32,7 @@ env_ptr one_of_three() {
     ring->members.push_back({node_id{i}, "n" + std::to_string(i + 1), "h", "", 1});
   ring->owners.assign(8, {node_id{0}, node_id{1}, node_id{2}});
   env->first_ring = ring;
-  env->wall_micros = [] { return wall; };
+  env->wall_micros = [ahead_micros] { return wall + ahead_micros; };
   env->log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
   return env;
 }
@@ -79,8 +79,8 @@ protected:
     shard::answer_fn answer = [this](size_t, replica_answer a) { answers.push_back(std::move(a)); };
 
     explicit owner(replica_id id) { start(id); }
-    void start(replica_id id) {
-      work = std::make_unique<shard>(one_of_three(), store, id, 0, 1, store->load_clocks().clocks);
+    void start(replica_id id, uint64_t ahead_micros = 0) {
+      work = std::make_unique<shard>(one_of_three(ahead_micros), store, id, 0, 1, store->load_clocks().clocks);
     }
     replica_answer ask(replica_op op) {
       answers.clear();
@@ -114,9 +114,7 @@ protected:
       return protocol::dot_clock::decode(bytes).value_or(protocol::dot_clock{});
     }
     /// All that it has is stable.
-    void settle(timestamp horizon = 0) {
-      work->settle({{{here, clock(), horizon}}, 0}, answer);
-    }
+    void settle(timestamp horizon = 0) { work->settle({{{here, clock(), horizon}}, 0}, answer); }
     size_t keys_in(vnode_id place) const {
       size_t count = 0;
       EXPECT_TRUE(store->scan(place, {}, [&](auto, auto) { return ++count > 0; }).ok());
@@ -263,6 +261,18 @@ TEST_F(Refill, WithALostDiskIsClosedAndKeepsWhatArrives) {
   c.work->open({{here, c.clock()}}, c.answer);
   EXPECT_EQ(c.read("k1"), 1);
   EXPECT_EQ(c.read("k2"), 1);
+}
+
+TEST_F(Refill, CopiesRegistersFromTheFarFutureAndGoesOnToLoseAgainstThem) {
+  constexpr auto far = at(1'000'000'000);
+  b_.start(2, 1'000'000'000); // Its clock was that far ahead.
+  b_.apply({8, 1}, far, "k");
+  EXPECT_FALSE(refill(a_, b_));
+  EXPECT_EQ(a_.read("k"), 1);
+  EXPECT_EQ(a_.apply({9, 1}, at(5), "k").time, far);
+  a_.start(1);
+  EXPECT_EQ(a_.apply({9, 2}, at(5'000'000), "k").time, far) << "it is not taken for the newest after a restart either";
+  EXPECT_EQ(a_.read("k"), 1);
 }
 
 TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {

@@ -120,6 +120,18 @@ TEST_F(SyncPlanner, LearnsFromLogsBeforeItCopiesWhomever) {
   EXPECT_EQ(plan.refills[0].from, c) << "b is a copy itself that has not met the others";
 }
 
+TEST_F(SyncPlanner, ACopyDoesNotWaitForTimesThatAreFarAhead) {
+  planner.set_own(owner({}, vnode_state::catching_up), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 1}})));
+  planner.found_skewed(v, b);
+  ASSERT_EQ(planner.plan().refills.size(), 1U);
+  // Who is open has time.
+  planner.refilled(v);
+  planner.set_own(owner({}), {});
+  planner.found_skewed(v, b);
+  EXPECT_TRUE(planner.plan().refills.empty());
+}
+
 TEST_F(SyncPlanner, AsksTheLogsAgainAfterARefill) {
   planner.set_own(owner({}), {});
   planner.set_peer(b, owner(clock({{rb, 1, 9}})));
@@ -249,10 +261,6 @@ TEST_F(SyncPlanner, GivesUpOnAnAbsentOwnerWhenTheLogIsFull) {
   auto plan = planner.plan();
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 8}}));
-  // Not while it is behind itself.
-  planner.set_peer(b, owner(clock({{ra, 1, 8}, {rb, 5, 5}})));
-  planner.found_behind(v, b);
-  EXPECT_TRUE(planner.plan().settles.empty());
   // Not below W: with b gone as well, nobody else is known to have anything.
   planner.unlinked(b);
   planner.set_own(owner(clock({{ra, 1, 10}})), {false, false, true});
