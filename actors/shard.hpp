@@ -41,8 +41,7 @@ public:
   static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
-  static constexpr size_t join_bytes_at_once = size_t{1} << 20;
-  static constexpr size_t clean_at_once = 512; ///< Graves looked at in one settlement.
+  static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
   /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
@@ -177,6 +176,8 @@ private:
   std::optional<failure> take_place(held& at, held copy, const answer_fn& answer);
   std::optional<failure> catch_up_copy(const held& at, held& copy, const answer_fn& answer);
   std::optional<failure> join_into_copy(const held& at, held& copy, const answer_fn& answer);
+  std::optional<failure> join_keys(vnode_id place, const std::function<bool(const std::string&)>& wanted,
+                                   const held& at, held& copy, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
   /// Looks at up to `graves_max` graves. @returns how many it looked at.
   size_t clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer);

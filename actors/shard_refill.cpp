@@ -250,53 +250,18 @@ std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, c
 }
 
 /// Each of the two has trimmed what the other lacks, as when each was given up on once: no log says which keys differ,
-/// so all are looked at.
+/// so all are joined. Each once: until the clocks are united, a second time would bring back what the first removed.
 std::optional<shard::failure> shard::join_into_copy(const held& at, held& copy, const answer_fn& answer) {
-  noting_sink sink{batch_, copy};
-  auto join_keys_of = [&](const held& listed, bool only_here) -> std::optional<failure> {
-    std::string after;
-    for (bool more = true; more;) {
-      std::vector<std::pair<std::string, std::string>> part; // Written while nothing is being visited.
-      size_t bytes = 0;
-      auto scanned = store_->scan(listed.node.id(), after, [&](std::string_view key, std::string_view object) {
-        part.emplace_back(key, object);
-        bytes += key.size() + object.size();
-        return bytes < join_bytes_at_once;
-      });
-      if (!scanned.ok())
-        return failure{errc::storage_failure, scanned.error};
-      more = !part.empty();
-      for (const auto& [key, object] : part) {
-        auto other = store_->get((&listed == &at ? copy : at).node.id(), key);
-        if (!other.what.ok())
-          return failure{errc::storage_failure, other.what.error};
-        if (only_here && other.object)
-          continue;
-        const auto& mine = &listed == &at ? other.object.value_or("") : object;
-        const auto& theirs = &listed == &at ? object : other.object.value_or("");
-        auto result = copy.node.joined(mine, theirs, at.node.clock());
-        if (!result)
-          return failure{errc::storage_failure, "an object does not decode"};
-        if (*result == mine)
-          continue;
-        if (result->empty())
-          batch_.erase(copy.node.id(), key);
-        else
-          copy.node.adopt(key, *result, sink);
-      }
-      after = more ? part.back().first : after;
-      write_now(answer);
-    }
-    return {};
-  };
-  // First what the copy alone has: the second pass adds keys to it.
-  if (auto failed = join_keys_of(copy, true))
+  auto mine = copy.node.id(), theirs = at.node.id();
+  auto only_mine = [&](const std::string& key) { return !store_->get(theirs, key).object; };
+  // First what the copy alone has: what follows adds keys to it.
+  if (auto failed = join_keys(mine, only_mine, at, copy, answer))
     return failed;
-  if (auto failed = join_keys_of(at, false))
+  if (auto failed = join_keys(theirs, {}, at, copy, answer))
     return failed;
   for (const auto& r : at.node.clock().missing_from(copy.node.clock())) {
-    auto scanned = store_->scan_log(at.node.id(), r, [&](const dot& d, std::string_view key) {
-      batch_.log(copy.node.id(), d, key);
+    auto scanned = store_->scan_log(theirs, r, [&](const dot& d, std::string_view key) {
+      batch_.log(mine, d, key);
       return true;
     });
     if (!scanned.ok())
@@ -306,6 +271,43 @@ std::optional<shard::failure> shard::join_into_copy(const held& at, held& copy, 
     copy.trimmed.add(r);
   copy.node.take_clock(at.node.clock());
   return {};
+}
+
+/// Of the keys that are stored in `place`, those that are `wanted`.
+std::optional<shard::failure> shard::join_keys(vnode_id place, const std::function<bool(const std::string&)>& wanted,
+                                               const held& at, held& copy, const answer_fn& answer) {
+  noting_sink sink{batch_, copy};
+  std::string after;
+  for (;;) {
+    std::vector<std::string> keys; // A part: nothing is written while they are visited.
+    auto scanned = store_->scan(place, after, [&](std::string_view key, std::string_view) {
+      keys.emplace_back(key);
+      return keys.size() < page_keys_max;
+    });
+    if (!scanned.ok())
+      return failure{errc::storage_failure, scanned.error};
+    if (keys.empty())
+      return {};
+    after = keys.back();
+    for (const auto& key : keys) {
+      if (wanted && !wanted(key))
+        continue;
+      auto mine = store_->get(copy.node.id(), key);
+      auto theirs = store_->get(at.node.id(), key);
+      if (!mine.what.ok() || !theirs.what.ok())
+        return failure{errc::storage_failure, mine.what.ok() ? theirs.what.error : mine.what.error};
+      auto result = copy.node.joined(mine.object.value_or(""), theirs.object.value_or(""), at.node.clock());
+      if (!result)
+        return failure{errc::storage_failure, "an object does not decode"};
+      if (result->empty())
+        batch_.erase(copy.node.id(), key);
+      else if (result != mine.object)
+        copy.node.adopt(key, *result, sink);
+      if (batch_.bytes() > batch_bytes_max)
+        write_now(answer);
+    }
+    write_now(answer);
+  }
 }
 
 } // namespace crema

@@ -219,8 +219,8 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
         config, {{path + ".data_dir", directory.what.error, "a directory of this node of this cluster, or a new one"}});
   if (directory.opened->copied())
     log->warn(
-        "{} is a copy of the directory that was used last: this node goes on under a new replica id, and answers reads "
-        "when it has got from its peers what the copy lacks",
+        "{} is a copy of the directory that was used last: this node goes on under a new replica id, and is refilled "
+        "from its peers before it answers reads",
         me->data_dir);
   storage::rocksdb_options options;
   options.cache_bytes = size_t{config.storage.cache_mb} << 20;

@@ -19,7 +19,7 @@ enum class vnode_role : uint8_t {
 
 /// On disk and on the wire.
 enum class vnode_state : uint8_t {
-  unsure = 0,   ///< A new directory: either the cluster is new, or the disk was lost.
+  unsure = 0,   ///< A new directory: either the cluster is new, or the disk was lost. Or an old one: a backup.
   filling = 1,  ///< The disk was lost: there are complete owners, and a copy of one is to be made.
   complete = 2, ///< It has all that it ever acknowledged.
   /// With a whole copy of one owner: closed to reads until it has what so many others have that every write which W

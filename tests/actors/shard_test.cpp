@@ -18,8 +18,9 @@ using protocol::encode_lww;
 constexpr uint64_t wall = 1'700'000'000'000'000;
 constexpr vnode_id here{0, 0};
 
-env_ptr one_of_three(uint64_t ahead_micros = 0) {
+env_ptr one_of_three(uint64_t ahead_micros = 0, bool restored = false) {
   auto env = std::make_shared<node_env>();
+  env->restored = restored;
   env->name = "n1";
   env->self = node_id{0};
   config::bucket_config b;
@@ -79,8 +80,9 @@ protected:
     shard::answer_fn answer = [this](size_t, replica_answer a) { answers.push_back(std::move(a)); };
 
     explicit owner(replica_id id) { start(id); }
-    void start(replica_id id, uint64_t ahead_micros = 0) {
-      work = std::make_unique<shard>(one_of_three(ahead_micros), store, id, 0, 1, store->load_clocks().clocks);
+    void start(replica_id id, uint64_t ahead_micros = 0, bool restored = false) {
+      work =
+          std::make_unique<shard>(one_of_three(ahead_micros, restored), store, id, 0, 1, store->load_clocks().clocks);
     }
     replica_answer ask(replica_op op) {
       answers.clear();
@@ -226,6 +228,22 @@ TEST_F(Refill, BringsNothingBackThatWasRemovedForGood) {
   EXPECT_FALSE(refill(a_, b_));
   EXPECT_EQ(a_.read("gone there"), 0);
   EXPECT_EQ(a_.read("other"), 1);
+}
+
+// Seed 2828: the log still named the tombstone, but it was gone, and the page said nothing of the register.
+TEST_F(Refill, OfABackupForgetsWhatWasRemovedForGood) {
+  for (auto* o : {&a_, &b_})
+    o->apply({9, 1}, at(1), "k");
+  a_.apply({9, 2}, at(2), "other");
+  a_.start(11, 0, true);
+  EXPECT_EQ(a_.read("k"), -1) << "it may lack what it acknowledged since";
+  b_.apply({9, 3}, at(3), "k", true);
+  b_.work->settle({{{here, {}, at(4)}}, 0}, b_.answer);
+  ASSERT_EQ(b_.keys_in(here), 0U);
+  EXPECT_FALSE(refill(a_, b_));
+  a_.work->open({{here, a_.clock()}}, a_.answer);
+  EXPECT_EQ(a_.read("k"), 0);
+  EXPECT_EQ(a_.read("other"), 2) << "what only it has stays";
 }
 
 TEST_F(Refill, LeavesTheVnodeAsItWasWhenItBreaksOff) {

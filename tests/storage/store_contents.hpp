@@ -40,11 +40,6 @@ inline std::string value_of(const store::read_result& result) {
 
 const vnode_id here{3, 4};
 
-/// Where a copy of the vnode is made while the other place is in use (docs/storage.md, "Keys"), and back.
-inline vnode_id other_place(vnode_id vnode) {
-  return {vnode.bucket, static_cast<partition_id>(vnode.partition ^ 0x8000)};
-}
-
 inline status put(store& s, vnode_id vnode, std::string_view key, std::string_view object) {
   auto batch = s.make_batch();
   batch->merge(vnode, key, object);
