@@ -28,10 +28,13 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 /// production.
 ///   replica_batch                    -> answer_batch to the sender, one or several
 ///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied  (catch-up)
-///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied (refill) births,
-///   settlement, drop_temporary report_request                   shard_report to the sender, once what it says is on
-///   disk count_request -> count_reply ring_published stats_request -> stats stop_request                     saves the
-///   clocks, syncs, quits
+///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
+///   births, settlement, drop_temporary
+///   report_request                   shard_report to the sender, once what it says is on disk
+///   count_request -> count_reply
+///   ring_published
+///   stats_request -> stats
+///   stop_request                     saves the clocks, syncs, quits
 struct replica_options {
   std::shared_ptr<storage::store> store;
   replica_id id = 0;

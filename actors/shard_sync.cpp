@@ -62,9 +62,8 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       auto& at = hold(id, place, record, clock_of(place));
       if (record.copying) // A process that is gone began it.
         batch_.drop_vnode(other_place(place));
-      if (env_->restored && at.whole() &&
-          !planted(
-              bug::backup_trusted)) // It lacks what it acknowledged since, and may hold what has been removed for good.
+      // A backup lacks what was acknowledged since, and may hold what has been removed for good.
+      if (env_->restored && record.self != self_ && at.whole() && !planted(bug::backup_trusted))
         at.state = vnode_state::unsure;
       if (record.copying || at.state != record.state)
         save_record(at);
