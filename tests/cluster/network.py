@@ -130,16 +130,35 @@ class Network:
 
     def cut(self, index):
         """Packets between this host and the other hosts are silently dropped; the test still reaches all."""
-        others = ", ".join(self.address(other) for other in range(len(self.namespaces)) if other != index)
-        self.namespaces[index].run("nft", "-f", "-", stdin=f"""
-            add chain inet cut in {{ type filter hook input priority 0; }}
-            add chain inet cut out {{ type filter hook output priority 0; }}
-            add rule inet cut in ip saddr {{ {others} }} drop
-            add rule inet cut out ip daddr {{ {others} }} drop
-            """)
+        self.drop(index, self.others(index))
 
-    def heal(self, index):
-        self.namespaces[index].run("nft", "flush", "table", "inet", "cut")
+    def split(self, *sides):
+        """Packets between hosts of different sides are dropped."""
+        for side in sides:
+            for index in side:
+                self.drop(index, [other for other in self.others(index) if other not in side])
+
+    def mute(self, index):
+        """The host hears the others, and they do not hear it."""
+        self.drop(index, self.others(index), directions=("out",))
+
+    def others(self, index):
+        return [other for other in range(len(self.namespaces)) if other != index]
+
+    def drop(self, index, others, directions=("in", "out")):
+        addresses = ", ".join(self.address(other) for other in others)
+        rules = {"in": ("input", "saddr"), "out": ("output", "daddr")}
+        for direction in directions:
+            hook, field = rules[direction]
+            self.namespaces[index].run("nft", "-f", "-", stdin=f"""
+                add chain inet cut {direction} {{ type filter hook {hook} priority 0; }}
+                add rule inet cut {direction} ip {field} {{ {addresses} }} drop
+                """)
+
+    def heal(self, *indices):
+        """All of them, if none is named."""
+        for index in indices or range(len(self.namespaces)):
+            self.namespaces[index].run("nft", "flush", "table", "inet", "cut")
 
     def close(self):
         self.here.enter()
