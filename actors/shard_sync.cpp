@@ -287,7 +287,8 @@ void shard::settle(const settlement& what, const answer_fn& answer) {
     if (found == vnodes_.end() || found->second.role != vnode_role::owner || !found->second.whole())
       continue;
     trim(found->second, task.stable);
-    if (found->second.has_graves && left > 0)
+    // Not beside a copy: it may hold what lost to a tombstone that would go here.
+    if (found->second.has_graves && left > 0 && !found->second.copying)
       left -= clean(found->second, task.horizon, what.expired_ms, left, answer);
   }
   ++settlements_;

@@ -246,6 +246,17 @@ TEST_F(Refill, OfABackupForgetsWhatWasRemovedForGood) {
   EXPECT_EQ(a_.read("other"), 2) << "what only it has stays";
 }
 
+// spec.py, purge_beside_copy.
+TEST_F(Refill, RemovesNoTombstoneBesideACopy) {
+  a_.apply({9, 1}, at(1), "k", true);
+  EXPECT_FALSE(refill(a_, b_, 1));
+  a_.settle(at(2));
+  EXPECT_EQ(a_.keys_in(here), 1U);
+  a_.work->abandon_fill(here, a_.answer);
+  a_.settle(at(2));
+  EXPECT_EQ(a_.keys_in(here), 0U);
+}
+
 TEST_F(Refill, LeavesTheVnodeAsItWasWhenItBreaksOff) {
   a_.apply({9, 1}, at(1), "mine");
   for (uint64_t i = 1; i < 9; ++i)
