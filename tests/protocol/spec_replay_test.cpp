@@ -75,6 +75,7 @@ private:
   std::string apply(test_replica& at, words& in);
   std::string page(test_replica& at, words& in);
   std::string read(test_replica& at, words& in) const;
+  dot_clock join_objects(test_replica& at, const test_replica& peer) const;
   std::string state(const test_replica& at, words& in);
   std::string object(const std::string& key, words& in);
   std::string objects_checked() const;
@@ -148,6 +149,39 @@ bool replay::same_seen(const dot_clock& seen, const dot_clock& expected, const s
       if (key_of_.at({range.replica, counter}) == key)
         return false;
   return true;
+}
+
+/// A join of whole vnodes: every key of both, expanded by the clock of its side. @returns the clock of the two.
+dot_clock replay::join_objects(test_replica& at, const test_replica& peer) const {
+  auto clock = at.node.clock();
+  clock.join(peer.node.clock());
+  auto keys = at.sink.objects;
+  keys.insert(peer.sink.objects.begin(), peer.sink.objects.end());
+  for (const auto& [key, bytes] : keys) {
+    std::string joined;
+    if (rule_ == conflict_rule::siblings) {
+      auto x = at.read(key);
+      join(x, peer.read(key));
+      strip(x, clock);
+      joined = x.empty() ? "" : encode_siblings(x);
+    } else {
+      auto mine = at.winner(key);
+      auto theirs = peer.winner(key);
+      if (mine && !theirs && peer.node.clock().contains(mine->id))
+        mine.reset(); // It was removed there.
+      if (theirs && (mine ? wins(*theirs, *mine) : !at.node.clock().contains(theirs->id)))
+        mine = theirs;
+      joined = mine ? encode_lww(*mine) : "";
+    }
+    if (joined.empty())
+      at.sink.objects.erase(key);
+    else
+      at.sink.objects[key] = joined;
+  }
+  for (const auto& [id, key] : peer.sink.logged)
+    if (!at.node.clock().contains(id))
+      at.sink.logged[id] = key;
+  return clock;
 }
 
 /// Does an object say anything about its own key?
@@ -242,11 +276,13 @@ std::string replay::step(std::string_view line) {
       strip_stored(at);
     return state(at, in);
   }
-  // What the vnode does not do itself yet: refill and housekeeping.
-  if (what == "copy") {
+  // What the vnode does not do itself yet: copies, joins of whole vnodes, and housekeeping.
+  if (what == "copy" || what == "take") {
     const auto& peer = *replicas_.at(in.number());
-    at.node = vnode(at.node.id(), rule_, id, peer.node.clock());
+    at.node = vnode(at.node.id(), rule_, id, peer.node.clock(), at.node.counter());
     at.sink = peer.sink;
+  } else if (what == "whole") {
+    at.node = vnode(at.node.id(), rule_, id, join_objects(at, *replicas_.at(in.number())));
   } else if (what == "trim") {
     for (const auto& d : in.dots())
       at.sink.logged.erase(d);

@@ -10,7 +10,9 @@ One line per step, words separated by spaces; replica ids are numbers, a RANGES 
     give R KEY ID COUNTER TIME VALUE RANGES     a write made here: its value (`-`: delete), and the context it replaces
     apply R ID COUNTER NEW              a delta arrives; NEW: 1 if it was not known
     page R PEER KEY N (ID COUNTER)*     one page of catch-up
-    copy R PEER                         refill
+    copy R PEER                         R, a copy that an owner makes beside its own state, becomes what PEER is
+    whole R PEER                        a join of whole vnodes: PEER's state into R
+    take R COPY                         R becomes what COPY is, and goes on under its own id
     read R KEY RANGES                   what a read says it has seen
     trim R N (ID COUNTER)*              housekeeping: these left the dot log
     purge R KEY                         housekeeping: this tombstone went
@@ -55,32 +57,29 @@ class TracedReplica(spec.Replica):
     def __deepcopy__(self, memo): raise AssertionError("replicas are not copied")
     def line(self, *words): self.out.append(" ".join(str(w) for w in words))
 
-    def state(self, of=None):
-        """`of`: the replica whose state this one has taken over."""
-        of = of or self
-        self.line("state", number(self.id), ranges(of.clock.dots), len(of.log), len(of.objects))
-        for key, x in sorted(of.objects.items()):
+    def state(self):
+        self.line("state", number(self.id), ranges(self.clock.dots), len(self.log), len(self.objects))
+        for key, x in sorted(self.objects.items()):
             if self.kind == "lww":
                 time, (replica, counter), value = x
                 self.line("lww", key, number(replica), counter, time, text(value))
             else:
                 siblings, seen = x
                 each = " ".join(f"{number(i)} {c} {t} {v}" for (i, c), (t, v) in sorted(siblings.items()))
-                self.line("siblings", key, len(siblings), each, ranges(seen - of.clock.dots))
+                self.line("siblings", key, len(siblings), each, ranges(seen - self.clock.dots))
 
     def apply(self, delta):
         key, dot, time, value, context, _ = delta
-        known, complete = dot in self.clock, self.complete
+        known = dot in self.clock
         super().apply(delta)
-        if not complete: return                          # in the backlog: applied after the refill
         if dot[0] == self.id: self.line("give", number(self.id), key, number(dot[0]), dot[1], time, text(value), ranges(context))
         else: self.line("apply", number(self.id), number(dot[0]), dot[1], int(not known))
         self.state()
 
     # A page is join(), then know() for each dot, then strip().
-    def join(self, key, peer):
-        self.page = (key, peer, [])
-        super().join(key, peer)
+    def join(self, key, peer, whole=False):
+        if not whole: self.page = (key, peer, [])
+        super().join(key, peer, whole)
 
     def know(self, dot, key):
         if self.page: self.page[2].append(dot)
@@ -94,11 +93,22 @@ class TracedReplica(spec.Replica):
         self.line("page", number(self.id), number(peer.id), key, named(dots))
         self.state()
 
-    def refill(self, peer, stop_after):
-        if stop_after is None:
-            self.line("copy", number(self.id), number(peer.id))
-            self.state(of=peer)
-        super().refill(peer, stop_after)
+    def begin_copy(self, peer, stop_after, empty):
+        super().begin_copy(peer, stop_after, empty)
+        if stop_after is not None: return
+        self.line("copy", number(empty.id), number(peer.id))
+        empty.state()
+
+    def join_whole(self, peer):
+        super().join_whole(peer)
+        self.line("whole", number(self.id), number(peer.id))
+        self.state()
+
+    def take_copy(self):
+        copy = self.copy
+        super().take_copy()
+        self.line("take", number(self.id), number(copy.id))
+        self.state()
 
     def read(self, key):
         state, context = super().read(key)
