@@ -41,6 +41,7 @@ public:
   static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
+  static constexpr uint64_t copied_reports = 10; ///< A copy of which no part was asked for in so many is given up.
   static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
@@ -120,6 +121,9 @@ private:
 
     bool copying = false; // The other place may hold a part of a copy.
     uint64_t refills = 0; // Since the process was started.
+    // Of who makes a copy of it: until that many reports its log stays, and what is stable waits.
+    uint64_t copied_until = 0;
+    protocol::dot_clock trim_later;
 
     bool whole() const { return protocol::is_whole(state); }
   };
@@ -230,6 +234,7 @@ private:
   };
   std::optional<waiting_report> report_;
   size_t settlements_ = 0;
+  uint64_t reports_ = 0;
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.
   std::vector<comparison> comparisons_;
   std::vector<write_answer> synced_; // Written; answered after the fsync.

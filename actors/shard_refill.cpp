@@ -32,6 +32,7 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
   if (request.stage != fill_stage::begin && request.incarnation != incarnation)
     return failure{errc::behind, fmt::format("{} was restarted or refilled", env_->name)};
   write_now(answer);
+  at->copied_until = reports_ + copied_reports;
   page.about(epoch(), id);
   page.stage = request.stage;
   page.incarnation = incarnation;
@@ -110,6 +111,8 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
     page.clock = clock->encode();
     page.trimmed = at->trimmed.encode();
     page.latest = clock_.latest();
+    if (page.done)
+      at->copied_until = reports_ + 1; // Unless it is asked for again.
     break;
   }
   }
@@ -205,7 +208,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
 std::optional<shard::failure> shard::take_place(held& at, held copy, const answer_fn& answer) {
   write_now(answer);
   answer_reads(answer); // Of the place that goes.
-  auto by_log = copy.node.clock().covers(at.trimmed) || planted(bug::joined_by_log);
+  auto by_log = copy.node.clock().covers(at.trimmed);
   if (!planted(bug::own_forgotten)) {
     auto failed = by_log ? catch_up_copy(at, copy, answer) : join_into_copy(at, copy, answer);
     if (failed)

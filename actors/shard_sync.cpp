@@ -297,6 +297,11 @@ void shard::settle(const settlement& what, const answer_fn& answer) {
 
 /// Removes stable dots from the log: many at once while the vnode is written to, the last ones when it rests.
 void shard::trim(held& at, const dot_clock& stable) {
+  at.trim_later = {};
+  if (reports_ < at.copied_until) { // The copy would have to begin anew, under load again and again.
+    at.trim_later = stable;
+    return;
+  }
   auto trimmable = stable.missing_from(at.trimmed);
   auto count = dots_in(trimmable);
   if (count == 0 || (count < trim_at_once && stable != at.node.clock()))
@@ -384,13 +389,17 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
     return;
   if (request.newest_at_peers != 0 && !keeps_time_)
     pass(request.newest_at_peers);
+  ++reports_;
   auto wall = env_->wall_micros();
   clock_.observe(request.newest_at_peers, wall);
   clock_.observe(request.newest_here, wall);
   // Time passes also when nobody writes, if a grave waits for it.
-  for (auto& [id, at] : vnodes_)
+  for (auto& [id, at] : vnodes_) {
     if (at.next_grave > clock_.latest() && to_micros(at.next_grave) <= wall)
       clock_.now(wall);
+    if (!at.trim_later.empty() && reports_ >= at.copied_until)
+      trim(at, dot_clock{at.trim_later});
+  }
   reserve_time(clock_.latest());
   write_now(answer);
   waiting_report r;

@@ -246,6 +246,35 @@ TEST_F(Refill, OfABackupForgetsWhatWasRemovedForGood) {
   EXPECT_EQ(a_.read("other"), 2) << "what only it has stays";
 }
 
+TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
+  for (uint64_t i = 1; i < 9; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  EXPECT_TRUE(a_.work->begin_fill({here, true}, a_.answer));
+  fill_request next;
+  next.about(1, here);
+  fill_page begin, rest;
+  ASSERT_FALSE(b_.work->make_fill_page(next, begin, b_.answer));
+  b_.apply({8, 9}, at(9), "k9");
+  b_.settle(); // All have it.
+  next.incarnation = begin.incarnation;
+  next.clock = begin.clock;
+  next.stage = fill_stage::rest;
+  EXPECT_FALSE(b_.work->make_fill_page(next, rest, b_.answer)) << "what has changed is still in the log";
+  EXPECT_EQ(rest.dots.size(), 1U);
+  auto logged = [&] {
+    size_t count = 0;
+    EXPECT_TRUE(b_.store->scan_log(here, {8, 1, 9}, [&](const dot&, auto) { return ++count > 0; }).ok());
+    return count;
+  };
+  EXPECT_EQ(logged(), 9U);
+  for (int round = 0; round < 2; ++round) {
+    b_.work->begin_report({}, b_.answer);
+    b_.work->take_report();
+    EXPECT_TRUE(b_.work->flush(b_.answer).ok());
+  }
+  EXPECT_EQ(logged(), 0U) << "and is trimmed when the copy is whole";
+}
+
 // spec.py, purge_beside_copy.
 TEST_F(Refill, RemovesNoTombstoneBesideACopy) {
   a_.apply({9, 1}, at(1), "k", true);
