@@ -74,7 +74,7 @@ shard::held& shard::stand_in(vnode_id id) {
   auto dropped = dropped_counters_.find(id);
   if (dropped != dropped_counters_.end())
     record.counter = dropped->second;
-  auto& at = hold(id, id, record, {});
+  auto& at = hold(id, record, {});
   save_record(at);
   return at;
 }

@@ -42,7 +42,7 @@ public:
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
   static constexpr uint64_t copied_reports = 10; ///< A copy of which no part was asked for in so many is given up.
-  static constexpr size_t clean_at_once = 512;               ///< Graves looked at in one settlement.
+  static constexpr size_t clean_at_once = 512;   ///< Graves looked at in one settlement.
 
   /// @param index, count the partitions p with p % count == index belong to this shard.
   /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
@@ -175,8 +175,9 @@ private:
   };
 
   void load(const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
-  held& hold(vnode_id id, vnode_id place, const protocol::vnode_record& record, protocol::dot_clock clock);
+  held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
   void save_record(const held& at);
+  void set_copying(held& at, bool copying, const answer_fn& answer);
   std::optional<failure> take_place(held& at, held copy, const answer_fn& answer);
   std::optional<failure> catch_up_copy(const held& at, held& copy, const answer_fn& answer);
   std::optional<failure> join_into_copy(const held& at, held& copy, const answer_fn& answer);
@@ -188,9 +189,13 @@ private:
   /// No time that was given, or is in the store, is above the bound that is on disk.
   void reserve_time(timestamp time);
   void note_stored_time(timestamp time);
+  /// Persists a time of this shard.
+  void put_time(std::string_view name, timestamp time);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
   using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
+  /// The state of a key as others get it.
+  std::optional<failure> expanded_state(const held& at, const std::string& key, std::string& object) const;
   std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
                                       dots_by_key& by_key) const;
 

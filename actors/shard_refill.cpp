@@ -133,11 +133,16 @@ bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
     return false;
   if (!at->whole())
     at->state = vnode_state::filling;
-  at->copying = true;
-  batch_.drop_vnode(other_place(at->node.id()));
-  save_record(*at);
-  write_now(answer);
+  set_copying(*at, true, answer);
   return failed_early_.empty();
+}
+
+/// Either way nothing is left of a copy that was begun before.
+void shard::set_copying(held& at, bool copying, const answer_fn& answer) {
+  at.copying = copying;
+  batch_.drop_vnode(other_place(at.node.id()));
+  save_record(at);
+  write_now(answer);
 }
 
 /// A copy has registers from the far future as its source has them: they are no news, and no reason to go ahead of the
@@ -146,20 +151,14 @@ void shard::note_stored_time(timestamp time) {
   if (clock_.observe(time, env_->wall_micros()) || time <= stored_time_)
     return;
   stored_time_ = time;
-  std::string bytes;
-  protocol::byte_writer{bytes}.u64(time);
-  batch_.put_meta(fmt::format("stored-time/{}", index_), bytes);
+  put_time("stored-time", time);
 }
 
 void shard::abandon_fill(vnode_id vnode, const answer_fn& answer) {
   std::string why;
   auto* at = find(vnode, why);
-  if (at == nullptr || !at->copying)
-    return;
-  at->copying = false;
-  batch_.drop_vnode(other_place(at->node.id()));
-  save_record(*at);
-  write_now(answer);
+  if (at != nullptr && at->copying)
+    set_copying(*at, false, answer);
 }
 
 std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, const answer_fn& answer) {
@@ -237,11 +236,10 @@ std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, c
       return failed;
     size_t added = 0;
     for (const auto& [key, dots] : by_key) {
-      auto stored = store_->get(at.node.id(), key);
-      auto object = stored.what.ok() ? at.node.expanded(stored.object.value_or("")) : std::nullopt;
-      if (!object)
-        return failure{errc::storage_failure, stored.what.ok() ? "an object does not decode" : stored.what.error};
-      added += copy.node.apply_page({key, std::move(*object), dots}, sink);
+      protocol::key_page page{key, {}, dots};
+      if (auto failed = expanded_state(at, key, page.object))
+        return failed;
+      added += copy.node.apply_page(page, sink);
       if (batch_.bytes() > batch_bytes_max)
         write_now(answer);
     }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace crema {
 
@@ -48,9 +49,6 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     auto found = known.find(id);
     return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
   };
-  auto place_of = [](vnode_id id, const protocol::vnode_record& record) {
-    return record.in_second_place ? other_place(id) : id;
-  };
   for (const auto& bucket : env_->config.buckets) {
     for (uint32_t p = 0; p < ring_->partitions(); ++p) {
       vnode_id id{bucket.db, static_cast<partition_id>(p)};
@@ -58,10 +56,9 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
         continue;
       auto known_record = records.find(id);
       auto record = known_record != records.end() ? known_record->second : protocol::vnode_record{};
-      auto place = place_of(id, record);
-      auto& at = hold(id, place, record, clock_of(place));
+      auto& at = hold(id, record, clock_of(record.place_of(id)));
       if (record.copying) // A process that is gone began it.
-        batch_.drop_vnode(other_place(place));
+        batch_.drop_vnode(other_place(at.node.id()));
       // A backup lacks what was acknowledged since, and may hold what has been removed for good.
       if (env_->restored && record.self != self_ && at.whole() && !planted(bug::backup_trusted))
         at.state = vnode_state::unsure;
@@ -73,16 +70,17 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     if (env_->bucket(id.bucket) == nullptr || id.partition % count_ != index_)
       continue;
     if (record.role == vnode_role::temporary)
-      hold(id, place_of(id, record), record, clock_of(place_of(id, record)));
+      hold(id, record, clock_of(record.place_of(id)));
     else if (record.role == vnode_role::none && record.self == self_)
       dropped_counters_[id] = record.counter;
   }
   write_now({});
 }
 
-shard::held& shard::hold(vnode_id id, vnode_id place, const protocol::vnode_record& record, dot_clock clock) {
+shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_clock clock) {
   auto counter = record.self == self_ && !planted(bug::counter_reset) ? record.counter : 0;
-  held at(id, protocol::vnode{place, env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
+  held at(id,
+          protocol::vnode{record.place_of(id), env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
@@ -107,9 +105,13 @@ void shard::reserve_time(timestamp time) {
   if (time <= time_bound_)
     return;
   time_bound_ = time + from_micros(time_reserve_micros);
+  put_time("time", time_bound_);
+}
+
+void shard::put_time(std::string_view name, timestamp time) {
   std::string bytes;
-  protocol::byte_writer{bytes}.u64(time_bound_);
-  batch_.put_meta(fmt::format("time/{}", index_), bytes);
+  protocol::byte_writer{bytes}.u64(time);
+  batch_.put_meta(fmt::format("{}/{}", name, index_), bytes);
 }
 
 /// From now on all that is given is later than `time`. Unlike an observed time it is not checked: a replica that lost
@@ -189,6 +191,17 @@ std::optional<shard::failure> shard::collect_keys(const held& at, const dot_cloc
   return {};
 }
 
+std::optional<shard::failure> shard::expanded_state(const held& at, const std::string& key, std::string& object) const {
+  auto stored = store_->get(at.node.id(), key);
+  if (!stored.what.ok())
+    return failure{errc::storage_failure, stored.what.error};
+  auto expanded = at.node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
+  if (!expanded)
+    return failure{errc::storage_failure, "a stored object does not decode"};
+  object = std::move(*expanded);
+  return {};
+}
+
 std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page,
                                                const answer_fn& answer) {
   std::string why;
@@ -218,13 +231,9 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
   for (auto& [key, dots] : by_key) {
     if (bytes >= request.bytes_max && bytes > 0)
       break;
-    auto stored = store_->get(at->node.id(), key);
-    if (!stored.what.ok())
-      return failure{errc::storage_failure, stored.what.error};
-    auto object = at->node.expanded(stored.object ? std::string_view{*stored.object} : std::string_view{});
-    if (!object)
-      return failure{errc::storage_failure, "a stored object does not decode"};
-    key_state state{key, std::move(*object), {}};
+    key_state state{key, {}, {}};
+    if (auto failed = expanded_state(*at, key, state.object))
+      return failed;
     if (planted(bug::page_partial))
       dots.resize(1);
     for (const auto& d : dots)
@@ -297,7 +306,6 @@ void shard::settle(const settlement& what, const answer_fn& answer) {
 
 /// Removes stable dots from the log: many at once while the vnode is written to, the last ones when it rests.
 void shard::trim(held& at, const dot_clock& stable) {
-  at.trim_later = {};
   if (reports_ < at.copied_until) { // The copy would have to begin anew, under load again and again.
     at.trim_later = stable;
     return;
@@ -398,7 +406,7 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
     if (at.next_grave > clock_.latest() && to_micros(at.next_grave) <= wall)
       clock_.now(wall);
     if (!at.trim_later.empty() && reports_ >= at.copied_until)
-      trim(at, dot_clock{at.trim_later});
+      trim(at, std::exchange(at.trim_later, {}));
   }
   reserve_time(clock_.latest());
   write_now(answer);

@@ -14,8 +14,7 @@ struct session {
   node_id from{};
   // Refill only:
   fill_request next;
-  bool filling = false; // The copy has been begun,
-  bool filled = false;  // and has become the vnode.
+  bool filling = false; // The copy has been begun, and is not whole.
   size_t tries = 0;     // Of this part.
 };
 using session_ptr = std::shared_ptr<session>;
@@ -25,7 +24,7 @@ void finish(handoff_self self, const session_ptr& s, const std::string& error) {
   st.sessions.erase(s->vnode);
   st.refilling.erase(s->vnode);
   st.resting.insert(s->vnode);
-  if (s->filling && !s->filled)
+  if (s->filling)
     self->send(*replica_of(st, st.env->self, s->vnode.partition), fill_abandon{s->vnode});
   if (!error.empty()) {
     ++st.sessions_failed;
@@ -160,7 +159,7 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
     if (page.done) {
       self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
                                  self->state.env->name_of(s->from));
-      s->filled = true;
+      s->filling = false;
       self->state.planner->refilled(s->vnode);
       if (self->state.reports_due == 0)
         ask_for_reports(self); // It waits for rounds of its peers from now on.

@@ -45,6 +45,9 @@ struct vnode_record {
   /// them cannot catch up from here, only be refilled.
   dot_clock trimmed;
 
+  /// Where the data of vnode `id` is.
+  vnode_id place_of(vnode_id id) const { return in_second_place ? other_place(id) : id; }
+
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
            a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed;

@@ -119,10 +119,9 @@ std::vector<stored_vnode> vnodes_of(const storage::store& store) {
   auto records = records_of(store);
   std::vector<stored_vnode> result;
   for (auto& [place, clock] : store.load_clocks().clocks) {
-    auto record = records.find(vnode_at(place));
-    auto second = record != records.end() && record->second.in_second_place;
-    if (second == (place != vnode_at(place))) // Else it is a part of a copy; nobody reads it.
-      result.push_back({vnode_at(place), place, std::move(clock)});
+    auto id = vnode_at(place);
+    if (records[id].place_of(id) == place) // Else it is a part of a copy; nobody reads it.
+      result.push_back({id, place, std::move(clock)});
   }
   return result;
 }
@@ -248,7 +247,7 @@ void check_leftovers(const evidence& e, size_t node, const storage::store& store
     if (record.role == protocol::vnode_role::owner && record.state != protocol::vnode_state::complete)
       left(vnode, "the vnode is not complete");
     size_t copied = 0;
-    auto unused = record.in_second_place ? vnode : other_place(vnode);
+    auto unused = other_place(record.place_of(vnode));
     store.scan(unused, {}, [&](std::string_view, std::string_view) { return ++copied == 0; }).ok();
     if (copied > 0 || record.copying)
       left(vnode, "a part of a copy");

@@ -167,7 +167,7 @@ private:
     return std::chrono::microseconds{std::max(now, to_micros(newest)) - now};
   }
 
-  /// A copy that lacks a register with a time far ahead is closed until real time has come near it (docs/repair.md).
+  /// A copy may still wait for its peers, and is closed meanwhile (docs/repair.md).
   bool all_open() {
     for (size_t n = 0; n < world_.nodes(); ++n)
       if (world_.counters(n)["vnodes_incomplete"] != 0)
