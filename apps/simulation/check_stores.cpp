@@ -189,10 +189,34 @@ std::string shown(const std::string& object) {
   return text.empty() ? "nothing" : text;
 }
 
+violation left_over(const evidence& e, size_t node, vnode_id vnode, const std::string& what) {
+  return {"nothing left over",
+          fmt::format("{}, {} partition {}: {}", e.cluster.nodes[node].name, e.bucket(vnode.bucket).name,
+                      vnode.partition, what),
+          {}};
+}
+
 } // namespace
+
+void check_vnodes(const evidence& e, size_t node, const storage::store& store, findings& out) {
+  auto left = [&](vnode_id vnode, const char* what) { out.push_back(left_over(e, node, vnode, what)); };
+  for (const auto& [vnode, record] : records_of(store)) {
+    if (record.role == protocol::vnode_role::temporary)
+      left(vnode, "a temporary vnode");
+    if (record.role == protocol::vnode_role::owner && record.state != protocol::vnode_state::complete)
+      left(vnode, "the vnode is not complete");
+    size_t copied = 0;
+    auto unused = other_place(record.place_of(vnode));
+    store.scan(unused, {}, [&](std::string_view, std::string_view) { return ++copied == 0; }).ok();
+    if (copied > 0 || record.copying)
+      left(vnode, "a part of a copy");
+  }
+}
 
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out) {
+  for (size_t n = 0; n < stores.size(); ++n)
+    check_vnodes(e, n, *stores[n], out);
   std::vector<std::map<vnode_id, stored_vnode>> held;
   held.reserve(stores.size());
   for (const auto& s : stores)
@@ -234,24 +258,8 @@ bool has_remains(std::string_view object, const protocol::dot_clock& known, uint
 
 } // namespace
 
-void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out) {
-  const auto& name = e.cluster.nodes[node].name;
-  auto left = [&](vnode_id vnode, const std::string& what) {
-    out.push_back({"nothing left over",
-                   fmt::format("{}, {} partition {}: {}", name, e.bucket(vnode.bucket).name, vnode.partition, what),
-                   {}});
-  };
-  for (const auto& [vnode, record] : records_of(store)) {
-    if (record.role == protocol::vnode_role::temporary)
-      left(vnode, "a temporary vnode");
-    if (record.role == protocol::vnode_role::owner && record.state != protocol::vnode_state::complete)
-      left(vnode, "the vnode is not complete");
-    size_t copied = 0;
-    auto unused = other_place(record.place_of(vnode));
-    store.scan(unused, {}, [&](std::string_view, std::string_view) { return ++copied == 0; }).ok();
-    if (copied > 0 || record.copying)
-      left(vnode, "a part of a copy");
-  }
+void check_remains(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out) {
+  auto left = [&](vnode_id vnode, const std::string& what) { out.push_back(left_over(e, node, vnode, what)); };
   for (const auto& [vnode, place, clock] : vnodes_of(store)) {
     size_t logged = 0;
     for (const auto& r : clock.ranges())

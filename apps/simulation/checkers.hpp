@@ -32,13 +32,16 @@ void check_sets(const evidence& e, const model& m, findings& out);
 /// A dot is in a vnode's clock if and only if its effect is in the vnode's state.
 void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out);
 
-/// All owners of each key have the same state and the same clock.
+/// All owners of each key have the same state and the same clock, and every vnode is settled (check_vnodes).
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out);
 
-/// Long after the last fault: no temporary vnode, no part of a copy, no log entry that every owner has, no tombstone,
-/// no value that expired before `now_ms`, no context of a removed key.
-void check_leftovers(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
+/// Soon after the last fault: every vnode of an owner is complete, no temporary vnode, no part of a copy.
+void check_vnodes(const evidence& e, size_t node, const storage::store& store, findings& out);
+
+/// After that: no log entry that every owner has, no tombstone, no value that expired before `now_ms`, no context of a
+/// removed key.
+void check_remains(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
 
 /// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was lost.
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);

@@ -16,9 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr seconds settle_time{20}; ///< Longer than the longest stop, connection timeout and reconnect.
-constexpr seconds answer_time{10}; ///< In which every request under way has its answer.
-constexpr seconds converge_time{10};
+constexpr seconds answer_time{10};   ///< In which every request under way has its answer.
+constexpr seconds converge_time{10}; ///< In which owners become identical, once nothing disturbs them.
+constexpr seconds clean_time{10};    ///< In which what is of no more use then goes: logs, remains of deletes.
 
 config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n,
                              bool sloppy = false) {
@@ -88,20 +88,16 @@ public:
     }
     clients_.stop();
     faults_.end_all();
-    if (!advance(settle_time))
+    if (!undisturbed(converge_time))
       return;
-    if (all_open()) // Although some nodes may have seen times that are far ahead.
-      clients_.write_once_more("s");
-    if (!advance(answer_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !verdict_on_memory())
+    if (until_times_have_passed() == sim_time{} && !converged())
+      return;
+    clients_.write_once_more("s"); // Although some nodes may have seen times that are far ahead.
+    if (!advance(answer_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !converged() ||
+        !verdict_on_memory())
       return;
     clients_.write_once_more("f");
-    if (!advance(answer_time))
-      return;
-    if (!advance(converge_time) || !check([this](const evidence& e, const model& m, findings& out) {
-          check_convergence(e, m, all_stores(), world_.wall_ms(0), out);
-          for (size_t n = 0; n < world_.nodes(); ++n)
-            check_leftovers(e, n, *world_.store(n), earliest_wall_ms(), out);
-        }))
+    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left())
       return;
     clients_.read_everything();
     if (advance(answer_time))
@@ -167,12 +163,30 @@ private:
     return std::chrono::microseconds{std::max(now, to_micros(newest)) - now};
   }
 
-  /// A copy may still wait for its peers, and is closed meanwhile (docs/repair.md).
-  bool all_open() {
-    for (size_t n = 0; n < world_.nodes(); ++n)
-      if (world_.counters(n)["vnodes_incomplete"] != 0)
+  /// Until every node has run without a stop for as long as that.
+  bool undisturbed(sim_time that_long) {
+    auto since = world_.now();
+    while (world_.now() - since < that_long) {
+      if (!advance(milliseconds{500}))
         return false;
+      for (size_t n = 0; n < world_.nodes(); ++n)
+        if (!world_.running(n) || faults_.log().paused(n, world_.now(), world_.now() + milliseconds{1}) > sim_time{})
+          since = world_.now();
+    }
     return true;
+  }
+
+  bool converged() {
+    return check([this](const evidence& e, const model& m, findings& out) {
+      check_convergence(e, m, all_stores(), world_.wall_ms(0), out);
+    });
+  }
+
+  bool nothing_left() {
+    return check([this](const evidence& e, const model&, findings& out) {
+      for (size_t n = 0; n < world_.nodes(); ++n)
+        check_remains(e, n, *world_.store(n), earliest_wall_ms(), out);
+    });
   }
 
   /// What expired before this has expired for every node, and they have told each other.

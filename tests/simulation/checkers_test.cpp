@@ -536,7 +536,8 @@ protected:
   }
   size_t leftovers(uint64_t now_ms = 5000) {
     findings out;
-    check_leftovers(all(), 0, *store, now_ms, out);
+    check_vnodes(all(), 0, *store, out);
+    check_remains(all(), 0, *store, now_ms, out);
     return out.size();
   }
 };
