@@ -285,7 +285,8 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
   };
   if (counters.count("in_flight") == 0 || count("status_unanswered") > 0)
     out.push_back({"bounded memory", fmt::format("{} does not tell its counters: an actor is stuck", name), {}});
-  for (const auto* counter : {"in_flight", "repairs_waiting", "vnodes_incomplete", "hint_vnodes", "dots_behind"})
+  for (const auto* counter :
+       {"in_flight", "waiting", "repairs_waiting", "syncs_running", "vnodes_incomplete", "hint_vnodes", "dots_behind"})
     if (count(counter) > 0)
       out.push_back({"bounded memory",
                      fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter),
@@ -293,12 +294,22 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
 }
 
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out) {
-  for (const auto& [vnode, place, clock] : vnodes_of(store))
-    if (clock.ranges().size() > clock.replicas())
+  for (const auto& [vnode, place, clock] : vnodes_of(store)) {
+    auto found = [&, id = vnode](const std::string& what) {
       out.push_back({"bounded memory",
-                     fmt::format("{} has a clock with gaps for {} partition {}, though nothing was lost",
-                                 e.cluster.nodes[node].name, e.bucket(vnode.bucket).name, vnode.partition),
+                     fmt::format("{} has a clock with gaps for {} partition {}, {}", e.cluster.nodes[node].name,
+                                 e.bucket(id.bucket).name, id.partition, what),
                      {}});
+    };
+    auto ranges = clock.ranges();
+    if (e.faults.events == 0 && ranges.size() > clock.replicas())
+      found("though nothing was lost");
+    for (size_t i = 1; i < ranges.size(); ++i)
+      if (ranges[i].replica == ranges[i - 1].replica)
+        for (auto n = ranges[i - 1].last + 1; n < ranges[i].first; ++n)
+          if (e.writes.count({vnode, dot{ranges[i].replica, n}}) == 0)
+            found(fmt::format("where nothing was: {}", show(dot{ranges[i].replica, n})));
+  }
 }
 
 } // namespace crema::simulation

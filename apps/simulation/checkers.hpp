@@ -43,7 +43,7 @@ void check_vnodes(const evidence& e, size_t node, const storage::store& store, f
 /// removed key.
 void check_remains(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
 
-/// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was lost.
+/// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was given out.
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out);
 

@@ -198,12 +198,22 @@ private:
     clear_progress();
     fmt::print("{}", report_of(one, v));
     std::fflush(stdout);
-    if (o_.shrink_attempts > 0 && v.checker != "no crash") {
-      auto small = shrink(one, o_.shrink_attempts);
-      fmt::print("  smaller: {}\n", command_of(small));
-      std::fflush(stdout);
-    }
+    if (o_.shrink_attempts > 0 && v.checker != "no crash")
+      print_smaller(one);
     stop_ = o_.fail_fast;
+  }
+
+  /// In a process of its own: a smaller run may crash.
+  void print_smaller(const run_options& failing) {
+    auto pid = ::fork();
+    if (pid == 0) {
+      fmt::print("  smaller: {}\n", command_of(shrink(failing, o_.shrink_attempts)));
+      std::fflush(stdout);
+      ::_exit(0);
+    }
+    int status = 0;
+    if (pid < 0 || ::waitpid(pid, &status, 0) != pid || status != 0)
+      fmt::print("  smaller: not found, a smaller run crashed, or there was no process for it\n");
   }
 
   void clear_progress() {

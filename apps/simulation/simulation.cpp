@@ -222,9 +222,8 @@ private:
     stores(e, m, out);
     check_lww_order(e, m, out);
     check_monotonic_reads(e, m, out);
-    if (options_.faults.empty())
-      for (size_t n = 0; n < world_.nodes(); ++n)
-        check_clocks(e, n, *world_.store(n), out);
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      check_clocks(e, n, *world_.store(n), out);
   }
 
   const run_options& options_;

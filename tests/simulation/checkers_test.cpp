@@ -697,10 +697,22 @@ TEST_F(Stores, OfACalmRunHaveNoGapsInTheirClocks) {
   findings out;
   check_clocks(all(), 0, *store, out);
   EXPECT_TRUE(out.empty()) << "one run of dots, wherever it begins";
+  put(0, 3, "c0-3");
   put(0, 4, "c0-4");
   stored(0, {4}, {4});
   check_clocks(all(), 0, *store, out);
   EXPECT_EQ(out.size(), 1U);
+}
+
+TEST_F(Stores, HaveGapsWhereWritesWereLostAndNowhereElse) {
+  faults.events = 1;
+  for (auto n : {1, 2, 4})
+    put(0, static_cast<uint64_t>(n), "c0");
+  stored(0, {1, 4}, {1, 4});
+  findings out;
+  check_clocks(all(), 0, *store, out);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_NE(out[0].what.find(":3"), std::string::npos) << out[0].what;
 }
 
 TEST_F(Stores, CountersTellOfWhatIsLeftBehind) {
