@@ -148,6 +148,7 @@ void on_report(handoff_self self, shard_report& report) {
   auto earliest = *std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   if (earliest != 0)
     st.planner->set_own_time(earliest, st.env->wall_ms());
+  note_report(self, report.shard);
   if (st.reports_due > 0)
     --st.reports_due;
   if (st.reports_due > 0)
@@ -256,6 +257,17 @@ stats statistics_of(handoff_self self) {
   return result;
 }
 
+/// So that whoever waits for a node that lost its disk sees it go on.
+void tell_progress(handoff_self self) {
+  auto& st = self->state;
+  auto now = self->clock().now();
+  if (st.refilling.empty() || now - st.progress_told < handoff_state::progress_interval)
+    return;
+  st.progress_told = now;
+  st.env->log->info("{} vnodes are not complete yet; {} are being copied; {} have been since the start, {} MB",
+                    st.planner->incomplete(), st.refilling.size(), st.refills, st.bytes_refilled >> 20);
+}
+
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root) {
   auto& st = self->state;
   st.env = env;
@@ -270,6 +282,8 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   return {
       [self](tick) {
         self->state.resting.clear();
+        forget_sync_points(self);
+        tell_progress(self);
         ask_for_reports(self);
         weigh_load(self);
         self->delayed_send(self, self->state.env->config.sync.interval, tick{});
@@ -305,6 +319,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.planner->on_ring(x.ring);
       },
       [self](stats_request) { return statistics_of(self); },
+      [self](const sync_point_query& x) { answer_sync_point(self, x); },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

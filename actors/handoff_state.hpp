@@ -1,5 +1,6 @@
 // The state of the handoff actor, and the parts its work is split into: handoff.cpp (who knows what, and the tasks that
-// follow), sync_sessions.cpp (catch-up and refill), read_repair.cpp (catch-up of one key at another node).
+// follow), sync_sessions.cpp (catch-up and refill), read_repair.cpp (catch-up of one key at another node),
+// sync_points.cpp (who waits until owners have something).
 #pragma once
 
 #include "actors/errors.hpp"
@@ -53,10 +54,12 @@ struct handoff_state {
   std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
 
   std::unique_ptr<protocol::sync_planner> planner;
-  std::map<node_id, peer> peers;                 // Linked ones.
-  std::vector<timestamp> shard_latest;           // As last reported; 0: not yet.
-  size_t reports_due = 0;                        // Of this round.
-  size_t incomplete = SIZE_MAX;                  // As last told to the root.
+  std::map<node_id, peer> peers;       // Linked ones.
+  std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
+  size_t reports_due = 0;              // Of this round.
+  size_t incomplete = SIZE_MAX;        // As last told to the root.
+  static constexpr std::chrono::seconds progress_interval{5};
+  caf::actor_clock::time_point progress_told;    // In the log, of the vnodes that are not complete.
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
   std::set<vnode_id> sessions; // Vnodes that a catch-up or refill runs for.
@@ -71,6 +74,18 @@ struct handoff_state {
   size_t repairs_running = 0;
   bool hurrying = false;    // Peers will be asked for a round soon.
   bool dispatching = false; // A job that ends at once must not start the next one from within.
+
+  /// Somebody waits until owners have what this node had when it was begun.
+  struct sync_point {
+    std::optional<protocol::sync_planner::clocks> what;
+    /// Of each shard, since it was begun. The first may have been made before; the second tells of all that was there.
+    std::vector<uint8_t> reports;
+    caf::actor_clock::time_point asked; ///< When somebody last wanted to know about it.
+  };
+  static constexpr size_t sync_points_max = 64;
+  static constexpr std::chrono::minutes sync_point_kept{1}; ///< Although nobody asks about it.
+  std::map<uint64_t, sync_point> sync_points;
+  uint64_t next_sync_point = 1;
 
   // Counters since start.
   uint64_t repairs_done = 0, repairs_failed = 0, repairs_dropped = 0, repaired_dots = 0;
@@ -87,6 +102,11 @@ void ask_for_reports(handoff_self self);
 void act(handoff_self self);
 /// Starts catch-ups and refills that are due, as far as there is room.
 void start_sessions(handoff_self self);
+/// Begins a sync point, or tells how far it is.
+void answer_sync_point(handoff_self self, const sync_point_query& query);
+/// To be called for each report of a shard.
+void note_report(handoff_self self, size_t shard);
+void forget_sync_points(handoff_self self);
 /// Takes notice of a read that found owners differing.
 void want_repair(handoff_self self, repair_wanted wanted);
 

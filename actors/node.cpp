@@ -327,6 +327,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       },
       [self](tick) { become_ready(self, true); },
       [self](const status_query& x) { on_status(self, x); },
+      [self](const sync_point_query& x) { self->send(self->state.handoff, x); },
       [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
       [self](stop_request) {
         auto& s = self->state;

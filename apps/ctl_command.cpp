@@ -1,4 +1,4 @@
-// crema ctl status, hints
+// crema ctl status, hints, sync-point
 #include "apps/commands.hpp"
 #include "apps/resp_client.hpp"
 #include "apps/status_table.hpp"
@@ -10,6 +10,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <thread>
 
 namespace crema::cli {
 
@@ -18,6 +19,7 @@ namespace {
 struct ctl_options {
   std::string where = "127.0.0.1:6401";
   bool json = false;
+  uint32_t timeout_s = 60;
 };
 
 struct answer {
@@ -25,13 +27,11 @@ struct answer {
   nlohmann::json tree;
 };
 
-/// The status of one node. @returns nothing, and the reason in `why`, if it cannot be had.
-std::optional<answer> status_of(const std::string& where, std::string& why) {
-  constexpr std::chrono::seconds timeout{5};
-  resp_client client{timeout};
-  std::optional<resp_reply> reply;
-  if (client.connect(parse_address(where).value_or(address{})))
-    reply = client.call({"KV.STATUS"});
+constexpr std::chrono::seconds call_timeout{5};
+
+/// Asks a node something that is answered with a JSON object. @returns nothing, and the reason in `why`, if it is not.
+std::optional<answer> ask(resp_client& client, const std::vector<std::string>& words, std::string& why) {
+  auto reply = client.call(words);
   if (!reply || reply->is_error()) {
     why = reply ? reply->text : client.error();
     return std::nullopt;
@@ -39,10 +39,19 @@ std::optional<answer> status_of(const std::string& where, std::string& why) {
   std::vector<config::problem> problems;
   auto tree = config::read_json(reply->text, problems); // Bounds the nesting.
   if (!tree || !tree->is_object()) {
-    why = where + " did not answer with JSON";
+    why = words.front() + " was not answered with JSON";
     return std::nullopt;
   }
   return answer{reply->text, std::move(*tree)};
+}
+
+/// The status of one node. @returns nothing, and the reason in `why`, if it cannot be had.
+std::optional<answer> status_of(const std::string& where, std::string& why) {
+  resp_client client{call_timeout};
+  if (client.connect(parse_address(where).value_or(address{})))
+    return ask(client, {"KV.STATUS"}, why);
+  why = client.error();
+  return std::nullopt;
 }
 
 int status(const ctl_options& options) {
@@ -67,6 +76,24 @@ std::string text_in(const nlohmann::json& tree, const char* name) {
   return found == tree.end() ? "" : found->is_string() ? found->get<std::string>() : found->dump();
 }
 
+struct member {
+  std::string name, where;
+};
+std::vector<member> members_in(const nlohmann::json& status) {
+  std::vector<member> members;
+  for (const auto& m : list_in(status, "members")) {
+    auto host = text_in(m, "host");
+    if (host.find(':') != std::string::npos)
+      host = fmt::format("[{}]", host);
+    members.push_back({text_in(m, "name"), host + ":" + text_in(m, "resp_port")});
+  }
+  return members;
+}
+
+std::string dump(const nlohmann::json& tree) {
+  return tree.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 /// Of every member that the asked node knows.
 int hints(const ctl_options& options) {
   std::string why;
@@ -75,12 +102,7 @@ int hints(const ctl_options& options) {
     return failed(why);
   auto all = nlohmann::json::array();
   auto code = exit_ok;
-  for (const auto& member : list_in(first->tree, "members")) {
-    auto host = text_in(member, "host");
-    if (host.find(':') != std::string::npos)
-      host = fmt::format("[{}]", host);
-    auto where = host + ":" + text_in(member, "resp_port");
-    auto name = text_in(member, "name");
+  for (const auto& [name, where] : members_in(first->tree)) {
     auto status = name == text_in(first->tree, "node") ? first : status_of(where, why);
     if (!status) {
       code = failed(fmt::format("{} is not asked: {}", name, why));
@@ -92,10 +114,111 @@ int hints(const ctl_options& options) {
     }
   }
   if (options.json)
-    std::cout << all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    std::cout << dump(all);
   else
     std::cout << (all.empty() ? "no writes are held for owners that could not be reached\n" : format_hints(all));
   return code;
+}
+
+/// One member's part of a sync point.
+class waiting_member {
+public:
+  explicit waiting_member(member m) : m_(std::move(m)) {}
+
+  /// @returns false, and error() says why, if it cannot be asked.
+  bool begin() {
+    if (client_.connect(parse_address(m_.where).value_or(address{})))
+      return take({"KV.SYNCPOINT"});
+    error_ = client_.error();
+    return false;
+  }
+  bool ask_again() { return take({"KV.SYNCPOINT", id_}); }
+
+  const std::string& name() const { return m_.name; }
+  const std::string& error() const { return error_; }
+  bool reached() const { return reached_; }
+  /// Who lacks what of that which it has.
+  const std::vector<nlohmann::json>& waiting_for() const { return waiting_for_; }
+
+private:
+  bool take(const std::vector<std::string>& words) {
+    auto told = ask(client_, words, error_);
+    if (told && told->tree.contains("error"))
+      error_ = text_in(told->tree, "error");
+    if (!told || !error_.empty())
+      return false;
+    id_ = text_in(told->tree, "id");
+    reached_ = text_in(told->tree, "reached") == "true";
+    waiting_for_ = list_in(told->tree, "waiting_for");
+    return true;
+  }
+
+  member m_;
+  resp_client client_{call_timeout};
+  std::string id_, error_;
+  bool reached_ = false;
+  std::vector<nlohmann::json> waiting_for_;
+};
+
+std::string lacking(const std::vector<std::unique_ptr<waiting_member>>& members) {
+  std::string text;
+  for (const auto& m : members)
+    if (!m->reached() && m->waiting_for().empty())
+      text += fmt::format("{} is still writing to its disk\n", m->name());
+    else
+      for (const auto& w : m->waiting_for())
+        text += fmt::format("{} lacks {} writes that {} has{}\n", text_in(w, "node"), text_in(w, "writes"), m->name(),
+                            text_in(w, "linked") == "false" ? ", and cannot be reached" : "");
+  return text;
+}
+
+/// Waits until everything that was written before is on the disks of all its owners.
+int sync_point(const ctl_options& options) {
+  constexpr std::chrono::milliseconds between{200};
+  auto begun = std::chrono::steady_clock::now();
+  std::string why;
+  auto first = status_of(options.where, why);
+  if (!first)
+    return failed(why);
+  std::vector<std::unique_ptr<waiting_member>> members;
+  std::string unknown; // Members that cannot tell what they have.
+  for (auto& m : members_in(first->tree)) {
+    auto one = std::make_unique<waiting_member>(std::move(m));
+    if (one->begin())
+      members.push_back(std::move(one));
+    else
+      unknown +=
+          fmt::format("{} cannot be asked, so what only it has is not waited for: {}\n", one->name(), one->error());
+  }
+  auto waits = [&] { return std::any_of(members.begin(), members.end(), [](const auto& m) { return !m->reached(); }); };
+  auto shown = begun;
+  while (waits() && std::chrono::steady_clock::now() - begun < std::chrono::seconds{options.timeout_s}) {
+    std::this_thread::sleep_for(between);
+    for (auto& m : members)
+      if (!m->reached() && !m->ask_again())
+        return failed(fmt::format("{}: {}", m->name(), m->error()));
+    if (auto now = std::chrono::steady_clock::now(); !options.json && now - shown > std::chrono::seconds{2}) {
+      shown = now;
+      std::cerr << lacking(members);
+    }
+  }
+  auto reached = !waits() && unknown.empty();
+  auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  if (options.json) {
+    auto all = nlohmann::json::array();
+    for (const auto& m : members)
+      for (auto w : m->waiting_for()) {
+        w["of"] = m->name();
+        all.push_back(std::move(w));
+      }
+    std::cout << dump({{"reached", reached}, {"seconds", seconds}, {"waiting_for", all}});
+  }
+  if (reached && !options.json)
+    std::cout << fmt::format("everything written before is on the disks of all its owners ({:.1f} s)\n", seconds);
+  if (waits())
+    std::cerr << fmt::format("not reached within {} s:\n{}", options.timeout_s, lacking(members));
+  std::cerr << unknown;
+  return reached ? exit_ok : exit_failure;
 }
 
 } // namespace
@@ -119,6 +242,10 @@ void add_ctl_commands(CLI::App& app, action& chosen) {
   add("hints", "List what nodes hold for owners that could not be reached: for whom, how much, since when", hints)
       ->footer("All members are asked; 1 is returned if one does not answer.\nExample:\n  crema ctl hints --address "
                "127.0.0.1:6402");
+  auto* point = add("sync-point", "Wait until everything written before is on the disks of all its owners", sync_point);
+  point->add_option("--timeout", options->timeout_s, "Seconds to wait")->capture_default_str();
+  point->footer("Returns 1, and says who lacks how much, if that is not so in time, or if a member cannot be asked.\n"
+                "Example, before a node is taken away:\n  crema ctl sync-point --timeout 600");
 }
 
 } // namespace crema::cli

@@ -82,6 +82,10 @@ public:
   virtual void submit(client_batch batch) = 0;
   /// The node's status as JSON text (`crema ctl status`, HTTP /status).
   virtual void status(std::function<void(std::string json)> answer) = 0;
+  /// Begins a sync point (`id` 0) or tells how far one is, as JSON text: `{"id": …, "reached": …, "waiting_for":
+  /// [{"node": …, "writes": …, "linked": …}]}`. It is reached when everything that this node had when it was begun is
+  /// on the disks of all its owners. `{"error": …}` if there is none of that id, or too many.
+  virtual void sync_point(uint64_t id, std::function<void(std::string json)> answer) = 0;
   /// The number of keys of a bucket in the whole cluster, or an error in words.
   virtual void count_keys(bucket_id bucket,
                           std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;

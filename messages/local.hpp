@@ -133,6 +133,10 @@ struct stats {
 struct status_query {
   std::function<void(std::string)> answer;
 };
+struct sync_point_query {
+  uint64_t id = 0; ///< 0: a new one.
+  std::function<void(std::string)> answer;
+};
 struct count_query {
   bucket_id bucket = 0;
   std::function<void(std::optional<uint64_t>, std::string)> answer;
@@ -168,6 +172,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnodes_incomplete)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::status_query)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::sync_point_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::count_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::tick)

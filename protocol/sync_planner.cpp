@@ -468,6 +468,25 @@ std::vector<hint_view> sync_planner::hints() const {
   return result;
 }
 
+sync_planner::clocks sync_planner::own_clocks() const {
+  clocks result;
+  for (const auto& [id, v] : own_)
+    result.emplace(id, v.note.clock);
+  return result;
+}
+
+std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
+  std::map<node_id, uint64_t> result;
+  for (const auto& [id, clock] : these)
+    for (auto owner : owners_of(id)) {
+      auto own = own_.find(id);
+      const auto* note = owner != self_ ? mirrored(owner, id) : own != own_.end() ? &own->second.note : nullptr;
+      for (const auto& r : clock.missing_from(note != nullptr && note->whole() ? note->clock : dot_clock{}))
+        result[owner] += r.last - r.first + 1;
+    }
+  return result;
+}
+
 bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
     return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) && !heard_enough(v.second, peer);

@@ -155,6 +155,12 @@ public:
   std::vector<hint_view> hints() const;
   /// Own vnodes that are not complete.
   size_t incomplete() const;
+  /// What this node has on disk.
+  using clocks = std::map<vnode_id, dot_clock>;
+  clocks own_clocks() const;
+  /// The owners, linked or not, that are not known to have all of `these` on disk, and how many writes each lacks at
+  /// most.
+  std::map<node_id, uint64_t> lacking(const clocks& these) const;
   /// Is there a copy that cannot open before `peer` has told once more what it has?
   bool waits_for_round_of(node_id peer) const;
   bool copies_wait() const; ///< For a round of whomever.

@@ -157,4 +157,17 @@ void run_kv_ready(call& c) {
 
 void run_kv_status(call& c) { c.self.ask_status(); }
 
+void run_kv_syncpoint(call& c) {
+  if (c.args.size() > 2)
+    return c.reply.error("ERR KV.SYNCPOINT takes nothing, or the id of a sync point");
+  int64_t id = 0;
+  if (c.args.size() == 2) {
+    if (!parse_integer(c, c.args[1], id))
+      return;
+    if (id < 1)
+      return c.reply.error("ERR ids of sync points count from 1");
+  }
+  c.self.ask_sync_point(static_cast<uint64_t>(id));
+}
+
 } // namespace crema::gateway::resp

@@ -214,6 +214,12 @@ void conversation::ask_status() {
   port_.ask_status(*this, sequence);
 }
 
+void conversation::ask_sync_point(uint64_t id) {
+  auto sequence = push(shape::text);
+  ++outstanding_;
+  port_.sync_point(*this, sequence, id);
+}
+
 void conversation::ask_count() {
   auto sequence = push(shape::integer);
   ++outstanding_;

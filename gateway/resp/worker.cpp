@@ -159,14 +159,19 @@ void worker::flush() {
   backend_.submit({inbox_, std::move(requests)});
 }
 
-void worker::ask_status(conversation& from, uint64_t sequence) {
-  auto id = new_id(from, sequence, 0);
-  backend_.status([sink = inbox_, id](std::string json) {
+std::function<void(std::string)> worker::text_to(conversation& from, uint64_t sequence) {
+  return [sink = inbox_, id = new_id(from, sequence, 0)](std::string text) {
     client_reply reply;
     reply.id = id;
-    reply.values.push_back({std::move(json), 0, 0});
+    reply.values.push_back({std::move(text), 0, 0});
     sink->deliver({std::move(reply)});
-  });
+  };
+}
+
+void worker::ask_status(conversation& from, uint64_t sequence) { backend_.status(text_to(from, sequence)); }
+
+void worker::sync_point(conversation& from, uint64_t sequence, uint64_t id) {
+  backend_.sync_point(id, text_to(from, sequence));
 }
 
 void worker::count_keys(conversation& from, uint64_t sequence, bucket_id bucket) {

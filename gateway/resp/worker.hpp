@@ -65,9 +65,13 @@ public:
 
   void submit(conversation& from, uint64_t sequence, uint32_t part, client_request&& request) override;
   void ask_status(conversation& from, uint64_t sequence) override;
+  void sync_point(conversation& from, uint64_t sequence, uint64_t id) override;
   void count_keys(conversation& from, uint64_t sequence, bucket_id bucket) override;
 
 private:
+  /// The answer to a question that is answered with text.
+  std::function<void(std::string)> text_to(conversation& from, uint64_t sequence);
+
   /// A request in flight. Its id is (generation, index), so that a reply that comes twice finds nobody.
   struct slot {
     conversation* owner = nullptr;

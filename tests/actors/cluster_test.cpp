@@ -430,6 +430,30 @@ TEST(Cluster, KeysAreCountedOnceWhateverTheNumberOfCopies) {
   EXPECT_EQ(count, 29U);
 }
 
+TEST(Cluster, ASyncPointIsReachedWhenAllOwnersHaveWhatWasThere) {
+  test_cluster c{3, buckets()};
+  auto ask = [&](uint64_t id) {
+    std::string json;
+    c.nodes[0].backend->sync_point(id, [&](std::string text) { json = std::move(text); });
+    c.sched().run();
+    return json;
+  };
+  ASSERT_EQ(c.ask(0, put("k", "v")).status, errc::ok);
+  EXPECT_EQ(ask(0), R"({"id":1,"reached":false,"waiting_for":[]})") << "nobody has told yet what it has on disk";
+  c.run_for(milliseconds{3000});
+  EXPECT_EQ(ask(1), R"({"id":1,"reached":true,"waiting_for":[]})");
+  c.kill(1);
+  for (int i = 0; i < 5; ++i)
+    ASSERT_EQ(c.ask(0, put("k", "w")).status, errc::ok);
+  EXPECT_NE(ask(0).find("\"id\":2"), std::string::npos);
+  c.run_for(milliseconds{3000});
+  EXPECT_EQ(ask(2), R"({"id":2,"reached":false,"waiting_for":[{"linked":false,"node":"n2","writes":5}]})");
+  EXPECT_NE(ask(1).find("\"reached\":true"), std::string::npos) << "what came later is not waited for";
+  EXPECT_NE(ask(3).find("there is no such sync point"), std::string::npos);
+  c.run_for(milliseconds{120'000});
+  EXPECT_NE(ask(2).find("there is no such sync point"), std::string::npos) << "nobody asked for long";
+}
+
 TEST(Cluster, StatusNamesEveryMemberAndItsState) {
   test_cluster c{3, buckets()};
   c.kill(1);

@@ -1,9 +1,10 @@
 """What crema brings level by itself: nodes that were away, disks that were lost, remains of deletes."""
 
 import shutil
+import subprocess
 
 import resp
-from harness import SLOWNESS, ClusterCase, wait_until
+from harness import BINARY, SLOWNESS, ClusterCase, wait_until
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -38,6 +39,28 @@ class Repair(ClusterCase):
         wait_until(lambda: self.counter(cluster["n3"], "dots_caught_up") >= KEYS, LEVEL_SEEN, "n3 has caught up")
         self.assertEqual(self.copies(cluster["n3"], range(KEYS), "meanwhile-"), KEYS)
         self.assertEqual(self.copies(cluster["n3"], range(KEYS), "before-"), KEYS)
+
+    def sync_point(self, node, timeout):
+        return subprocess.run([BINARY, "ctl", "sync-point", "--timeout", str(timeout), "--address", f"{node.host}:{node.port}"],
+                              capture_output=True, text=True, timeout=timeout + 30 * SLOWNESS, check=False)
+
+    def test_a_sync_point_waits_until_owners_have_what_was_written(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "key-")
+        done = self.sync_point(cluster["n2"], 60)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"^everything written before is on the disks of all its owners \(\d+\.\d s\)\n$")
+        cluster["n3"].kill()
+        cluster.wait_down("n3", LEVEL_SEEN)
+        self.fill(cluster["n1"], range(KEYS), "later-")
+        done = self.sync_point(cluster["n1"], 2)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(f"n3 lacks {KEYS} writes that n1 has, and cannot be reached", done.stderr)
+        self.assertIn("n3 cannot be asked, so what only it has is not waited for", done.stderr)
+        cluster["n3"].start()
+        cluster.wait_ready()
+        self.assertEqual(self.sync_point(cluster["n1"], 60).returncode, 0)
+        self.assertEqual(self.copies(cluster["n3"], range(KEYS), "later-"), KEYS)
 
     def test_a_node_that_lost_its_disk_is_whole_again(self):
         cluster = self.cluster()

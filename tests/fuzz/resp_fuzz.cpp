@@ -31,6 +31,9 @@ public:
     open_.push_back({&from, sequence, part, std::move(reply)});
   }
   void ask_status(conversation& from, uint64_t sequence) override { open_.push_back({&from, sequence, 0, {}}); }
+  void sync_point(conversation& from, uint64_t sequence, uint64_t) override {
+    open_.push_back({&from, sequence, 0, {}});
+  }
   void count_keys(conversation& from, uint64_t sequence, bucket_id) override {
     open_.push_back({&from, sequence, 0, {}});
   }

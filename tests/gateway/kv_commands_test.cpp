@@ -236,6 +236,21 @@ TEST(KvCommands, ReadyTellsWhetherTheNodeServes) {
   EXPECT_EQ(d.call({"KV.READY"}), "+OK\r\n");
 }
 
+TEST(KvCommands, SyncpointBeginsOneOrAsksAboutOne) {
+  dialogue d;
+  d.send({"KV.SYNCPOINT"});
+  d.send({"KV.SYNCPOINT", "7"});
+  ASSERT_EQ(d.port.questions.size(), 2U);
+  EXPECT_EQ(d.port.questions[0].sync_point, 0U);
+  EXPECT_EQ(d.port.questions[1].sync_point, 7U);
+  for (const auto& q : d.port.questions)
+    d.talk.on_reply(q.sequence, 0, value_reply("{}"));
+  EXPECT_EQ(d.heard(), "$2\r\n{}\r\n$2\r\n{}\r\n");
+  EXPECT_EQ(d.call({"KV.SYNCPOINT", "0"}), "-ERR ids of sync points count from 1\r\n");
+  EXPECT_EQ(d.call({"KV.SYNCPOINT", "x"}), "-ERR value is not an integer or out of range\r\n");
+  EXPECT_EQ(d.call({"KV.SYNCPOINT", "1", "2"}), "-ERR KV.SYNCPOINT takes nothing, or the id of a sync point\r\n");
+}
+
 TEST(KvCommands, StatusReturnsWhatTheBackendTells) {
   dialogue d;
   d.send({"KV.STATUS"});

@@ -29,6 +29,11 @@ public:
       answer(status_json);
   }
 
+  void sync_point(uint64_t id, std::function<void(std::string)> answer) override {
+    std::lock_guard lock(mutex_);
+    answer(R"({"id":)" + std::to_string(id) + "}");
+  }
+
   void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t>, std::string)> answer) override {
     std::lock_guard lock(mutex_);
     uint64_t count = 0;
