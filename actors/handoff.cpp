@@ -24,8 +24,8 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
 }
 
 vnode_state_note to_wire(const protocol::vnode_note& note) {
-  return {note.id.bucket, note.id.partition, static_cast<uint8_t>(note.role), static_cast<uint8_t>(note.state),
-          note.clock.encode()};
+  return {note.id.bucket,      note.id.partition, static_cast<uint8_t>(note.role), static_cast<uint8_t>(note.state),
+          note.clock.encode(), note.born_with_you};
 }
 
 void send_state(handoff_self self, handoff_state::peer& to, sync_state message) {
@@ -56,7 +56,7 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
   for (const auto& note : news.changed)
     add(to_wire(note));
   for (auto id : news.gone)
-    add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}});
+    add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}, false});
   auto earliest = std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   message.latest = *earliest; // 0 until every shard has reported: then it says nothing.
   message.wall_ms = st.env->wall_ms();
@@ -173,7 +173,7 @@ void on_state(handoff_self self, const sync_state& x) {
   p.incarnation = x.incarnation;
   p.received = x.sequence;
   if (x.full)
-    st.planner->begin_mirror(x.from);
+    st.planner->begin_mirror(x.from, x.incarnation);
   for (const auto& n : x.notes) {
     vnode_id id{n.bucket, n.partition};
     if (n.role == static_cast<uint8_t>(protocol::vnode_role::none)) {
@@ -188,7 +188,7 @@ void on_state(handoff_self self, const sync_state& x) {
       continue;
     }
     st.planner->set_peer(x.from, {id, static_cast<protocol::vnode_role>(n.role),
-                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock)});
+                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock), n.born_with_you});
   }
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms);
@@ -294,7 +294,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         auto found = self->state.peers.find(x.from);
         if (x.version != message_version || found == self->state.peers.end())
           return;
-        self->state.planner->linked(x.from);
+        self->state.planner->tell_all(x.from);
         tell(self, x.from, found->second);
       },
       [self](const sync_hurry& x) {

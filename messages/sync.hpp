@@ -171,10 +171,12 @@ struct vnode_state_note {
   uint8_t role = 0;  ///< protocol::vnode_role; none: it is gone.
   uint8_t state = 0; ///< protocol::vnode_state.
   std::string clock;
+  bool born_with_you = false; ///< protocol::vnode_note.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, vnode_state_note& x) {
-    return f(caf::meta::type_name("crema::vnode_state_note"), x.bucket, x.partition, x.role, x.state, x.clock);
+    return f(caf::meta::type_name("crema::vnode_state_note"), x.bucket, x.partition, x.role, x.state, x.clock,
+             x.born_with_you);
   }
 };
 struct sync_state {

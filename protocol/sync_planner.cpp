@@ -3,6 +3,7 @@
 #include "protocol/planted.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace crema::protocol {
 
@@ -73,19 +74,29 @@ void sync_planner::remove_own(vnode_id vnode) {
 void sync_planner::linked(node_id peer) {
   auto& p = peers_[peer];
   p.linked = p.tell_all = true;
+  p.heard = false;
 }
 
 void sync_planner::unlinked(node_id peer) { peers_[peer].linked = false; }
 
-void sync_planner::begin_mirror(node_id peer) {
+void sync_planner::begin_mirror(node_id peer, uint64_t incarnation) {
   auto& p = peers_[peer];
+  p.heard = true;
+  auto restarted = std::exchange(p.incarnation, incarnation) != incarnation;
   for (const auto& [id, note] : p.mirror)
     dirty_.insert(id);
   p.mirror.clear();
   times_.erase(peer);
   // What it once knew may be lost with its disk, and would be waited for in vain.
-  for (auto& [id, v] : own_)
+  for (auto& [id, v] : own_) {
     v.waiting.reset();
+    if (!v.born_with)
+      continue;
+    if (restarted)
+      v.born_with->erase(peer);
+    else if (v.born_with->count(peer) > 0)
+      p.news.insert(id);
+  }
 }
 
 void sync_planner::set_peer(node_id peer, vnode_note note) {
@@ -277,34 +288,36 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   return met >= others_needed(v.note.id) || met + copies + 1 == owners.size();
 }
 
-bool sync_planner::plan_incomplete(const own_vnode& v, sync_plan& out) const {
+bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   std::vector<node_id> sources;
+  std::set<node_id> unsure;
+  bool born = false; // With one that told so.
   for (auto owner : owners_of(v.note.id)) {
     const auto* note = note_of_linked(owner, v.note.id);
-    if (note != nullptr && note->complete())
+    if (note == nullptr)
+      continue;
+    if (note->complete())
       sources.push_back(owner);
+    if (note->role == vnode_role::owner && note->state == vnode_state::unsure)
+      unsure.insert(owner);
+    born |= note->complete() && note->born_with_you;
   }
-  if (!sources.empty()) // The load is spread.
-    out.refills.push_back({v.note.id, sources[(v.note.id.partition + v.failures) % sources.size()], false});
-  else if (v.note.state == vnode_state::unsure && born_with(v.note.id) == 0)
+  if (born && v.note.state == vnode_state::unsure)
     out.births.push_back({v.note.id});
+  else if (!sources.empty()) // The load is spread.
+    out.refills.push_back({v.note.id, sources[(v.note.id.partition + v.failures) % sources.size()], false});
+  else if (v.note.state == vnode_state::unsure && unsure.size() + 1 >= needed_for_birth(v.note.id)) {
+    out.births.push_back({v.note.id});
+    if (!v.born_with) // Else it is being born.
+      v.born_with = std::move(unsure);
+  }
   return false;
 }
 
-/// How many more unsure owners must be in reach before the vnode may begin empty. Never below a majority, and never
-/// below W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
-uint32_t sync_planner::born_with(vnode_id vnode) const {
-  auto owners = owners_of(vnode);
-  auto needed = std::max(static_cast<uint32_t>(owners.size() / 2 + 1), buckets_.at(vnode.bucket).w);
-  uint32_t there = 0;
-  for (auto owner : owners) {
-    const auto* note = note_of_linked(owner, vnode);
-    there +=
-        owner == self_ || (note != nullptr && note->role == vnode_role::owner && note->state == vnode_state::unsure)
-            ? 1
-            : 0;
-  }
-  return needed - std::min(needed, there);
+/// How many owners must be unsure before the vnode may begin empty. Never below a majority, and never below W: whoever
+/// lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
+uint32_t sync_planner::needed_for_birth(vnode_id vnode) const {
+  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), buckets_.at(vnode.bucket).w);
 }
 
 bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
@@ -401,6 +414,13 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   out.settles.push_back({v.note.id, v.stable, v.horizon});
 }
 
+/// Only who has spoken over this link is known to be the process that it was.
+vnode_note sync_planner::note_for(node_id peer, const peer_state& p, const own_vnode& v) const {
+  auto note = v.note;
+  note.born_with_you = p.heard && note.complete() && v.born_with && v.born_with->count(peer) > 0;
+  return note;
+}
+
 sync_news sync_planner::take_news(node_id peer) {
   sync_news out;
   auto& p = peers_[peer];
@@ -408,14 +428,14 @@ sync_news sync_planner::take_news(node_id peer) {
   if (p.tell_all) {
     for (const auto& [id, v] : own_)
       if (shared_with(peer, p, v.note))
-        out.changed.push_back(v.note);
+        out.changed.push_back(note_for(peer, p, v));
   } else {
     for (auto id : p.news) {
       auto v = own_.find(id);
       if (v == own_.end())
         out.gone.push_back(id);
       else if (shared_with(peer, p, v->second.note))
-        out.changed.push_back(v->second.note);
+        out.changed.push_back(note_for(peer, p, v->second));
     }
   }
   p.tell_all = false;

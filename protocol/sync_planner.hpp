@@ -22,6 +22,8 @@ struct vnode_note {
   vnode_role role = vnode_role::owner;
   vnode_state state = vnode_state::unsure;
   dot_clock clock;
+  /// Of a complete owner, told to one peer: it began when both of them were unsure, and the peer has been up since.
+  bool born_with_you = false;
 
   /// An owner whose clock says what it has.
   bool whole() const { return role == vnode_role::owner && is_whole(state); }
@@ -118,9 +120,12 @@ public:
 
   // Peers.
   void linked(node_id peer);
+  /// The next news for `peer` are all there is.
+  void tell_all(node_id peer) { peers_[peer].tell_all = true; }
   void unlinked(node_id peer);
   /// All that `peer` told before is void; what it has follows.
-  void begin_mirror(node_id peer);
+  /// @param incarnation of its process.
+  void begin_mirror(node_id peer, uint64_t incarnation);
   void set_peer(node_id peer, vnode_note note);
   void remove_peer(node_id peer, vnode_id vnode);
   /// Ends what the peer tells in one round.
@@ -182,13 +187,16 @@ private:
     };
     std::optional<checkpoint> waiting;
     size_t failures = 0;
-    std::set<node_id> behind;                  // Found to lack what these have trimmed.
-    std::map<node_id, uint64_t> rounds_before; // Of the peers, when the copy was whole.
+    std::optional<std::set<node_id>> born_with; // The others that were unsure then, and have been up since.
+    std::set<node_id> behind;                   // Found to lack what these have trimmed.
+    std::map<node_id, uint64_t> rounds_before;  // Of the peers, when the copy was whole.
   };
   struct peer_state {
     bool linked = false;
     bool tell_all = false;
-    uint64_t rounds = 0; // In which it has told what it has.
+    bool heard = false;       // Over this link.
+    uint64_t incarnation = 0; // As last heard.
+    uint64_t rounds = 0;      // In which it has told what it has.
     std::map<vnode_id, vnode_note> mirror;
     std::set<vnode_id> news;
   };
@@ -206,13 +214,14 @@ private:
   /// The earliest of all members' times; nothing if one of them has not been heard.
   std::optional<times> floor() const;
   bool plan_owner(own_vnode& v, sync_plan& out);
-  bool plan_incomplete(const own_vnode& v, sync_plan& out) const;
+  bool plan_incomplete(own_vnode& v, sync_plan& out);
+  vnode_note note_for(node_id peer, const peer_state& p, const own_vnode& v) const;
   bool plan_temporary(const own_vnode& v, sync_plan& out) const;
   void plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const;
   std::optional<dot_clock> stable(const own_vnode& v) const;
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
-  uint32_t born_with(vnode_id vnode) const;
+  uint32_t needed_for_birth(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
   bool heard_enough(const own_vnode& v, node_id peer) const;

@@ -75,6 +75,8 @@ public:
   void run() {
     // A few quiet moments in between: what goes wrong early is found early, and with its time.
     constexpr int moments = 4;
+    if (options_.seed % 8 == 7 && !options_.faults.empty())
+      world_.crash_process(options_.seed / 8 % world_.nodes()); // A new cluster begins without it.
     if (!advance(seconds{3}))
       return;
     clients_.start();

@@ -45,6 +45,28 @@ class Start(ClusterCase):
                 self.assertEqual(cluster["n2"].ask("GET", f"key-{index}"), order[0].encode())
             cluster.stop()
 
+    def test_a_new_cluster_works_before_its_third_node_has_ever_been_there(self):
+        keys = [f"key-{i}" for i in range(100)]
+        for pause in (0.0, 0.3):
+            cluster = self.cluster(start=False)
+            cluster["n2"].start()
+            if pause:
+                wait_until(lambda: cluster["n2"].ask("PING", timeout=2), harness.START_DEADLINE, "n2 answers")
+            cluster["n3"].start()
+            for node in (cluster["n2"], cluster["n3"]):
+                node.wait_ready()
+                wait_until(lambda: node.status()["counters"]["vnodes_incomplete"] == 0, 10 * SLOWNESS, f"{node.name} is complete")
+            for key in keys:
+                self.assertEqual(cluster["n2"].ask("SET", key, "value"), "OK")
+            for key in keys:
+                self.assertEqual(cluster["n3"].ask("GET", key), b"value")
+            cluster["n1"].start()
+            cluster.wait_ready()
+            with cluster["n1"].client() as client:
+                replies = client.pipeline([("GET", key) for key in keys])
+            self.assertEqual(replies, [b"value"] * len(keys))
+            cluster.stop()
+
     def test_a_node_with_another_cluster_name_is_refused_and_both_sides_say_so(self):
         cluster = self.cluster(start=False)
         other = cluster.directory / "other.json"

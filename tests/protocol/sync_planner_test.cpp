@@ -30,7 +30,7 @@ protected:
     for (auto peer : {a, b, c, d})
       if (peer != self) {
         planner.linked(peer);
-        planner.begin_mirror(peer);
+        planner.begin_mirror(peer, 1);
       }
   }
   static ring_ptr make_ring() {
@@ -213,6 +213,60 @@ TEST_F(SyncPlanner, BeginsEmptyWhenAMajorityIsNew) {
   EXPECT_TRUE(planner.plan().births.empty());
 }
 
+TEST_F(SyncPlanner, BeginsEmptyAlthoughTheOtherWasQuicker) {
+  planner.set_own(owner({}, vnode_state::unsure), {});
+  auto quicker = owner({});
+  planner.set_peer(b, quicker);
+  EXPECT_TRUE(planner.plan().births.empty()) << "it may have been complete before this one lost its disk";
+  quicker.born_with_you = true;
+  planner.set_peer(b, quicker);
+  auto plan = planner.plan();
+  EXPECT_EQ(plan.births.size(), 1U);
+  EXPECT_TRUE(plan.refills.empty());
+}
+
+/// What it tells `peer` of its vnode.
+class BornWithB : public SyncPlanner {
+protected:
+  BornWithB() {
+    planner.set_own(owner({}, vnode_state::unsure), {});
+    planner.set_peer(b, owner({}, vnode_state::unsure));
+    EXPECT_EQ(planner.plan().births.size(), 1U);
+    planner.set_own(owner({}), {});
+  }
+  bool tells(node_id peer) {
+    planner.tell_all(peer);
+    auto news = planner.take_news(peer);
+    return !news.changed.empty() && news.changed[0].born_with_you;
+  }
+};
+
+TEST_F(BornWithB, TellsIt) {
+  EXPECT_TRUE(tells(b));
+  EXPECT_FALSE(tells(c)) << "who was not there may have lost what was acknowledged since";
+}
+
+TEST_F(BornWithB, DoesNotTellAnotherProcess) {
+  planner.unlinked(b);
+  planner.linked(b);
+  EXPECT_FALSE(tells(b)) << "it has not spoken yet";
+  planner.begin_mirror(b, 1);
+  EXPECT_TRUE(planner.take_news(b).changed.at(0).born_with_you) << "told without being asked";
+  planner.begin_mirror(b, 2);
+  EXPECT_FALSE(tells(b));
+  planner.begin_mirror(b, 1);
+  EXPECT_FALSE(tells(b));
+}
+
+TEST_F(BornWithB, CountsOnlyWhoWasThereAtOnce) {
+  planner.set_own(owner({}, vnode_state::unsure), {}); // As if the shard had not got to it yet.
+  planner.set_peer(c, owner({}, vnode_state::unsure));
+  planner.plan();
+  planner.set_own(owner({}), {});
+  EXPECT_TRUE(tells(b));
+  EXPECT_FALSE(tells(c));
+}
+
 TEST(SyncPlannerOfWideWrites, BeginsEmptyOnlyWithWOwners) {
   auto r = std::make_shared<ring>();
   for (auto id : {a, b, c})
@@ -337,7 +391,7 @@ TEST_F(SyncPlanner, AnOwnerThatComesBackEmptyStopsTheHorizonUntilItIsWhole) {
   planner.set_peer(c, owner(clock({{ra, 1, 1}})));
   times(50);
   planner.plan();
-  planner.begin_mirror(c);
+  planner.begin_mirror(c, 2);
   planner.set_peer(c, owner({}, vnode_state::unsure));
   EXPECT_TRUE(planner.plan().settles.empty());
 }
