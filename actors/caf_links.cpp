@@ -1,5 +1,6 @@
 #include "actors/caf_links.hpp"
 
+#include "config/resolve.hpp"
 #include "messages/local.hpp"
 #include "messages/register.hpp"
 
@@ -49,34 +50,40 @@ struct node_id_module final : caf::actor_system::module {
   caf::actor_system& system;
 };
 
+/// Waits until the socket is connected. @returns 0 or an errno.
+int wait_connected(int fd, std::chrono::steady_clock::time_point deadline, const std::atomic<bool>& stopping) {
+  constexpr std::chrono::milliseconds slice{50};
+  pollfd waiting{fd, POLLOUT, 0};
+  while (!stopping && std::chrono::steady_clock::now() < deadline) {
+    auto ready = ::poll(&waiting, 1, static_cast<int>(slice.count()));
+    if (ready == 0 || (ready < 0 && errno == EINTR))
+      continue;
+    int error = 0;
+    socklen_t size = sizeof error;
+    return ready < 0 || ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 ? errno : error;
+  }
+  return ETIMEDOUT;
+}
+
 /// A non-blocking connect with a deadline, to the first address that answers. @returns a socket or -1.
-int connect_within(const std::string& host, uint16_t port, std::chrono::milliseconds limit) {
+int connect_within(const std::string& host, uint16_t port, std::chrono::milliseconds limit,
+                   const std::atomic<bool>& stopping) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_family = AF_UNSPEC;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0)
-    return -1;
-  int result = -1;
-  for (auto* a = found; a != nullptr && result < 0; a = a->ai_next) {
+  auto found = config::resolve(host, std::to_string(port), hints, limit, [&] { return stopping.load(); });
+  for (auto* a = found.list.get(); a != nullptr; a = a->ai_next) {
     int fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
       continue;
     int error = ::connect(fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
-    if (error == EINPROGRESS) {
-      pollfd waiting{fd, POLLOUT, 0};
-      socklen_t size = sizeof error;
-      if (::poll(&waiting, 1, static_cast<int>(limit.count())) != 1 ||
-          ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        error = ETIMEDOUT;
-    }
+    if (error == EINPROGRESS)
+      error = wait_connected(fd, std::chrono::steady_clock::now() + limit, stopping);
     if (error == 0)
-      result = fd;
-    else
-      ::close(fd);
+      return fd;
+    ::close(fd);
   }
-  ::freeaddrinfo(found);
-  return result;
+  return -1;
 }
 
 void limit_unsent(int fd) {
@@ -87,13 +94,14 @@ void limit_unsent(int fd) {
 /// Like CAF's own middleman actor, but a black-holed address blocks nothing else, and not for minutes.
 class bounded_connector final : public caf::io::middleman_actor_impl {
 public:
-  bounded_connector(caf::actor_config& cfg, caf::actor basp, std::chrono::milliseconds limit)
-      : caf::io::middleman_actor_impl(cfg, std::move(basp)), limit_(limit) {}
+  bounded_connector(caf::actor_config& cfg, caf::actor basp, std::chrono::milliseconds limit,
+                    std::shared_ptr<const std::atomic<bool>> stopping)
+      : caf::io::middleman_actor_impl(cfg, std::move(basp)), limit_(limit), stopping_(std::move(stopping)) {}
   const char* name() const override { return "connector"; }
 
 protected:
   caf::expected<caf::io::scribe_ptr> connect(const std::string& host, uint16_t port) override {
-    auto fd = connect_within(host, port, limit_);
+    auto fd = connect_within(host, port, limit_, *stopping_);
     if (fd < 0)
       return caf::make_error(caf::sec::cannot_connect_to_node, host, port);
     limit_unsent(fd);
@@ -109,13 +117,8 @@ protected:
 
 private:
   std::chrono::milliseconds limit_;
+  std::shared_ptr<const std::atomic<bool>> stopping_;
 };
-
-caf::actor spawn_connector(caf::actor_system& system, const node_env& env) {
-  auto basp = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
-  return caf::actor_cast<caf::actor>(
-      system.spawn<bounded_connector, caf::detached + caf::hidden>(basp, env.config.peers.connect_timeout));
-}
 
 struct dial_now {};
 
@@ -264,9 +267,26 @@ void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& 
   cfg.set("middleman.app-identifiers", std::vector<std::string>{"crema"});
 }
 
+caf::actor caf_links::watched(caf::actor a, const char* what) const {
+  a->attach_functor([what, stopping = stopping_, log = env_->log, fatal = fatal_](const caf::error& why) {
+    if (*stopping)
+      return;
+    log->critical("the {} has ended: {}", what, caf::to_string(why));
+    fatal(what);
+  });
+  return a;
+}
+
+caf::actor caf_links::connector() {
+  auto basp = system_.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
+  return watched(caf::actor_cast<caf::actor>(system_.spawn<bounded_connector, caf::detached + caf::hidden>(
+                     basp, env_->config.peers.connect_timeout, stopping_)),
+                 "connector");
+}
+
 std::string caf_links::publish(const caf::actor& root) {
   const auto* me = env_->config.find_node(env_->name);
-  publisher_ = spawn_connector(system_, *env_);
+  publisher_ = connector();
   caf::scoped_actor self{system_};
   std::string error;
   self->request(publisher_, std::chrono::seconds{10}, caf::publish_atom_v, me->peer_port,
@@ -278,7 +298,7 @@ std::string caf_links::publish(const caf::actor& root) {
 void caf_links::dial(const caf::actor& root) {
   for (const auto& m : env_->first_ring->members)
     if (m.id != env_->self)
-      dialers_[m.id] = system_.spawn(dialer, env_, root, spawn_connector(system_, *env_), m.id);
+      dialers_[m.id] = watched(system_.spawn(dialer, env_, root, connector(), m.id), "dialer");
 }
 
 void caf_links::nudge(node_id peer) const {
@@ -288,6 +308,7 @@ void caf_links::nudge(node_id peer) const {
 }
 
 void caf_links::stop() {
+  *stopping_ = true;
   for (auto& [id, d] : dialers_)
     caf::anon_send_exit(d, caf::exit_reason::user_shutdown);
   dialers_.clear();

@@ -8,7 +8,10 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 
+#include <atomic>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace crema {
@@ -21,7 +24,9 @@ void basp_guard_linked();
 
 class caf_links {
 public:
-  caf_links(caf::actor_system& system, env_ptr env) : system_(system), env_(std::move(env)) {}
+  /// @param fatal is told, from any thread, why an actor of the links has ended although it should not.
+  caf_links(caf::actor_system& system, env_ptr env, std::function<void(const std::string&)> fatal)
+      : system_(system), env_(std::move(env)), fatal_(std::move(fatal)) {}
 
   /// Publishes `root` on the node's peer address. @returns an error in words, or nothing.
   std::string publish(const caf::actor& root);
@@ -33,8 +38,13 @@ public:
   void stop();
 
 private:
+  caf::actor connector();
+  caf::actor watched(caf::actor a, const char* what) const;
+
   caf::actor_system& system_;
   env_ptr env_;
+  std::function<void(const std::string&)> fatal_;
+  std::shared_ptr<std::atomic<bool>> stopping_ = std::make_shared<std::atomic<bool>>(false);
   caf::actor publisher_;
   std::map<node_id, caf::actor> dialers_;
 };

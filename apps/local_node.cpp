@@ -1,6 +1,9 @@
 #include "apps/local_node.hpp"
 
 #include "apps/resp_client.hpp"
+#include "config/resolve.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -202,21 +206,22 @@ std::optional<node_process> spawn_node(const fs::path& dir, const std::string& c
 }
 
 bool is_this_machine(const std::string& host) {
+  constexpr std::chrono::milliseconds limit{1500};
   char own_name[256] = {};
   if (::gethostname(own_name, sizeof own_name - 1) == 0 && host == own_name)
     return true;
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-    return false;
-  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
+  auto found = config::resolve(host, "", hints, limit);
+  if (found.error != 0)
+    std::cerr << fmt::format("crema: {} cannot be looked up ({}), and counts as another machine\n", host,
+                             ::gai_strerror(found.error));
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0)
     list = nullptr;
   std::unique_ptr<ifaddrs, decltype(&::freeifaddrs)> interfaces{list, &::freeifaddrs};
-  for (const auto* a = found; a != nullptr; a = a->ai_next) {
+  for (const auto* a = found.list.get(); a != nullptr; a = a->ai_next) {
     if (is_always_here(a->ai_addr))
       return true;
     for (const auto* i = list; i != nullptr; i = i->ifa_next)

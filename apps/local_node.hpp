@@ -40,6 +40,7 @@ std::optional<node_process> spawn_node(const fs::path& dir, const std::string& c
                                        std::string& error);
 
 /// Does the host name or address belong to this machine? Loopback, an address of an interface, or the host's own name.
+/// Says so on standard error if the name cannot be looked up: then it does not.
 bool is_this_machine(const std::string& host);
 
 /// Asks a node on its RESP port, once. @param answer what it said, or why it could not be asked.

@@ -125,7 +125,6 @@ int serve(const config::cluster_config& config, const config::node_config& me,
 
   caf_config caf_settings{config};
   caf::actor_system system{caf_settings};
-  caf_links links{system, env};
   auto ready = std::make_shared<std::atomic<bool>>(false);
   node_options options;
   options.store = store;
@@ -138,6 +137,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->flush();
     std::_Exit(exit_failure);
   };
+  caf_links links{system, env, options.fatal};
   options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
   auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
   options.spawned = [coordinators](const node_children& all) { coordinators->set_value(all.coordinators); };

@@ -1,8 +1,9 @@
 #include "config/host_check.hpp"
 
+#include "config/resolve.hpp"
+
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -28,27 +29,28 @@ int try_bind(const addrinfo& address) {
   return result;
 }
 
-void check_port(const std::string& host, uint16_t port, const std::string& path, std::vector<problem>& problems) {
+/// @returns false if the host has no address.
+bool check_port(const std::string& host, uint16_t port, const std::string& path, std::vector<problem>& problems) {
+  constexpr std::chrono::milliseconds limit{1500};
   const auto shown = (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); error != 0) {
-    problems.push_back({path, shown + " cannot be bound: " + ::gai_strerror(error),
+  auto found = resolve(host, std::to_string(port), hints, limit);
+  if (found.error != 0) {
+    problems.push_back({path, shown + " cannot be bound: " + ::gai_strerror(found.error),
                         "an address of this machine, or a name that resolves to one"});
-    return;
+    return false;
   }
-  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
   // A name may have addresses of a family that this machine lacks: one that can be bound is enough.
   int failure = 0;
   bool bound = false;
-  for (const auto* address = found; address != nullptr; address = address->ai_next) {
+  for (const auto* address = found.list.get(); address != nullptr; address = address->ai_next) {
     int error = try_bind(*address);
     if (error == EADDRINUSE) {
       problems.push_back({path, shown + " is in use", "a port that no other process listens on"});
-      return;
+      return true;
     }
     bound = bound || error == 0;
     failure = error != 0 ? error : failure;
@@ -57,6 +59,7 @@ void check_port(const std::string& host, uint16_t port, const std::string& path,
     problems.push_back(
         {path, shown + " cannot be bound: " + std::strerror(failure),
          failure == EACCES ? "a port that this user may bind, usually 1024 or above" : "an address of this machine"});
+  return true;
 }
 
 } // namespace
@@ -72,8 +75,8 @@ std::vector<problem> check_ports(const node_config& node, std::string path) {
   if (path.empty())
     path = "nodes[\"" + node.name + "\"]";
   std::vector<problem> problems;
-  check_port(node.host, node.peer_port, path + ".peer_port", problems);
-  check_port(node.host, node.resp_port, path + ".resp_port", problems);
+  if (check_port(node.host, node.peer_port, path + ".peer_port", problems)) // Else said once, and not waited for again.
+    check_port(node.host, node.resp_port, path + ".resp_port", problems);
   check_port(node.http_host, node.http_port, path + ".http_port", problems);
   return problems;
 }
