@@ -79,6 +79,7 @@ TEST(Cluster, TheSiblingLimitRefusesAPutWithoutContextAndSaysWhatToDo) {
   test_cluster c{3, buckets()};
   for (size_t i = 0; i < siblings_max; ++i)
     ASSERT_EQ(c.ask(0, put("k", std::to_string(i), 1)).status, errc::ok) << i;
+  EXPECT_NE(c.log.str().find("a put without context on a key with 25 siblings"), std::string::npos);
   auto refused = c.ask(0, put("k", "one too many", 1));
   EXPECT_EQ(refused.status, errc::too_many_siblings);
   EXPECT_NE(refused.error.find("CONTEXT"), std::string::npos);

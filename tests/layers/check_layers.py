@@ -167,11 +167,27 @@ def check_gateway_is_free_of_caf(root, sources):
                 yield source.path, include.line, "gateway/ is built without CAF, but reaches it: " + " -> ".join(way)
 
 
+def check_links(root):
+    """What the library of a folder is linked against, in its CMakeLists.txt."""
+    for folder, allowed in MAY_INCLUDE.items():
+        path = f"{folder}/CMakeLists.txt"
+        if folder == "apps" or not os.path.isfile(os.path.join(root, path)):
+            continue
+        with open(os.path.join(root, path), encoding="utf-8") as file:
+            text = re.sub(r"#[^\n]*", blank, file.read())
+        for command in re.finditer(r"\b(?:crema_library|target_link_libraries)\s*\(([^)]*)\)", text):
+            for library in re.finditer(r"\bcrema_(\w+)", command.group(1)):
+                if library.group(1) not in allowed:
+                    line = text.count("\n", 0, command.start(1) + library.start()) + 1
+                    yield path, line, f"{folder}/ may not be linked against {library.group(0)}"
+
+
 def check(root):
     """All violations, as (path, line, rule), sorted."""
     sources = {source.path: source for source in find_sources(root)}
     found = [(source.path, line, rule) for source in sources.values() for line, rule in check_source(root, source)]
     found += check_gateway_is_free_of_caf(root, sources)
+    found += check_links(root)
     return sorted(found), len(sources)
 
 
@@ -190,6 +206,7 @@ CLEAN = [
     ("actors/a.cpp", '#include <caf/all.hpp>\n#include "messages/replica.hpp"\n#include "storage/a.hpp"\n'),
     ("gateway/resp/a.cpp", '#include <boost/asio.hpp>\n#include "messages/client.hpp"\n#include "../b.hpp"\n'),
     ("gateway/b.hpp", '#include "config/a.hpp"\n'),
+    ("storage/CMakeLists.txt", "# crema_actors\ncrema_library(storage crema_protocol\n  crema_config RocksDB::rocksdb)\n"),
     ("apps/a.cpp", '#include <caf/all.hpp>\n#include <boost/asio/ip/tcp.hpp>\n#include "actors/a.hpp"\n'),
 ]
 VIOLATIONS = [
@@ -228,6 +245,8 @@ VIOLATIONS = [
     ("gateway/v.cpp", '#include "storage/a.hpp"\n', 1, "gateway/ may not include storage/"),
     ("gateway/v.cpp", "#include <caf/all.hpp>\n", 1, "CAF"),
     ("gateway/v.cpp", '\n#include "messages/replica.hpp"\n', 2, "messages/replica.hpp -> caf/all.hpp"),
+    ("config/CMakeLists.txt", "crema_library(config crema_protocol\n  crema_storage)\n", 2, "linked against crema_storage"),
+    ("gateway/CMakeLists.txt", "target_link_libraries(crema_gateway PUBLIC crema_actors)\n", 1, "crema_actors"),
     ("apps/v.cpp", "#include <rocksdb/db.h>\n", 1, "RocksDB"),
     ("apps/v.cpp", '#include "tests/support/x.hpp"\n', 1, "apps/ may not include tests/"),
 ]

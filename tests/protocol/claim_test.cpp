@@ -514,6 +514,26 @@ TEST(Claim, MovesLittleMoreThanItMustWhileAClusterGrowsAndShrinks) {
   }
 }
 
+TEST(Claim, MovesLittleMoreThanItMustWhenManyMembersComeAndGo) {
+  std::mt19937 random(7);
+  for (uint32_t n = 1; n <= 5; ++n)
+    for (int i = 0; i < 20 && !::testing::Test::HasFailure(); ++i) {
+      auto all = members(n + random() % (101 - n));
+      SCOPED_TRACE("N=" + std::to_string(n) + ", from " + std::to_string(all.size()));
+      auto table = claim({}, all, 512, n);
+      std::shuffle(all.begin(), all.end(), random);
+      all.resize(n + random() % (all.size() - n + 1));
+      for (auto added = random() % (101 - all.size()); added > 0; --added)
+        all.push_back({node_id{static_cast<uint32_t>(1000 + added)}, "new" + std::to_string(added),
+                       "newhost" + std::to_string(added), "", 1});
+      auto next = claim(table, all, 512, n);
+      expect_valid(next, all, 512, n);
+      expect_balanced(next, all, n);
+      auto bound = must_move(table, all, n);
+      EXPECT_LE(static_cast<double>(moved(table, next)), static_cast<double>(bound) * 1.05) << "at least " << bound;
+    }
+}
+
 TEST(Claim, MovesOnlyTheLostMembersPartitionsToItsReplacement) {
   auto all = in_zones(members(9), 3);
   auto table = claim({}, all, 256, 3);
