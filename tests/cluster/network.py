@@ -13,6 +13,7 @@ import subprocess
 import unittest
 
 import ports
+from relay import Relay
 
 CLONE_NEWNET = 0x40000000
 PREFIX = "10.77.0."
@@ -99,6 +100,7 @@ class Network:
         require(case, "ip", "nft")
         self.here = Namespace(new=False)
         self.namespaces = []
+        self.relays = []
         self.switch = None
         case.addCleanup(self.close)
         try:
@@ -155,6 +157,25 @@ class Network:
                 add rule inet cut {direction} ip {field} {{ {addresses} }} drop
                 """)
 
+    def lose(self, percent):
+        """So many of the packets between hosts are lost, at random."""
+        for index, namespace in enumerate(self.namespaces):
+            addresses = ", ".join(self.address(other) for other in self.others(index))
+            namespace.run("nft", "-f", "-", stdin=f"""
+                add chain inet cut out {{ type filter hook output priority 0; }}
+                add rule inet cut out ip daddr {{ {addresses} }} numgen random mod 100 < {percent} drop
+                """)
+
+    def slow_down(self, port, delay):
+        """What goes between the peer ports of the hosts is held back for delay(random) seconds. To be called before
+        the nodes start."""
+        try:
+            for index, namespace in enumerate(self.namespaces):
+                peers = [self.address(other) for other in self.others(index)]
+                self.relays.append(Relay(namespace, peers, port, delay, index))
+        except OSError as error:
+            raise unittest.SkipTest(f"connections cannot be sent through a relay here: {error}") from None
+
     def heal(self, *indices):
         """All of them, if none is named."""
         for index in indices or range(len(self.namespaces)):
@@ -162,5 +183,7 @@ class Network:
 
     def close(self):
         self.here.enter()
+        for relay in self.relays:
+            relay.close()
         for namespace in [*self.namespaces, *([self.switch] if self.switch else []), self.here]:
             namespace.close()

@@ -70,6 +70,45 @@ class Partitions(ClusterCase):
         cluster.wait_ready()
         self.say(f"level {self.level(cluster, ['before', 'left', 'right']):.1f} s after all are linked")
 
+    def test_slow_links_that_lose_packets_lose_no_write(self):
+        network = Network(self, 3)
+
+        def delay(random):
+            return random.uniform(0.02, 0.08) + (random.uniform(0.2, 0.8) if random.random() < 0.02 else 0.0)
+
+        cluster = self.cluster(3, start=False, network=network, buckets=BUCKETS)
+        network.slow_down(cluster["n1"].entry["peer_port"], delay)
+        cluster.start()
+        cluster.wait_ready()
+        network.lose(2)
+        acknowledged, refused = {key: [] for key in KEYS}, 0
+        for number in range(6):
+            node = cluster[f"n{number % 3 + 1}"]
+            with node.client(timeout=60, db=1) as client:
+                replies = client.pipeline([("KV.PUT", key, f"{number}-{key}") for key in KEYS])
+            for key, reply in zip(KEYS, replies):
+                if isinstance(reply, resp.Error):
+                    self.assertIn(reply.code, ("TIMEOUT", "NOQUORUM", "BUSY"), reply)
+                    refused += 1
+                else:
+                    acknowledged[key].append(f"{number}-{key}".encode())
+        self.assertLess(refused, 3 * len(KEYS), "most writes succeed")
+        network.heal()
+
+        def same():
+            copies = []
+            for node in cluster:
+                with node.client(timeout=30, db=1) as client:
+                    replies = client.pipeline([("KV.GET", key, "R", "one") for key in KEYS])
+                copies.append([reply if isinstance(reply, resp.Error) else sorted(reply[1]) for reply in replies])
+            return copies if all(copy == copies[0] for copy in copies) else None
+
+        copies = wait_until(same, LEVEL, "all nodes hold the same")
+        self.assertGreater(min(relay.carried for relay in network.relays), 10_000, "the relays were in between")
+        for key, values in zip(KEYS, copies[0]):
+            self.assertEqual([value for value in acknowledged[key] if value not in values], [], key)
+        self.say(f"{6 * len(KEYS) - refused} acknowledged, {refused} refused")
+
     def test_a_host_that_nobody_hears_is_down_and_level_after_it(self):
         cluster, network = self.hosts(3)
         network.mute(2)
