@@ -68,10 +68,7 @@ int wait_connected(int fd, std::chrono::steady_clock::time_point deadline, const
 /// A non-blocking connect with a deadline, to the first address that answers. @returns a socket or -1.
 int connect_within(const std::string& host, uint16_t port, std::chrono::milliseconds limit,
                    const std::atomic<bool>& stopping) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_family = AF_UNSPEC;
-  auto found = config::resolve(host, std::to_string(port), hints, limit, [&] { return stopping.load(); });
+  auto found = config::resolve(host, std::to_string(port), AI_NUMERICSERV, limit, [&] { return stopping.load(); });
   for (auto* a = found.list.get(); a != nullptr; a = a->ai_next) {
     int fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)

@@ -206,14 +206,10 @@ std::optional<node_process> spawn_node(const fs::path& dir, const std::string& c
 }
 
 bool is_this_machine(const std::string& host) {
-  constexpr std::chrono::milliseconds limit{1500};
   char own_name[256] = {};
   if (::gethostname(own_name, sizeof own_name - 1) == 0 && host == own_name)
     return true;
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  auto found = config::resolve(host, "", hints, limit);
+  auto found = config::resolve(host, "", 0, config::lookup_limit);
   if (found.error != 0)
     std::cerr << fmt::format("crema: {} cannot be looked up ({}), and counts as another machine\n", host,
                              ::gai_strerror(found.error));

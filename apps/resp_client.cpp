@@ -1,12 +1,13 @@
 #include "apps/resp_client.hpp"
 
+#include "config/resolve.hpp"
+
 #include "protocol/types.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <memory>
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -96,16 +97,11 @@ bool resp_client::wait_for(int fd, short events) {
 
 bool resp_client::connect(const address& where) {
   deadline_ = clock::now() + timeout_;
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (int code = ::getaddrinfo(where.host.c_str(), std::to_string(where.port).c_str(), &hints, &found); code != 0)
-    return fail("cannot connect to " + to_string(where) + ": " + ::gai_strerror(code));
-  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses{found, &::freeaddrinfo};
+  auto found = config::resolve(where.host, std::to_string(where.port), AI_NUMERICSERV, timeout_);
+  if (found.error != 0)
+    return fail("cannot connect to " + to_string(where) + ": " + ::gai_strerror(found.error));
   int failure = 0;
-  for (const auto* a = found; a != nullptr; a = a->ai_next) {
+  for (const auto* a = found.list.get(); a != nullptr; a = a->ai_next) {
     int fd = ::socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
       failure = errno;

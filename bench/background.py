@@ -1,18 +1,14 @@
 """What repair costs: idle nodes, one differing key among many, a node that was down under load (`scripts/bench --background`), on
 three crema nodes on the loopback."""
 
-import csv
-import io
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import threading
 import time
 
 import harness
-import resp
+from measure import cpu_seconds, redis_benchmark, verdict
 
 IDLE_CORE_MAX, IDLE_KB_MAX = 0.5, 10.0  # Per node: percent of a core, KB/s.
 KEY_SECONDS_MAX = 3.0
@@ -23,21 +19,12 @@ def say(text):
     print(f"  {text}", flush=True)
 
 
-def verdict(met):
-    return "met" if met else "MISSED"
-
-
 def progress(text):
     print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def counter(node, name):
     return node.status()["counters"][name]
-
-
-def cpu_seconds(node):
-    fields = pathlib.Path(f"/proc/{node.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def loopback_bytes():
@@ -52,9 +39,7 @@ def level(cluster):
 
 
 def wait_level(cluster, seconds):
-    start = time.monotonic()
     harness.wait_until(lambda: level(cluster), seconds, "everything is repaired", every=0.1)
-    return time.monotonic() - start
 
 
 def idle(cluster, options):
@@ -63,11 +48,11 @@ def idle(cluster, options):
     wait_level(cluster, 120)
     time.sleep(10)  # Measured is the rest after the load: compactions come to an end.
     nodes = list(cluster)
-    cpu, sent, start = [cpu_seconds(node) for node in nodes], loopback_bytes(), time.monotonic()
+    cpu, sent, start = [cpu_seconds(node.process.pid) for node in nodes], loopback_bytes(), time.monotonic()
     time.sleep(options.idle_seconds)
     took = time.monotonic() - start
     sent = loopback_bytes() - sent
-    cores = [100 * (cpu_seconds(node) - before) / took for node, before in zip(nodes, cpu)]
+    cores = [100 * (cpu_seconds(node.process.pid) - before) / took for node, before in zip(nodes, cpu)]
     kb = sent / took / 1024 / len(nodes)
     print(f"\nidle, {options.keys:,} keys, 256 partitions, {took:.0f} s")
     say("CPU of each node " + ", ".join(f"{core:.2f} %" for core in cores) +
@@ -110,18 +95,15 @@ class Load(threading.Thread):
 
     def run(self):
         while not self.done:
-            asked = subprocess.run(["redis-benchmark", "-h", "127.0.0.1", "-p", str(self.port), "-t", "set", "-n", str(self.options.load_requests),
-                                    "-r", str(self.options.keys), "-d", str(self.options.value_bytes), "-c", str(self.options.load_clients),
-                                    "--csv"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            rows = [row for row in csv.DictReader(io.StringIO(asked.stdout)) if row.get("test") == "SET"]
-            if asked.returncode != 0 or len(rows) != 1:
-                self.failure = asked.stdout
+            try:
+                run = redis_benchmark(self.port, "SET", self.options.load_requests, self.options, self.options.load_clients)
+            except RuntimeError as error:
+                self.failure = error
                 return
-            self.runs.append((time.monotonic(), float(rows[0]["p99_latency_ms"]), float(rows[0]["rps"])))
+            self.runs.append((time.monotonic(), run["p99_ms"]))
 
     def between(self, start, end):
-        return [(p99, rate) for at, p99, rate in self.runs if start < at <= end]
+        return [p99 for at, p99 in self.runs if start < at <= end]
 
     def stop(self):
         self.done = True
@@ -158,12 +140,15 @@ def outage(cluster, options):
     before, during, after = load.between(start, down), load.between(back, max(repaired, back + 5)), load.between(repaired, end)
     if not before or not during:
         raise SystemExit("scripts/bench: too few runs of the load; give --load-requests a smaller number")
-    middle = lambda runs: statistics.median(p99 for p99, _ in runs) if runs else float("nan")
+
+    def middle(runs):
+        return statistics.median(runs) if runs else float("nan")
+
     factor = middle(during) / middle(before)
     print(f"\na node down for {options.outage_seconds} s under load (SET, {options.load_clients} connections)")
     say(f"it missed {missed:,} writes, and had them {repaired - back:.1f} s after it was back; all is level")
     say(f"p99 of SET, median of runs of {options.load_requests:,}: before {middle(before):.2f} ms, while it is repaired {middle(during):.2f} ms "
-        f"(worst {max(p99 for p99, _ in during):.2f}), after {middle(after):.2f} ms")
+        f"(worst {max(during):.2f}), after {middle(after):.2f} ms")
     say(f"factor {factor:.2f}   target at most {P99_FACTOR_MAX:.0f}: {verdict(factor <= P99_FACTOR_MAX)}")
     return {"missed": missed, "repair_seconds": repaired - back, "p99_before_ms": middle(before), "p99_during_ms": middle(during),
             "p99_after_ms": middle(after), "factor": factor}

@@ -31,13 +31,8 @@ int try_bind(const addrinfo& address) {
 
 /// @returns false if the host has no address.
 bool check_port(const std::string& host, uint16_t port, const std::string& path, std::vector<problem>& problems) {
-  constexpr std::chrono::milliseconds limit{1500};
   const auto shown = (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  auto found = resolve(host, std::to_string(port), hints, limit);
+  auto found = resolve(host, std::to_string(port), AI_PASSIVE | AI_NUMERICSERV, lookup_limit);
   if (found.error != 0) {
     problems.push_back({path, shown + " cannot be bound: " + ::gai_strerror(found.error),
                         "an address of this machine, or a name that resolves to one"});

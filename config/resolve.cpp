@@ -1,5 +1,7 @@
 #include "config/resolve.hpp"
 
+#include <sys/socket.h>
+
 namespace crema::config {
 
 namespace {
@@ -12,14 +14,16 @@ struct lookup {
 
 } // namespace
 
-addresses resolve(const std::string& host, const std::string& service, const addrinfo& hints,
-                  std::chrono::milliseconds limit, const std::function<bool()>& cancelled) {
+addresses resolve(const std::string& host, const std::string& service, int flags, std::chrono::milliseconds limit,
+                  const std::function<bool()>& cancelled) {
   constexpr std::chrono::milliseconds slice{50};
   addresses result;
   auto own = std::make_unique<lookup>();
   own->host = host;
   own->service = service;
-  own->hints = hints;
+  own->hints.ai_family = AF_UNSPEC;
+  own->hints.ai_socktype = SOCK_STREAM;
+  own->hints.ai_flags = flags;
   own->what.ar_name = own->host.c_str();
   own->what.ar_service = own->service.empty() ? nullptr : own->service.c_str();
   own->what.ar_request = &own->hints;

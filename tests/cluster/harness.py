@@ -102,6 +102,11 @@ class Node:
         wait_until(self.ready, seconds, f"{self.name} serves")
         return self
 
+    def ctl(self, command, *options, timeout=30.0):
+        """`crema ctl COMMAND` about this node. -> the ended process."""
+        return subprocess.run([BINARY, "ctl", command, *map(str, options), "--address", f"{self.host}:{self.port}"], capture_output=True,
+                              text=True, timeout=timeout * SLOWNESS, check=False)
+
     def status(self):
         return json.loads(self.ask("KV.STATUS", timeout=5.0))
 

@@ -147,24 +147,20 @@ class Network:
     def others(self, index):
         return [other for other in range(len(self.namespaces)) if other != index]
 
-    def drop(self, index, others, directions=("in", "out")):
+    def drop(self, index, others, directions=("in", "out"), which=""):
         addresses = ", ".join(self.address(other) for other in others)
         rules = {"in": ("input", "saddr"), "out": ("output", "daddr")}
         for direction in directions:
             hook, field = rules[direction]
             self.namespaces[index].run("nft", "-f", "-", stdin=f"""
                 add chain inet cut {direction} {{ type filter hook {hook} priority 0; }}
-                add rule inet cut {direction} ip {field} {{ {addresses} }} drop
+                add rule inet cut {direction} ip {field} {{ {addresses} }} {which} drop
                 """)
 
     def lose(self, percent):
         """So many of the packets between hosts are lost, at random."""
-        for index, namespace in enumerate(self.namespaces):
-            addresses = ", ".join(self.address(other) for other in self.others(index))
-            namespace.run("nft", "-f", "-", stdin=f"""
-                add chain inet cut out {{ type filter hook output priority 0; }}
-                add rule inet cut out ip daddr {{ {addresses} }} numgen random mod 100 < {percent} drop
-                """)
+        for index in range(len(self.namespaces)):
+            self.drop(index, self.others(index), directions=("out",), which=f"numgen random mod 100 < {percent}")
 
     def slow_down(self, port, delay):
         """What goes between the peer ports of the hosts is held back for delay(random) seconds. To be called before

@@ -30,10 +30,13 @@ class Partitions(ClusterCase):
 
     def holds(self, node, values, db=1):
         """Does this node itself hold exactly these siblings of each key? It answers R one from its own copy if it has one."""
+        return self.own(node, db) == [sorted(f"{value}-{key}".encode() for value in values) for key in KEYS]
+
+    def own(self, node, db=1):
+        """What the node itself holds, by key: its siblings in order, or an error."""
         with node.client(timeout=30, db=db) as client:
             replies = client.pipeline([("KV.GET", key, "R", "one") for key in KEYS])
-        return all(not isinstance(reply, resp.Error) and sorted(reply[1]) == sorted(f"{v}-{key}".encode() for v in values)
-                   for key, reply in zip(KEYS, replies))
+        return [reply if isinstance(reply, resp.Error) else sorted(reply[1]) for reply in replies]
 
     def level(self, cluster, values, db=1):
         """Waits until every node holds these values and nothing for another. -> seconds it took."""
@@ -96,11 +99,7 @@ class Partitions(ClusterCase):
         network.heal()
 
         def same():
-            copies = []
-            for node in cluster:
-                with node.client(timeout=30, db=1) as client:
-                    replies = client.pipeline([("KV.GET", key, "R", "one") for key in KEYS])
-                copies.append([reply if isinstance(reply, resp.Error) else sorted(reply[1]) for reply in replies])
+            copies = [self.own(node) for node in cluster]
             return copies if all(copy == copies[0] for copy in copies) else None
 
         copies = wait_until(same, LEVEL, "all nodes hold the same")

@@ -1,10 +1,9 @@
 """What crema brings level by itself: nodes that were away, disks that were lost, remains of deletes."""
 
 import shutil
-import subprocess
 
 import resp
-from harness import BINARY, SLOWNESS, ClusterCase, wait_until
+from harness import SLOWNESS, ClusterCase, wait_until
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -41,8 +40,7 @@ class Repair(ClusterCase):
         self.assertEqual(self.copies(cluster["n3"], range(KEYS), "before-"), KEYS)
 
     def sync_point(self, node, timeout):
-        return subprocess.run([BINARY, "ctl", "sync-point", "--timeout", str(timeout), "--address", f"{node.host}:{node.port}"],
-                              capture_output=True, text=True, timeout=timeout + 30 * SLOWNESS, check=False)
+        return node.ctl("sync-point", "--timeout", timeout, timeout=timeout + 30)
 
     def test_a_sync_point_waits_until_owners_have_what_was_written(self):
         cluster = self.cluster()

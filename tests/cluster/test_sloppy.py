@@ -1,11 +1,10 @@
 """Sloppy quorums: other nodes stand in for owners that are down, and KV.EXPLAIN tells."""
 
 import json
-import subprocess
 import unittest
 import urllib.request
 
-from harness import BINARY, SLOWNESS, ClusterCase, wait_until
+from harness import SLOWNESS, ClusterCase, wait_until
 
 KILLED_SEEN = 1.0 * SLOWNESS
 COMMON = {"mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "durability": "interval"}
@@ -24,8 +23,7 @@ def explained(reply):
 
 def hints(node):
     """What `crema ctl hints` says, and its exit code."""
-    done = subprocess.run([BINARY, "ctl", "hints", "--json", "--address", f"{node.host}:{node.port}"], capture_output=True, timeout=30,
-                          check=False)
+    done = node.ctl("hints", "--json")
     return json.loads(done.stdout), done.returncode
 
 
