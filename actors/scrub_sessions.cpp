@@ -330,7 +330,7 @@ void judge(handoff_self self, const comparison_ptr& c, std::vector<scrub_states>
     clocks.push_back({c->first_clocks[i], *protocol::dot_clock::decode(states[i].clock)});
     count = std::min(count, states[i].objects.size());
   }
-  protocol::scrub_judge judge{c->rule, c->owners_count, std::move(clocks), c->expires_ms};
+  protocol::scrub_judge judging{c->rule, c->owners_count, std::move(clocks), c->expires_ms};
   c->due.assign(states.size(), {});
   for (size_t k = 0; k < count; ++k) {
     const auto& key = c->keys[k];
@@ -339,7 +339,7 @@ void judge(handoff_self self, const comparison_ptr& c, std::vector<scrub_states>
       auto before = c->listed[i].find(key);
       copies.push_back({before == c->listed[i].end() ? 0 : before->second.held, std::move(states[i].objects[k])});
     }
-    auto verdict = judge.judge(copies);
+    auto verdict = judging.judge(copies);
     c->unsure += verdict.what == protocol::scrub_verdict::kind::unsure ? 1 : 0;
     auto real = verdict.what == protocol::scrub_verdict::kind::differs ? 1U : 0U;
     st.scrub.differences += real;
