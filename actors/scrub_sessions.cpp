@@ -11,7 +11,10 @@
 
 #include "protocol/scrub.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace crema {
 
@@ -27,7 +30,7 @@ struct comparison {
   bool partial = false;
 
   // The range:
-  std::string after, until; // Until is empty: to the end.
+  std::string after, until; // The latter is empty: to the end. Then there is no next one, and the former is.
   uint64_t expires_ms = 0;
   scrub_found here;
   size_t tries = 0;
@@ -399,10 +402,10 @@ void next_range(handoff_self self, const comparison_ptr& c) {
                         place(st, c->vnode), keys, st.env->name_of(node));
   c->repaired.clear();
   c->tries = 0;
-  if (c->until.empty())
-    return finish_vnode(self, c);
   c->after = std::exchange(c->until, {});
-  pay_for_range(self, c->here.bytes, [self, c] { go_on(self, c, [self, c] { look_here(self, c); }); });
+  pay_for_range(self, c->here.bytes, [self, c] {
+    go_on(self, c, [self, c] { c->after.empty() ? finish_vnode(self, c) : look_here(self, c); });
+  });
 }
 
 // -- All of them ----------------------------------------------------------------------------------------------------

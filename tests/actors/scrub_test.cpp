@@ -117,7 +117,7 @@ TEST_F(Scrubs, RepairWhateverOneOwnerHoldsWrongly) {
   EXPECT_EQ(visible(0), healthy);
   expect_level();
   EXPECT_EQ(values(c_.ask(1, get("k4"))), std::vector<std::string>{"v4"});
-  EXPECT_NE(c_.log.str().find("1 keys of n2 were not what they should be"), std::string::npos);
+  EXPECT_NE(c_.log.str().find("keys of n2 were not what they should be"), std::string::npos);
   order_all(kind::start);
   c_.run_for(milliseconds{30'000});
   EXPECT_EQ(sum("differences"), 0U);
@@ -182,8 +182,8 @@ TEST_F(Scrubs, ArePausedResumedAndCancelled) {
 
 TEST_F(Scrubs, GoOnWithoutAnOwnerThatDies) {
   fill();
-  damage(1, "k2");
-  damage(1, "k4");
+  for (int i = 0; i < 40; i += 2)
+    damage(1, "k" + std::to_string(i));
   order_all(kind::start);
   c_.kill(2);
   c_.run_for(milliseconds{60'000});
