@@ -18,6 +18,10 @@ void actor_backend::sync_point(uint64_t id, std::function<void(std::string json)
   caf::anon_send(node_, sync_point_query{id, std::move(answer)});
 }
 
+void actor_backend::repair(repair_order order, std::function<void(std::string json)> answer) {
+  caf::anon_send(node_, repair_query{order, std::move(answer)});
+}
+
 void actor_backend::count_keys(bucket_id bucket,
                                std::function<void(std::optional<uint64_t> count, std::string error)> answer) {
   caf::anon_send(node_, count_query{bucket, std::move(answer)});

@@ -232,7 +232,13 @@ std::map<std::string, uint64_t> counters(const handoff_state& st) {
                                       {"sync_bytes_per_s_max", st.budget.rate()},
                                       {"bytes_caught_up", st.bytes_caught_up},
                                       {"bytes_refilled", st.bytes_refilled},
-                                      {"vnodes_incomplete", st.planner->incomplete()}};
+                                      {"vnodes_incomplete", st.planner->incomplete()},
+                                      {"scrub_keys", st.scrub_keys},
+                                      {"scrub_ranges", st.scrub_ranges},
+                                      {"scrub_differences", st.scrub_differences},
+                                      {"scrub_repaired", st.scrub_repaired},
+                                      {"scrub_busy", st.scrub_busy},
+                                      {"scrub_errors", st.scrub_errors}};
   uint64_t behind = 0;
   for (const auto& [node, p] : st.peers)
     behind = std::max(behind, st.planner->dots_behind(node));
@@ -268,7 +274,8 @@ void tell_progress(handoff_self self) {
                     st.planner->incomplete(), st.refilling.size(), st.refills, st.bytes_refilled >> 20);
 }
 
-caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root) {
+caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root,
+                      std::optional<uint64_t> scrubbed_ms) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
@@ -278,6 +285,8 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.replicas[env->self] = std::move(local_replicas);
   st.planner = std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring);
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
+  st.scrubbed_ms = scrubbed_ms;
+  schedule_scrub(self);
   self->send(self, tick{});
   return {
       [self](tick) {
@@ -286,6 +295,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         tell_progress(self);
         ask_for_reports(self);
         weigh_load(self);
+        begin_scrub_if_due(self);
         self->delayed_send(self, self->state.env->config.sync.interval, tick{});
       },
       [self](shard_report& report) { on_report(self, report); },
@@ -319,6 +329,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.planner->on_ring(x.ring);
       },
       [self](stats_request) { return statistics_of(self); },
+      [self](const repair_query& x) { answer_repair(self, x); },
       [self](const sync_point_query& x) { answer_sync_point(self, x); },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
@@ -327,8 +338,8 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
 } // namespace
 
 caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
-                         caf::actor root) {
-  return system.spawn(handoff, std::move(env), std::move(local_replicas), std::move(root));
+                         caf::actor root, std::optional<uint64_t> scrubbed_ms) {
+  return system.spawn(handoff, std::move(env), std::move(local_replicas), std::move(root), scrubbed_ms);
 }
 
 } // namespace crema

@@ -1,6 +1,6 @@
 // The state of the handoff actor, and the parts its work is split into: handoff.cpp (who knows what, and the tasks that
 // follow), sync_sessions.cpp (catch-up and refill), read_repair.cpp (catch-up of one key at another node),
-// sync_points.cpp (who waits until owners have something).
+// sync_points.cpp (who waits until owners have something), scrub_sessions.cpp (do owners hold what their clocks say).
 #pragma once
 
 #include "actors/errors.hpp"
@@ -87,7 +87,39 @@ struct handoff_state {
   std::map<uint64_t, sync_point> sync_points;
   uint64_t next_sync_point = 1;
 
+  /// The scrub of this node that runs, or the last one since its start.
+  struct scrub_job {
+    uint64_t id = 0; ///< Counts from 1; 0: there was none.
+    bool running = false;
+    bool paused = false;
+    bool cancelled = false;
+    bool by_itself = false; ///< Its time had come.
+    std::optional<bucket_id> bucket;
+    std::optional<partition_id> partition;
+    std::deque<vnode_id> due; ///< After `now`.
+    vnode_id now;
+    std::function<void()> rest; ///< Of one that is paused: how it goes on.
+    uint64_t vnodes = 0, vnodes_done = 0;
+    uint64_t partial = 0; ///< Not compared with all owners, or not to the end.
+    uint64_t keys = 0, differences = 0, repaired = 0, busy = 0;
+    bool whole() const { return !bucket && !partition; }
+  };
+  static constexpr uint32_t scrub_keys_max = 1024, scrub_bytes_max = page_bytes_max; ///< In one range.
+  static constexpr size_t scrub_reads_max = 64; ///< Keys that are read whole at once.
+  static constexpr size_t scrub_tries_max = 3;  ///< Of a range in which owners differ and may be right to.
+  static constexpr uint32_t scrub_by_itself_share = 8;
+  static constexpr std::chrono::minutes scrub_remains{2};  ///< Who expires so soon counts as expired.
+  static constexpr std::chrono::minutes scrub_first{10};   ///< Not before, after the start: peers have to be heard.
+  static constexpr std::chrono::hours scrub_noted{1};      ///< A directory that was never scrubbed counts from then.
+  static constexpr std::chrono::hours scrub_postponed{24}; ///< So long it waits for members that are down.
+  scrub_job scrub;
+  std::optional<uint64_t> scrubbed_ms; ///< By the wall clock, persisted: the last one was finished, or counts as if.
+  caf::actor_clock::time_point begun;
+  std::optional<caf::actor_clock::time_point> scrub_due; ///< Nothing: only when asked.
+
   // Counters since start.
+  uint64_t scrub_keys = 0, scrub_ranges = 0, scrub_differences = 0, scrub_repaired = 0, scrub_busy = 0,
+           scrub_errors = 0;
   uint64_t repairs_done = 0, repairs_failed = 0, repairs_dropped = 0, repaired_dots = 0;
   uint64_t catch_ups = 0, refills = 0, sessions_failed = 0, bytes_caught_up = 0, bytes_refilled = 0;
 };
@@ -104,6 +136,14 @@ void act(handoff_self self);
 void start_sessions(handoff_self self);
 /// Begins a sync point, or tells how far it is.
 void answer_sync_point(handoff_self self, const sync_point_query& query);
+/// Goes on when what was moved in the background is paid for.
+void pay(handoff_self self, size_t bytes, std::function<void()> next);
+/// Begins, stops or pauses a scrub, and tells how far it is.
+void answer_repair(handoff_self self, const repair_query& query);
+/// Begins one if its time has come; to be called at intervals.
+void begin_scrub_if_due(handoff_self self);
+/// When the next one is due, as far as is known at the start.
+void schedule_scrub(handoff_self self);
 /// To be called for each report of a shard.
 void note_report(handoff_self self, size_t shard);
 void forget_sync_points(handoff_self self);

@@ -30,6 +30,7 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied  (catch-up)
 ///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
 ///   births, settlement, drop_temporary
+///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
 ///   report_request                   shard_report to the sender, once what it says is on disk
 ///   count_request -> count_reply
 ///   ring_published
@@ -61,10 +62,12 @@ caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vecto
 ///   repair_wanted                    from coordinators: catch-up of one key at another node (read repair);
 ///                                    repair_done to those who wait
 ///   peer_linked, peer_unlinked, ring_published
+///   sync_point_query, repair_query   -> their callbacks
 ///   stats_request -> stats
 ///   stop_request
+/// @param scrubbed_ms when the last scrub was finished; nothing: not known.
 caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
-                         caf::actor root);
+                         caf::actor root, std::optional<uint64_t> scrubbed_ms);
 
 /// The root: spawns and watches the others; the one actor that peers find by address.
 ///   hello -> welcome, or an error that says why not
@@ -72,6 +75,7 @@ caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf
 ///   peer_liveness                    from the gossiper; kept for status
 ///   vnodes_incomplete                from the handoff actor; the node is ready when all of its vnodes are complete
 ///   status_query                     -> its callback
+///   sync_point_query, repair_query   -> passed on to the handoff actor
 ///   count_query                      -> passed on to a coordinator
 ///   stop_request                     stops all others in order, then quits
 /// The actors of one node, once they are spawned.

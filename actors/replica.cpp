@@ -218,6 +218,22 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return reply_to<page_applied>(
             self, x, [&](shard& work, page_applied&) { return work.apply_fill_page(x, answers(self)); });
       },
+      [self](const scrub_request& x) {
+        return reply_to<scrub_found>(
+            self, x, [&](shard& work, scrub_found& found) { return work.look(x, found, answers(self)); });
+      },
+      [self](const scrub_read& x) {
+        return reply_to<scrub_states>(
+            self, x, [&](shard& work, scrub_states& states) { return work.read_keys(x, states, answers(self)); });
+      },
+      [self](const key_repairs& x) {
+        return reply_to<keys_repaired>(
+            self, x, [&](shard& work, keys_repaired& done) { return work.repair_keys(x, done, answers(self)); });
+      },
+      [self](const scrub_finished& x) {
+        self->state.work->note_scrub(x.wall_ms);
+        want_flush(self);
+      },
       [self](const births& x) {
         self->state.work->be_born(x.vnodes, answers(self));
         want_flush(self);

@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,7 +39,8 @@ public:
   static constexpr size_t shards_max = 64;
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
   static constexpr uint64_t page_dots_max = 4096;            ///< Dots looked up for one page of the end of a refill.
-  static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up.
+  static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up, or of a scrub.
+  static constexpr size_t scrub_bytes_max = size_t{1} << 20; ///< Looked at for one question of a scrub.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
   static constexpr uint64_t copied_reports = 10; ///< A copy of which no part was asked for in so many is given up.
@@ -82,6 +84,12 @@ public:
   /// Owner vnodes that begin empty.
   void open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer);
   void be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer);
+
+  // Scrub (docs/protocol.md, "Scrub"): what is stored is looked at, not what is kept in memory.
+  std::optional<failure> look(const scrub_request& request, scrub_found& found, const answer_fn& answer);
+  std::optional<failure> read_keys(const scrub_read& request, scrub_states& states, const answer_fn& answer);
+  std::optional<failure> repair_keys(const key_repairs& repairs, keys_repaired& done, const answer_fn& answer);
+  void note_scrub(uint64_t wall_ms) { put_number("scrub", wall_ms); }
 
   // What becomes of things that everybody has.
   void settle(const settlement& what, const answer_fn& answer);
@@ -191,6 +199,7 @@ private:
   void note_stored_time(timestamp time);
   /// Persists a time of this shard.
   void put_time(std::string_view name, timestamp time);
+  void put_number(std::string_view name, uint64_t number);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
   using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
@@ -198,6 +207,11 @@ private:
   std::optional<failure> expanded_state(const held& at, const std::string& key, std::string& object) const;
   std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
                                       dots_by_key& by_key) const;
+
+  std::optional<failure> check_complete(vnode_id id, held*& at);
+  enum class repair_outcome : uint8_t { done, refused };
+  std::optional<failure> repair_key(held& at, const key_repair& x, repair_outcome& outcome);
+  std::optional<failure> keys_since(const held& at, const protocol::dot_clock& then, std::set<std::string>& keys) const;
 
   /// The vnode if it is here. Else null, and why.
   held* find(vnode_id id, std::string& why);
@@ -247,7 +261,7 @@ private:
   uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, dropped_ = 0,
            dropped_early_ = 0;
   uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0,
-           compared_ = 0;
+           compared_ = 0, keys_restored_ = 0;
 };
 
 } // namespace crema

@@ -108,10 +108,12 @@ void shard::reserve_time(timestamp time) {
   put_time("time", time_bound_);
 }
 
-void shard::put_time(std::string_view name, timestamp time) {
+void shard::put_time(std::string_view name, timestamp time) { put_number(fmt::format("{}/{}", name, index_), time); }
+
+void shard::put_number(std::string_view name, uint64_t number) {
   std::string bytes;
-  protocol::byte_writer{bytes}.u64(time);
-  batch_.put_meta(fmt::format("{}/{}", name, index_), bytes);
+  protocol::byte_writer{bytes}.u64(number);
+  batch_.put_meta(name, bytes);
 }
 
 /// From now on all that is given is later than `time`. Unlike an observed time it is not checked: a replica that lost

@@ -72,16 +72,6 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
           });
 }
 
-/// Goes on when what was moved is paid for.
-void pay(handoff_self self, size_t bytes, std::function<void()> next) {
-  auto& st = self->state;
-  st.has_moved = true;
-  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch());
-  if (wait < std::chrono::milliseconds{1})
-    return next();
-  self->delayed_send(self, wait, resume_session{std::move(next)});
-}
-
 /// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one.
 class page_timer {
 public:
@@ -225,6 +215,15 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
 }
 
 } // namespace
+
+void pay(handoff_self self, size_t bytes, std::function<void()> next) {
+  auto& st = self->state;
+  st.has_moved = true;
+  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch());
+  if (wait < std::chrono::milliseconds{1})
+    return next();
+  self->delayed_send(self, wait, resume_session{std::move(next)});
+}
 
 void start_sessions(handoff_self self) {
   auto& st = self->state;

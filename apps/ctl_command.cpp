@@ -1,4 +1,4 @@
-// crema ctl status, hints, sync-point
+// crema ctl status, hints, sync-point, repair
 #include "apps/commands.hpp"
 #include "apps/resp_client.hpp"
 #include "apps/status_table.hpp"
@@ -20,6 +20,8 @@ struct ctl_options {
   std::string where = "127.0.0.1:6401";
   bool json = false;
   uint32_t timeout_s = 60;
+  std::string order = "start"; // repair; so are the two below.
+  std::string bucket, partition;
 };
 
 struct answer {
@@ -221,6 +223,124 @@ int sync_point(const ctl_options& options) {
   return reached ? exit_ok : exit_failure;
 }
 
+/// One member's part of a repair: the vnodes that it is the first to compare.
+class repairing_member {
+public:
+  explicit repairing_member(member m) : m_(std::move(m)) {}
+
+  /// @returns false, and error() says why, if the member cannot be asked or refuses.
+  bool order(const std::vector<std::string>& words) {
+    if (client_.connect(parse_address(m_.where).value_or(address{})))
+      return take(words);
+    error_ = client_.error();
+    return false;
+  }
+  bool ask_again() {
+    auto id = text_in(state_, "id");
+    if (!take({"KV.REPAIR", "STATUS"}))
+      return false;
+    if (text_in(state_, "id") != id)
+      error_ = "its repair is gone: the node was restarted, or another one was begun";
+    return error_.empty();
+  }
+
+  const std::string& name() const { return m_.name; }
+  const std::string& error() const { return error_; }
+  const nlohmann::json& state() const { return state_; }
+  bool runs() const { return error_.empty() && (is("running") || is("paused")); }
+  bool is(const std::string& word) const { return text_in(state_, "state") == word; }
+  uint64_t number(const char* name) const {
+    auto found = state_.find(name);
+    return found != state_.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+  }
+
+private:
+  bool take(const std::vector<std::string>& words) {
+    auto told = ask(client_, words, error_);
+    if (told && told->tree.contains("error"))
+      error_ = text_in(told->tree, "error");
+    if (!told || !error_.empty())
+      return false;
+    state_ = std::move(told->tree);
+    return true;
+  }
+
+  member m_;
+  resp_client client_{call_timeout};
+  std::string error_;
+  nlohmann::json state_ = nlohmann::json::object();
+};
+using repairing_members = std::vector<std::unique_ptr<repairing_member>>;
+
+std::string format_repair(const repairing_member& m) {
+  if (!m.error().empty())
+    return fmt::format("{}: {}\n", m.name(), m.error());
+  if (m.is("none"))
+    return fmt::format("{}: nothing was compared since its start\n", m.name());
+  return fmt::format("{}: {}{}, {} of {} vnodes, {} keys, {} differed, {} repaired, {} busy{}\n", m.name(),
+                     text_in(m.state(), "state"), text_in(m.state(), "by_itself") == "true" ? " by itself" : "",
+                     m.number("vnodes_done"), m.number("vnodes"), m.number("keys"), m.number("differences"),
+                     m.number("repaired"), m.number("busy"), m.runs() ? "; now " + text_in(m.state(), "now") : "");
+}
+
+std::string format_repair(const repairing_members& members) {
+  std::string text;
+  for (const auto& m : members)
+    text += format_repair(*m);
+  return text;
+}
+
+/// Until it has ended everywhere; shows how far it is.
+void watch_repair(const repairing_members& members, bool show) {
+  constexpr std::chrono::milliseconds between{200};
+  constexpr std::chrono::seconds between_lines{2};
+  auto shown = std::chrono::steady_clock::now();
+  while (std::any_of(members.begin(), members.end(), [](const auto& m) { return m->runs(); })) {
+    std::this_thread::sleep_for(between);
+    for (const auto& m : members)
+      if (m->runs())
+        m->ask_again();
+    if (auto now = std::chrono::steady_clock::now(); show && now - shown > between_lines) {
+      shown = now;
+      std::cerr << format_repair(members);
+    }
+  }
+}
+
+/// Asks every member to compare what its vnodes hold with their other owners, and waits for the end.
+int repair(const ctl_options& options) {
+  std::string why;
+  auto first = status_of(options.where, why);
+  if (!first)
+    return failed(why);
+  std::vector<std::string> words{"KV.REPAIR", options.order};
+  if (options.order == "start" && !options.bucket.empty())
+    words.insert(words.end(), {"BUCKET", options.bucket});
+  if (options.order == "start" && !options.partition.empty())
+    words.insert(words.end(), {"PARTITION", options.partition});
+  repairing_members members;
+  for (auto& m : members_in(first->tree)) {
+    members.push_back(std::make_unique<repairing_member>(std::move(m)));
+    members.back()->order(words);
+  }
+  if (options.order == "start")
+    watch_repair(members, !options.json);
+  auto all = nlohmann::json::array();
+  bool good = true;
+  for (const auto& m : members) {
+    auto one = m->state();
+    one["node"] = m->name();
+    if (!m->error().empty())
+      one["error"] = m->error();
+    all.push_back(std::move(one));
+    good = good && m->error().empty() && (options.order != "start" || (m->is("finished") && m->number("partial") == 0));
+  }
+  std::cout << (options.json ? dump(all) : format_repair(members));
+  if (!good && !options.json)
+    std::cerr << "not everything was compared: the log of each node says what was left out\n";
+  return good ? exit_ok : exit_failure;
+}
+
 } // namespace
 
 void add_ctl_commands(CLI::App& app, action& chosen) {
@@ -246,6 +366,23 @@ void add_ctl_commands(CLI::App& app, action& chosen) {
   point->add_option("--timeout", options->timeout_s, "Seconds to wait")->capture_default_str();
   point->footer("Returns 1, and says who lacks how much, if that is not so in time, or if a member cannot be asked.\n"
                 "Example, before a node is taken away:\n  crema ctl sync-point --timeout 600");
+  auto* scrub =
+      add("repair", "Compare what owners hold, also where their clocks agree, and repair what is wrong", repair);
+  scrub->add_option("--bucket", options->bucket, "Only this bucket (name or db)");
+  scrub->add_option("--partition", options->partition, "Only this partition");
+  auto* orders = scrub->add_option_group("orders");
+  auto order = [&](const char* flag, const char* word, const char* what) {
+    orders->add_flag_callback(
+        flag, [options, word] { options->order = word; }, what);
+  };
+  order("--status", "status", "Show how far it is");
+  order("--pause", "pause", "Stop until --resume");
+  order("--resume", "resume", "Go on");
+  order("--cancel", "cancel", "End it");
+  orders->require_option(0, 1);
+  scrub->footer("Every member compares its part. Returns 1 if a member cannot be asked, or if a vnode was not compared "
+                "with all of its owners. Interrupted, it goes on on the nodes.\nExample:\n  crema ctl repair --bucket "
+                "default");
 }
 
 } // namespace crema::cli

@@ -74,7 +74,8 @@ struct cluster_config {
     std::chrono::milliseconds interval{1000}; ///< Owners compare what they know; the difference is fetched.
     uint32_t mb_per_s_max = 32;               ///< Sync reads and writes at most so much per second on each node.
     uint32_t log_entries_max =
-        200'000; ///< Per vnode: an owner that is away and lacks more is refilled when it is back.
+        200'000;             ///< Per vnode: an owner that is away and lacks more is refilled when it is back.
+    uint32_t scrub_days = 7; ///< Owners compare all that they hold so often; 0: only when asked.
   } sync;
   struct {
     std::chrono::seconds age_max{10800}; ///< A temporary vnode waits so long for owners that are away.

@@ -165,6 +165,7 @@ void parse_sync(const json& value, cluster_config& config, std::vector<problem>&
   reader.milliseconds("interval_ms", config.sync.interval, 10, 60000);
   reader.integer("mb_per_s_max", config.sync.mb_per_s_max, 1, 100000, "MiB per second");
   reader.integer("log_entries_max", config.sync.log_entries_max, 1000, 1'000'000'000, "entries");
+  reader.integer("scrub_days", config.sync.scrub_days, 0, 365, "days, 0: only when asked");
   reader.report_unknown();
 }
 

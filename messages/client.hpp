@@ -74,6 +74,14 @@ struct client_batch {
   std::vector<client_request> requests;
 };
 
+/// About the scrub of this node: the vnodes that it is the first to compare with their other owners.
+struct repair_order {
+  enum class kind : uint8_t { start, status, pause, resume, cancel };
+  kind what = kind::status;
+  std::optional<bucket_id> bucket;       ///< start; nothing: all.
+  std::optional<partition_id> partition; ///< start; nothing: all.
+};
+
 /// What the gateway needs from the node behind it. All calls are thread-safe and return at once.
 class client_backend {
 public:
@@ -86,6 +94,9 @@ public:
   /// [{"node": …, "writes": …, "linked": …}]}`. It is reached when everything that this node had when it was begun is
   /// on the disks of all its owners. `{"error": …}` if there is none of that id, or too many.
   virtual void sync_point(uint64_t id, std::function<void(std::string json)> answer) = 0;
+  /// Carries out the order, and tells how far the scrub is, as JSON text (docs/commands.md, KV.REPAIR). `{"error": …}`
+  /// if another one runs, or none that could be paused.
+  virtual void repair(repair_order order, std::function<void(std::string json)> answer) = 0;
   /// The number of keys of a bucket in the whole cluster, or an error in words.
   virtual void count_keys(bucket_id bucket,
                           std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;

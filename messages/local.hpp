@@ -108,6 +108,11 @@ struct resume_session {
   std::function<void()> next;
 };
 
+/// Handoff -> a replica of its node: remember that a scrub was finished then.
+struct scrub_finished {
+  uint64_t wall_ms = 0;
+};
+
 /// Handoff -> node: how many vnodes of this node are not complete.
 struct vnodes_incomplete {
   size_t count = 0;
@@ -135,6 +140,10 @@ struct status_query {
 };
 struct sync_point_query {
   uint64_t id = 0; ///< 0: a new one.
+  std::function<void(std::string)> answer;
+};
+struct repair_query {
+  repair_order order;
   std::function<void(std::string)> answer;
 };
 struct count_query {
@@ -173,6 +182,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::status_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::sync_point_query)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_query)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::scrub_finished)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::count_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::tick)

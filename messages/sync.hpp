@@ -220,6 +220,98 @@ struct sync_hurry {
   }
 };
 
+/// Scrub (docs/protocol.md, "Scrub"): what does the vnode hold in the range `after` < key <= `until`? -> scrub_found.
+struct scrub_request : vnode_request<scrub_request> {
+  std::string after; ///< Empty: from the beginning.
+  std::string until; ///< Empty: to the end.
+  bool list = false; ///< Name the keys, not only their hash.
+  uint32_t keys_max = 0;
+  uint32_t bytes_max = 0;
+  uint64_t expires_ms = 0; ///< Values that expire at or before this count as remains.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, scrub_request& x) {
+    return f(caf::meta::type_name("crema::scrub_request"), x.version, x.epoch, x.bucket, x.partition, x.after, x.until,
+             x.list, x.keys_max, x.bytes_max, x.expires_ms);
+  }
+};
+
+/// protocol::content_hashes of a key.
+struct listed_key {
+  std::string key;
+  uint64_t visible = 0;
+  uint64_t held = 0;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, listed_key& x) {
+    return f(caf::meta::type_name("crema::listed_key"), x.key, x.visible, x.held);
+  }
+};
+struct scrub_found {
+  bool end = false;   ///< Nothing is left of the range.
+  std::string until;  ///< Else: the last key that was looked at.
+  uint64_t keys = 0;  ///< Looked at.
+  uint64_t bytes = 0; ///< Of these.
+  uint64_t hash = 0;  ///< protocol::range_hash
+  std::vector<listed_key> listed;
+  std::string clock; ///< If keys are listed: what they reflect.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, scrub_found& x) {
+    return f(caf::meta::type_name("crema::scrub_found"), x.end, x.until, x.keys, x.bytes, x.hash, x.listed, x.clock);
+  }
+};
+
+/// What is stored under these keys? -> scrub_states, of as many as fit, at least one.
+struct scrub_read : vnode_request<scrub_read> {
+  std::vector<std::string> keys;
+  uint32_t bytes_max = 0;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, scrub_read& x) {
+    return f(caf::meta::type_name("crema::scrub_read"), x.version, x.epoch, x.bucket, x.partition, x.keys, x.bytes_max);
+  }
+};
+struct scrub_states {
+  std::vector<std::string> objects; ///< As stored, of the first of the keys; empty: nothing.
+  std::string clock;                ///< What they reflect.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, scrub_states& x) {
+    return f(caf::meta::type_name("crema::scrub_states"), x.objects, x.clock);
+  }
+};
+
+/// Put this in the place of what was found to be wrong, of each key unless it has changed. -> keys_repaired.
+struct key_repair {
+  std::string key;
+  uint64_t held = 0;  ///< content_hashes::held of what is to be replaced.
+  std::string object; ///< Empty: nothing is to be held.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, key_repair& x) {
+    return f(caf::meta::type_name("crema::key_repair"), x.key, x.held, x.object);
+  }
+};
+struct key_repairs : vnode_request<key_repairs> {
+  std::string clock; ///< Of the receiver, when it was read first: of none of the keys may it have learned more since.
+  std::vector<key_repair> keys; ///< In key order.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, key_repairs& x) {
+    return f(caf::meta::type_name("crema::key_repairs"), x.version, x.epoch, x.bucket, x.partition, x.clock, x.keys);
+  }
+};
+struct keys_repaired {
+  uint64_t repaired = 0;
+  uint64_t refused = 0; ///< Changed meanwhile.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, keys_repaired& x) {
+    return f(caf::meta::type_name("crema::keys_repaired"), x.repaired, x.refused);
+  }
+};
+
 /// How many live keys do these vnodes hold? -> count_reply.
 struct count_request {
   uint16_t version = message_version;

@@ -25,6 +25,25 @@ std::vector<node_id> sync_planner::owners_of(vnode_id vnode) const {
   return ring_->owners_of(vnode.partition, rule->second.n);
 }
 
+std::vector<node_id> sync_planner::complete_owners(vnode_id vnode) const {
+  std::vector<node_id> result;
+  auto own = own_.find(vnode);
+  for (auto owner : owners_of(vnode)) {
+    const auto* note = owner != self_ ? note_of_linked(owner, vnode) : own != own_.end() ? &own->second.note : nullptr;
+    if (note != nullptr && note->complete())
+      result.push_back(owner);
+  }
+  return result;
+}
+
+std::vector<vnode_id> sync_planner::owned() const {
+  std::vector<vnode_id> result;
+  for (const auto& [id, v] : own_)
+    if (v.note.role == vnode_role::owner)
+      result.push_back(id);
+  return result;
+}
+
 bool sync_planner::owns(node_id node, vnode_id vnode) const {
   auto rule = buckets_.find(vnode.bucket);
   if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())

@@ -170,6 +170,10 @@ public:
   bool waits_for_round_of(node_id peer) const;
   bool copies_wait() const; ///< For a round of whomever.
   std::vector<node_id> owners_of(vnode_id vnode) const;
+  /// The owners that have all they should and can be asked, this node perhaps among them; in ring order.
+  std::vector<node_id> complete_owners(vnode_id vnode) const;
+  /// Vnodes that this node owns.
+  std::vector<vnode_id> owned() const;
   /// The newest time that any peer announced; 0: none was heard.
   timestamp newest_peer_time() const;
 

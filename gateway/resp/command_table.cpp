@@ -37,6 +37,8 @@ const command table[] = {
      "Tell where a key lives, or run GET, KV.GET, SET, KV.PUT, DEL or KV.DEL and tell how it went"},
     {"kv.ready", run_kv_ready, 1, flag_fast, 0, 0, 0, "kv", "0.1.0", "OK once the node serves requests"},
     {"kv.status", run_kv_status, 1, flag_admin, 0, 0, 0, "kv", "0.1.0", "The node's status as JSON"},
+    {"kv.repair", run_kv_repair, -2, flag_admin, 0, 0, 0, "kv", "0.1.0",
+     "Begin, watch, pause, resume or cancel the comparison of what owners hold, as JSON"},
     {"kv.syncpoint", run_kv_syncpoint, -1, flag_admin, 0, 0, 0, "kv", "0.1.0",
      "Begin to wait until owners have what is written now; with an id: how far that is, as JSON"},
 

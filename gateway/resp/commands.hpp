@@ -95,6 +95,7 @@ void run_kv_explain(call& c);
 void run_kv_ready(call& c);
 void run_kv_status(call& c);
 void run_kv_syncpoint(call& c);
+void run_kv_repair(call& c);
 
 // commands_connection.cpp
 void run_ping(call& c);

@@ -170,4 +170,52 @@ void run_kv_syncpoint(call& c) {
   c.self.ask_sync_point(static_cast<uint64_t>(id));
 }
 
+namespace {
+
+/// [BUCKET name] [PARTITION number]
+bool parse_repair_options(call& c, repair_order& order) {
+  for (size_t i = 2; i < c.args.size(); i += 2) {
+    auto known = same_word(c.args[i], "bucket") || same_word(c.args[i], "partition");
+    if (!known || i + 1 == c.args.size())
+      return syntax_error(c), false;
+    auto value = c.args[i + 1];
+    if (same_word(c.args[i], "bucket")) {
+      const auto* bucket = c.self.env().find_bucket(value);
+      if (bucket == nullptr)
+        return c.reply.error("ERR no such bucket '" + std::string(value.substr(0, 128)) + "'"), false;
+      order.bucket = bucket->db;
+      continue;
+    }
+    int64_t number = 0;
+    if (!parse_integer(c, value, number))
+      return false;
+    if (number < 0 || number >= second_place)
+      return c.reply.error("ERR there is no such partition"), false;
+    order.partition = static_cast<partition_id>(number);
+  }
+  return true;
+}
+
+} // namespace
+
+void run_kv_repair(call& c) {
+  constexpr std::pair<std::string_view, repair_order::kind> words[] = {{"start", repair_order::kind::start},
+                                                                       {"status", repair_order::kind::status},
+                                                                       {"pause", repair_order::kind::pause},
+                                                                       {"resume", repair_order::kind::resume},
+                                                                       {"cancel", repair_order::kind::cancel}};
+  repair_order order;
+  for (const auto& [word, what] : words) {
+    if (!same_word(c.args[1], word))
+      continue;
+    order.what = what;
+    if (what != repair_order::kind::start && c.args.size() > 2)
+      return wrong_arity(c, "kv.repair|" + std::string(word));
+    if (parse_repair_options(c, order))
+      c.self.ask_repair(order);
+    return;
+  }
+  unknown_subcommand(c);
+}
+
 } // namespace crema::gateway::resp

@@ -220,6 +220,12 @@ void conversation::ask_sync_point(uint64_t id) {
   port_.sync_point(*this, sequence, id);
 }
 
+void conversation::ask_repair(const repair_order& order) {
+  auto sequence = push(shape::text);
+  ++outstanding_;
+  port_.repair(*this, sequence, order);
+}
+
 void conversation::ask_count() {
   auto sequence = push(shape::integer);
   ++outstanding_;

@@ -34,6 +34,7 @@ public:
   virtual void submit(conversation& from, uint64_t sequence, uint32_t part, client_request&& request) = 0;
   virtual void ask_status(conversation& from, uint64_t sequence) = 0;
   virtual void sync_point(conversation& from, uint64_t sequence, uint64_t id) = 0;
+  virtual void repair(conversation& from, uint64_t sequence, const repair_order& order) = 0;
   virtual void count_keys(conversation& from, uint64_t sequence, bucket_id bucket) = 0;
 };
 
@@ -89,6 +90,7 @@ public:
   void ask(std::unique_ptr<wide_command> wide, shape how);
   void ask_status();
   void ask_sync_point(uint64_t id);
+  void ask_repair(const repair_order& order);
   void ask_count();
   uint64_t hash_of(std::string_view key) const;
 

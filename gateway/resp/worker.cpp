@@ -174,6 +174,10 @@ void worker::sync_point(conversation& from, uint64_t sequence, uint64_t id) {
   backend_.sync_point(id, text_to(from, sequence));
 }
 
+void worker::repair(conversation& from, uint64_t sequence, const repair_order& order) {
+  backend_.repair(order, text_to(from, sequence));
+}
+
 void worker::count_keys(conversation& from, uint64_t sequence, bucket_id bucket) {
   auto id = new_id(from, sequence, 0);
   backend_.count_keys(bucket, [sink = inbox_, id](std::optional<uint64_t> count, std::string error) {

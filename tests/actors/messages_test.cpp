@@ -265,6 +265,49 @@ TEST_F(Messages, ControlMessagesKeepEveryField) {
   EXPECT_EQ(round_trip(system_, count_reply{3}).keys, 3U);
 }
 
+TEST_F(Messages, PartsOfAScrubKeepEveryField) {
+  scrub_request ask;
+  ask.about(2, {3, 4});
+  ask.after = "a";
+  ask.until = "b";
+  ask.list = true;
+  ask.keys_max = 5;
+  ask.bytes_max = 6;
+  ask.expires_ms = 7;
+  auto a = round_trip(system_, ask);
+  EXPECT_EQ(std::tie(a.version, a.epoch, a.bucket, a.partition, a.after, a.until, a.list, a.keys_max, a.bytes_max,
+                     a.expires_ms),
+            std::tie(ask.version, ask.epoch, ask.bucket, ask.partition, ask.after, ask.until, ask.list, ask.keys_max,
+                     ask.bytes_max, ask.expires_ms));
+  auto f = round_trip(system_, scrub_found{true, "until", 2, 3, 4, {{"key", 5, 6}}, "clock"});
+  EXPECT_EQ(std::tie(f.end, f.until, f.keys, f.bytes, f.hash, f.clock),
+            std::make_tuple(true, std::string{"until"}, 2U, 3U, 4U, std::string{"clock"}));
+  ASSERT_EQ(f.listed.size(), 1U);
+  EXPECT_EQ(std::tie(f.listed[0].key, f.listed[0].visible, f.listed[0].held),
+            std::make_tuple(std::string{"key"}, 5U, 6U));
+  scrub_read read;
+  read.about(2, {3, 4});
+  read.keys = {"a", "b"};
+  read.bytes_max = 5;
+  auto r = round_trip(system_, read);
+  EXPECT_EQ(std::tie(r.version, r.epoch, r.bucket, r.partition, r.keys, r.bytes_max),
+            std::tie(read.version, read.epoch, read.bucket, read.partition, read.keys, read.bytes_max));
+  auto s = round_trip(system_, scrub_states{{"x", ""}, "clock"});
+  EXPECT_EQ(std::tie(s.objects, s.clock), std::make_tuple(std::vector<std::string>{"x", ""}, std::string{"clock"}));
+  key_repairs repairs;
+  repairs.about(2, {3, 4});
+  repairs.clock = "clock";
+  repairs.keys = {{"key", 5, "object"}};
+  auto k = round_trip(system_, repairs);
+  EXPECT_EQ(std::tie(k.version, k.epoch, k.bucket, k.partition, k.clock),
+            std::tie(repairs.version, repairs.epoch, repairs.bucket, repairs.partition, repairs.clock));
+  ASSERT_EQ(k.keys.size(), 1U);
+  EXPECT_EQ(std::tie(k.keys[0].key, k.keys[0].held, k.keys[0].object),
+            std::make_tuple(std::string{"key"}, 5U, std::string{"object"}));
+  auto d = round_trip(system_, keys_repaired{3, 4});
+  EXPECT_EQ(std::tie(d.repaired, d.refused), std::make_tuple(3U, 4U));
+}
+
 TEST_F(Messages, HandshakeAndHeartbeatKeepEveryField) {
   hello h{1, "cluster", "n1", 2, 3};
   auto back = round_trip(system_, h);

@@ -1,5 +1,6 @@
 #include "actors/shard.hpp"
 #include "protocol/object.hpp"
+#include "protocol/scrub.hpp"
 #include "storage/memory_store.hpp"
 
 #include <gtest/gtest.h>
@@ -349,6 +350,119 @@ TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {
   auto failed = b_.work->make_fill_page(next, page, b_.answer);
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->why, errc::behind);
+}
+
+/// Below the cache of the shard, as a disk does it.
+void damage(storage::store& store, const std::string& key, const std::string& object = {}) {
+  auto batch = store.make_batch();
+  if (object.empty())
+    batch->erase(here, key);
+  else
+    batch->replace(here, key, object);
+  ASSERT_TRUE(store.write(*batch).ok());
+}
+
+class Scrub : public Refill {
+protected:
+  static std::string reg(uint64_t counter, const std::string& value = "v") {
+    return encode_lww({at(counter), {9, counter}, 0, false, value});
+  }
+  static uint64_t held(const std::string& object) { return protocol::hash_content(conflict_rule::lww, object, 0).held; }
+  scrub_found look(const std::string& after, const std::string& until, uint32_t keys_max) {
+    scrub_request request;
+    request.about(1, here);
+    request.after = after;
+    request.until = until;
+    request.keys_max = keys_max;
+    request.bytes_max = 1000;
+    request.list = true;
+    scrub_found found;
+    EXPECT_FALSE(a_.work->look(request, found, a_.answer));
+    return found;
+  }
+  /// @returns how many keys were repaired; -1: refused as a whole.
+  int64_t repair(const protocol::dot_clock& then, std::vector<key_repair> keys) {
+    key_repairs request;
+    request.about(1, here);
+    request.clock = then.encode();
+    request.keys = std::move(keys);
+    keys_repaired done;
+    if (a_.work->repair_keys(request, done, a_.answer))
+      return -1;
+    EXPECT_EQ(done.repaired + done.refused, request.keys.size());
+    return static_cast<int64_t>(done.repaired);
+  }
+  std::string stored(const std::string& key) { return a_.store->get(here, key).object.value_or(""); }
+};
+
+TEST_F(Scrub, LooksAtWhatIsStoredRangeByRange) {
+  for (uint64_t i = 1; i < 6; ++i)
+    a_.apply({9, i}, at(i), "k" + std::to_string(i));
+  auto all = look("", "", 100);
+  EXPECT_TRUE(all.end);
+  EXPECT_EQ(all.keys, 5U);
+  EXPECT_EQ(protocol::dot_clock::decode(all.clock), a_.clock());
+  auto some = look("k1", "", 2);
+  EXPECT_FALSE(some.end);
+  EXPECT_EQ(some.until, "k3");
+  EXPECT_EQ(some.hash, look("k1", "k3", 2).hash);
+  EXPECT_TRUE(look("k1", "k3", 2).end);
+  damage(*a_.store, "k2", reg(2, "w"));
+  EXPECT_EQ(a_.read("k2"), 2) << "clients are answered from memory";
+  EXPECT_NE(look("k1", "k3", 2).hash, some.hash);
+}
+
+TEST_F(Scrub, PutsWhatIsRightInThePlaceOfWhatIsWrong) {
+  a_.apply({9, 1}, at(1), "lost");
+  a_.apply({9, 2}, at(2), "rotten");
+  a_.apply({9, 3}, at(3), "back", true);
+  a_.settle(at(4)); // The tombstone is gone.
+  damage(*a_.store, "lost");
+  damage(*a_.store, "rotten", encode_lww({at(9), {9, 2}, 0, false, "rubbish"}));
+  damage(*a_.store, "back", reg(1));
+  auto clock = a_.clock();
+  auto rotten = stored("rotten");
+  EXPECT_EQ(repair(clock, {{"back", held(reg(1)), ""}, {"lost", 0, reg(1)}, {"rotten", held(rotten), reg(2)}}), 3);
+  EXPECT_EQ(stored("back"), "");
+  EXPECT_EQ(stored("lost"), reg(1));
+  EXPECT_EQ(stored("rotten"), reg(2)) << "although it is older";
+  EXPECT_EQ(a_.clock(), clock);
+  for (const auto* key : {"back", "lost", "rotten"})
+    EXPECT_EQ(a_.read(key), key[0] == 'b' ? 0 : key[0] == 'l' ? 1 : 2);
+}
+
+TEST_F(Scrub, RepairsNoKeyThatHasChanged) {
+  a_.apply({9, 1}, at(1), "k");
+  a_.apply({9, 2}, at(2), "other");
+  damage(*a_.store, "k");
+  auto then = a_.clock();
+  EXPECT_EQ(repair(then, {{"k", held(reg(5)), reg(1)}}), 0) << "it holds something else";
+  EXPECT_EQ(repair(then, {{"k", 0, reg(7)}}), 0) << "a write that it does not know";
+  EXPECT_EQ(repair(then, {{"k", 0, "rubbish"}}), 0);
+  a_.apply({9, 3}, at(3), "unrelated");
+  a_.apply({9, 4}, at(4), "k");
+  damage(*a_.store, "k");
+  EXPECT_EQ(repair(then, {{"k", 0, reg(1)}}), 0) << "it has learned a newer write";
+  EXPECT_EQ(stored("k"), "");
+  EXPECT_EQ(repair(a_.clock(), {{"k", 0, encode_lww({at(4), {9, 4}, 0, false, "v"})}}), 1);
+}
+
+TEST_F(Scrub, RepairsNothingThatItsLogOrACopyDoesNotSpeakFor) {
+  a_.apply({9, 1}, at(1), "k");
+  auto then = a_.clock();
+  a_.apply({9, 2}, at(2), "k");
+  damage(*a_.store, "k");
+  a_.settle();
+  EXPECT_EQ(repair(then, {{"k", 0, reg(1)}}), -1) << "the log was trimmed";
+  auto future = a_.clock();
+  future.add(dot{9, 3});
+  EXPECT_EQ(repair(future, {{"k", 0, reg(2)}}), -1) << "it has forgotten something";
+  fill_request next;
+  next.about(1, here);
+  fill_page page;
+  ASSERT_FALSE(a_.work->make_fill_page(next, page, a_.answer));
+  EXPECT_EQ(repair(a_.clock(), {{"k", 0, reg(2)}}), -1) << "it is being copied";
+  EXPECT_EQ(repair(a_.clock(), {{"k", 0, reg(2)}, {"a", 0, reg(2)}}), -1);
 }
 
 } // namespace

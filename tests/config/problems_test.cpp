@@ -215,6 +215,7 @@ TEST(ConfigProblems, NumbersHaveBounds) {
       {with("/sync/interval_ms", "9"), "sync.interval_ms", "9 is out of range"},
       {with("/sync/mb_per_s_max", "0"), "sync.mb_per_s_max", "(allowed: MiB per second, 1 to 100000)"},
       {with("/sync/log_entries_max", "999"), "sync.log_entries_max", "999 is out of range"},
+      {with("/sync/scrub_days", "366"), "sync.scrub_days", "(allowed: days, 0: only when asked, 0 to 365)"},
       {with("/hints/age_max_s", "0"), "hints.age_max_s", "0 is out of range"},
       {with("/hints/vnode_mb_max", "0"), "hints.vnode_mb_max", "0 is out of range"},
   });

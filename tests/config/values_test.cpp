@@ -77,6 +77,7 @@ TEST(ConfigValues, EveryFieldIsRead) {
   EXPECT_EQ(config.sync.interval, 500ms);
   EXPECT_EQ(config.sync.mb_per_s_max, 8U);
   EXPECT_EQ(config.sync.log_entries_max, 5000U);
+  EXPECT_EQ(config.sync.scrub_days, 30U);
   EXPECT_EQ(config.hints.age_max, 60s);
   EXPECT_EQ(config.hints.vnode_mb_max, 32U);
 }

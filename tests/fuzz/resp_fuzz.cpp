@@ -34,6 +34,9 @@ public:
   void sync_point(conversation& from, uint64_t sequence, uint64_t) override {
     open_.push_back({&from, sequence, 0, {}});
   }
+  void repair(conversation& from, uint64_t sequence, const repair_order&) override {
+    open_.push_back({&from, sequence, 0, {}});
+  }
   void count_keys(conversation& from, uint64_t sequence, bucket_id) override {
     open_.push_back({&from, sequence, 0, {}});
   }

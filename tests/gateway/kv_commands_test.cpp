@@ -251,6 +251,33 @@ TEST(KvCommands, SyncpointBeginsOneOrAsksAboutOne) {
   EXPECT_EQ(d.call({"KV.SYNCPOINT", "1", "2"}), "-ERR KV.SYNCPOINT takes nothing, or the id of a sync point\r\n");
 }
 
+TEST(KvCommands, RepairTakesOneOrderAndSaysOfWhat) {
+  dialogue d;
+  d.send({"KV.REPAIR", "start", "BUCKET", "0", "partition", "17"});
+  d.send({"KV.REPAIR", "START"});
+  d.send({"KV.REPAIR", "Pause"});
+  ASSERT_EQ(d.port.questions.size(), 3U);
+  using kind = repair_order::kind;
+  auto order = [&](size_t i) { return d.port.questions[i].repair.value_or(repair_order{}); };
+  EXPECT_EQ(order(0).what, kind::start);
+  EXPECT_EQ(order(0).bucket, bucket_id{0});
+  EXPECT_EQ(order(0).partition, partition_id{17});
+  EXPECT_EQ(order(1).what, kind::start);
+  EXPECT_FALSE(order(1).bucket || order(1).partition);
+  EXPECT_EQ(order(2).what, kind::pause);
+  for (const auto& q : d.port.questions)
+    d.talk.on_reply(q.sequence, 0, value_reply("{}"));
+  EXPECT_EQ(d.heard(), "$2\r\n{}\r\n$2\r\n{}\r\n$2\r\n{}\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR"}), "-ERR wrong number of arguments for 'kv.repair' command\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "pause", "bucket", "0"}),
+            "-ERR wrong number of arguments for 'kv.repair|pause' command\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "start", "bucket"}), "-ERR syntax error\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "start", "bucket", "nope"}), "-ERR no such bucket 'nope'\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "start", "partition", "x"}), "-ERR value is not an integer or out of range\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "start", "partition", "32768"}), "-ERR there is no such partition\r\n");
+  EXPECT_EQ(d.call({"KV.REPAIR", "start", "partition", "-1"}), "-ERR there is no such partition\r\n");
+}
+
 TEST(KvCommands, StatusReturnsWhatTheBackendTells) {
   dialogue d;
   d.send({"KV.STATUS"});

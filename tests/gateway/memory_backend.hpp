@@ -34,6 +34,10 @@ public:
     answer(R"({"id":)" + std::to_string(id) + "}");
   }
 
+  void repair(repair_order order, std::function<void(std::string)> answer) override {
+    answer(R"({"order":)" + std::to_string(static_cast<int>(order.what)) + "}");
+  }
+
   void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t>, std::string)> answer) override {
     std::lock_guard lock(mutex_);
     uint64_t count = 0;

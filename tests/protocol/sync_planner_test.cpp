@@ -470,5 +470,18 @@ TEST_F(SyncPlanner, CountsHowFarAPeerIsAheadAndBehind) {
   EXPECT_EQ(planner.dots_ahead(c), 5U); // Nothing is known of it.
 }
 
+TEST_F(SyncPlanner, KnowsWhichOwnersAreCompleteAndInReach) {
+  EXPECT_TRUE(planner.complete_owners(v).empty());
+  planner.set_own(owner({}), {});
+  planner.set_peer(b, owner({}, vnode_state::catching_up));
+  planner.set_peer(c, owner({}));
+  planner.set_peer(d, temporary({}));
+  EXPECT_EQ(planner.complete_owners(v), (std::vector<node_id>{a, c}));
+  planner.set_peer(b, owner({}));
+  planner.unlinked(c);
+  EXPECT_EQ(planner.complete_owners(v), (std::vector<node_id>{a, b}));
+  EXPECT_EQ(planner.owned(), std::vector<vnode_id>{v});
+}
+
 } // namespace
 } // namespace crema::protocol
