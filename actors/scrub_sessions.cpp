@@ -25,7 +25,6 @@ struct comparison {
   uint64_t job = 0;
   vnode_id vnode;
   conflict_rule rule = conflict_rule::lww;
-  size_t owners_count = 0;     // N
   std::vector<node_id> owners; // Those compared; this node is the first.
   bool partial = false;
 
@@ -333,7 +332,7 @@ void judge(handoff_self self, const comparison_ptr& c, std::vector<scrub_states>
     clocks.push_back({c->first_clocks[i], *protocol::dot_clock::decode(states[i].clock)});
     count = std::min(count, states[i].objects.size());
   }
-  protocol::scrub_judge judging{c->rule, c->owners_count, std::move(clocks), c->expires_ms};
+  protocol::scrub_judge judging{c->rule, std::move(clocks), c->expires_ms};
   c->due.assign(states.size(), {});
   for (size_t k = 0; k < count; ++k) {
     const auto& key = c->keys[k];
@@ -444,10 +443,9 @@ void next_vnode(handoff_self self) {
   c->vnode = job.now = job.due.front();
   job.due.pop_front();
   c->rule = st.env->bucket(c->vnode.bucket)->conflict;
-  c->owners_count = st.planner->owners_of(c->vnode).size();
   c->owners = st.planner->complete_owners(c->vnode);
   auto here = std::find(c->owners.begin(), c->owners.end(), st.env->self);
-  c->partial = c->owners.size() < c->owners_count;
+  c->partial = c->owners.size() < st.planner->owners_of(c->vnode).size();
   if (here == c->owners.end() || c->owners.size() == 1) // Nobody to compare with.
     return finish_vnode(self, c);
   std::rotate(c->owners.begin(), here, here + 1);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <map>
+#include <utility>
 
 #define XXH_INLINE_ALL // Short inputs: the call would cost more than the hash.
 #include <xxhash.h>
@@ -57,8 +59,8 @@ struct scrub_judge::reading {
   std::vector<dot> dots;
 };
 
-scrub_judge::scrub_judge(conflict_rule rule, size_t owners_count, std::vector<scrub_clocks> clocks, uint64_t expires_ms)
-    : rule_(rule), owners_count_(owners_count), expires_ms_(expires_ms) {
+scrub_judge::scrub_judge(conflict_rule rule, std::vector<scrub_clocks> clocks, uint64_t expires_ms)
+    : rule_(rule), expires_ms_(expires_ms) {
   assert(!clocks.empty());
   known_to_all_ = clocks.front().first;
   dot_clock known_to_any;
@@ -104,38 +106,45 @@ bool scrub_judge::settled(const std::vector<scrub_copy>& copies, const std::vect
   return std::any_of(readings.begin(), readings.end(), [](const reading& r) { return !r.damaged; });
 }
 
-/// The join of those that a majority agrees with; without one of all. What those of a majority hold differs in remains
-/// only.
-std::string scrub_judge::right_of(const std::vector<reading>& readings) const {
-  auto agreeing = [&](uint64_t visible) {
-    return static_cast<size_t>(std::count_if(readings.begin(), readings.end(), [visible](const reading& r) {
-      return !r.damaged && r.hashes.visible == visible;
-    }));
-  };
-  std::optional<uint64_t> majority;
+/// Of several forms of one write the one that most hold; which of two does not matter, but all must agree.
+template <class Form, class HashOf>
+const Form* most_common(const std::vector<const Form*>& forms, HashOf hash_of_form) {
+  std::map<uint64_t, size_t> votes;
+  for (const auto* f : forms)
+    ++votes[hash_of_form(*f)];
+  return *std::max_element(forms.begin(), forms.end(), [&](const Form* a, const Form* b) {
+    auto x = hash_of_form(*a), y = hash_of_form(*b);
+    return std::pair{votes[x], x} < std::pair{votes[y], y};
+  });
+}
+
+std::string scrub_judge::right_register(const std::vector<reading>& readings) const {
+  std::map<dot, std::vector<const std::string_view*>> forms;
   for (const auto& r : readings)
-    if (!r.damaged && 2 * agreeing(r.hashes.visible) > owners_count_)
-      majority = r.hashes.visible;
+    if (!r.damaged && !r.object.empty())
+      forms[r.dots.front()].push_back(&r.object);
   std::string newest;
-  siblings_object all;
-  dot_clock seen; // Of everybody: it is true whatever became of the values.
+  for (const auto& [id, all] : forms)
+    newest = join_encoded(newest, *most_common(all, [](std::string_view x) { return hash_of(x); })).value_or(newest);
+  return newest;
+}
+
+std::string scrub_judge::right_siblings(const std::vector<reading>& readings) const {
+  std::map<dot, std::vector<const sibling*>> forms;
+  siblings_object result;
   for (const auto& r : readings) {
     if (r.damaged)
       continue;
-    seen.join(r.siblings.seen);
-    if (majority && r.hashes.visible != *majority)
-      continue;
-    if (rule_ == conflict_rule::lww)
-      newest = join_encoded(newest, r.object).value_or(newest);
-    else
-      join(all, siblings_object{r.siblings.siblings, {}}); // Without what they have seen going: their union.
+    for (const auto& s : r.siblings.siblings)
+      forms[s.id].push_back(&s);
+    result.seen.join(r.siblings.seen); // True whatever became of the values, of those that stay as well.
   }
-  if (rule_ == conflict_rule::lww)
-    return newest;
-  for (const auto& s : all.siblings)
-    seen.remove(s.id);
-  all.seen = std::move(seen);
-  return all.empty() ? std::string{} : encode_siblings(all);
+  for (const auto& [id, all] : forms) {
+    result.seen.remove(id);
+    result.siblings.push_back(
+        *most_common(all, [](const sibling& s) { return add_sibling(0, {s.id, s.time, s.expires_at, s.value}); }));
+  }
+  return result.empty() ? std::string{} : encode_siblings(result);
 }
 
 scrub_verdict scrub_judge::judge(const std::vector<scrub_copy>& copies) const {
@@ -149,7 +158,7 @@ scrub_verdict scrub_judge::judge(const std::vector<scrub_copy>& copies) const {
     return {};
   if (!settled(copies, readings))
     return {scrub_verdict::kind::unsure, {}, {}};
-  scrub_verdict result{scrub_verdict::kind::differs, right_of(readings), {}};
+  scrub_verdict result{scrub_verdict::kind::differs, rule_ == conflict_rule::lww ? right_register(readings) : right_siblings(readings), {}};
   auto visible = hash_content(rule_, result.right, expires_ms_).visible;
   for (size_t i = 0; i < readings.size(); ++i)
     if (differs(readings[i], visible))

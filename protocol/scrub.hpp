@@ -58,8 +58,7 @@ struct scrub_verdict {
 /// Judges keys of one vnode that were read twice at the same owners.
 class scrub_judge {
 public:
-  /// @param owners_count of the vnode (N), of which `clocks` may be fewer.
-  scrub_judge(conflict_rule rule, size_t owners_count, std::vector<scrub_clocks> clocks, uint64_t expires_ms);
+  scrub_judge(conflict_rule rule, std::vector<scrub_clocks> clocks, uint64_t expires_ms);
 
   /// @param copies in the order of the clocks.
   scrub_verdict judge(const std::vector<scrub_copy>& copies) const;
@@ -68,10 +67,10 @@ private:
   struct reading;
   reading read(const scrub_copy& copy) const;
   bool settled(const std::vector<scrub_copy>& copies, const std::vector<reading>& readings) const;
-  std::string right_of(const std::vector<reading>& readings) const;
+  std::string right_register(const std::vector<reading>& readings) const;
+  std::string right_siblings(const std::vector<reading>& readings) const;
 
   conflict_rule rule_;
-  size_t owners_count_;
   uint64_t expires_ms_;
   dot_clock known_to_all_;   // At the first reading.
   bool clocks_agree_ = true; // Everything that anyone knew at the first reading was known to all at the second.

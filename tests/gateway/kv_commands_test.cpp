@@ -257,14 +257,14 @@ TEST(KvCommands, RepairTakesOneOrderAndSaysOfWhat) {
   d.send({"KV.REPAIR", "START"});
   d.send({"KV.REPAIR", "Pause"});
   ASSERT_EQ(d.port.questions.size(), 3U);
-  using kind = repair_order::kind;
+  using what = repair_order::kind;
   auto order = [&](size_t i) { return d.port.questions[i].repair.value_or(repair_order{}); };
-  EXPECT_EQ(order(0).what, kind::start);
+  EXPECT_EQ(order(0).what, what::start);
   EXPECT_EQ(order(0).bucket, bucket_id{0});
   EXPECT_EQ(order(0).partition, partition_id{17});
-  EXPECT_EQ(order(1).what, kind::start);
+  EXPECT_EQ(order(1).what, what::start);
   EXPECT_FALSE(order(1).bucket || order(1).partition);
-  EXPECT_EQ(order(2).what, kind::pause);
+  EXPECT_EQ(order(2).what, what::pause);
   for (const auto& q : d.port.questions)
     d.talk.on_reply(q.sequence, 0, value_reply("{}"));
   EXPECT_EQ(d.heard(), "$2\r\n{}\r\n$2\r\n{}\r\n$2\r\n{}\r\n");
