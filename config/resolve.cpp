@@ -2,14 +2,33 @@
 
 #include <sys/socket.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
+
 namespace crema::config {
 
 namespace {
 
-struct lookup {
-  std::string host, service;
+addresses ask(const std::string& host, const std::string& service, int flags) {
   addrinfo hints{};
-  gaicb what{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags;
+  addresses result;
+  addrinfo* list = nullptr;
+  result.error = ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &hints, &list);
+  result.list.reset(list);
+  return result;
+}
+
+/// Shared with the thread that asks: nobody can tell it to stop, so it may outlive the question.
+struct lookup {
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::optional<addresses> answer;
 };
 
 } // namespace
@@ -17,34 +36,31 @@ struct lookup {
 addresses resolve(const std::string& host, const std::string& service, int flags, std::chrono::milliseconds limit,
                   const std::function<bool()>& cancelled) {
   constexpr std::chrono::milliseconds slice{50};
-  addresses result;
-  auto own = std::make_unique<lookup>();
-  own->host = host;
-  own->service = service;
-  own->hints.ai_family = AF_UNSPEC;
-  own->hints.ai_socktype = SOCK_STREAM;
-  own->hints.ai_flags = flags;
-  own->what.ar_name = own->host.c_str();
-  own->what.ar_service = own->service.empty() ? nullptr : own->service.c_str();
-  own->what.ar_request = &own->hints;
-  gaicb* list[] = {&own->what};
-  result.error = ::getaddrinfo_a(GAI_NOWAIT, list, 1, nullptr);
-  if (result.error != 0)
-    return result;
-  auto deadline = std::chrono::steady_clock::now() + limit;
-  while ((result.error = ::gai_error(&own->what)) == EAI_INPROGRESS) {
-    if (std::chrono::steady_clock::now() >= deadline || (cancelled && cancelled())) {
-      if (::gai_cancel(&own->what) == EAI_NOTCANCELED)
-        static_cast<void>(own.release()); // The thread that looks it up still uses it, and nobody can tell it not to.
-      result.error = EAI_AGAIN;
-      return result;
-    }
-    timespec wait{0, std::chrono::nanoseconds{slice}.count()};
-    ::gai_suspend(list, 1, &wait);
+  if (auto result = ask(host, service, flags | AI_NUMERICHOST); result.error != EAI_NONAME)
+    return result; // An address: nobody else is asked.
+  auto shared = std::make_shared<lookup>();
+  try {
+    std::thread{[shared, host, service, flags] {
+      auto answer = ask(host, service, flags);
+      std::lock_guard<std::mutex> lock{shared->mutex};
+      shared->answer = std::move(answer);
+      shared->answered.notify_one();
+    }}.detach();
+  } catch (const std::system_error&) {
+    addresses none;
+    none.error = EAI_AGAIN; // No thread to be had now.
+    return none;
   }
-  if (result.error == 0)
-    result.list.reset(own->what.ar_result);
-  return result;
+  auto deadline = std::chrono::steady_clock::now() + limit;
+  std::unique_lock<std::mutex> lock{shared->mutex};
+  while (!shared->answered.wait_for(lock, slice, [&] { return shared->answer.has_value(); })) {
+    if (std::chrono::steady_clock::now() >= deadline || (cancelled && cancelled())) {
+      addresses none;
+      none.error = EAI_AGAIN;
+      return none;
+    }
+  }
+  return std::move(*shared->answer);
 }
 
 } // namespace crema::config

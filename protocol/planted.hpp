@@ -44,6 +44,7 @@ enum class bug : uint8_t {
   absent_forgotten,
   page_partial,
   remove_repeated,
+  scrub_hasty,
   count,
 };
 
@@ -81,6 +82,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "absent-forgotten",
     "page-partial",
     "remove-repeated",
+    "scrub-hasty",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -1,5 +1,7 @@
 #include "protocol/scrub.hpp"
 
+#include "protocol/planted.hpp"
+
 #include <algorithm>
 #include <cassert>
 #include <map>
@@ -95,6 +97,8 @@ scrub_judge::reading scrub_judge::read(const scrub_copy& copy) const {
 }
 
 bool scrub_judge::settled(const std::vector<scrub_copy>& copies, const std::vector<reading>& readings) const {
+  if (planted(bug::scrub_hasty))
+    return true;
   if (!clocks_agree_)
     return false;
   for (size_t i = 0; i < copies.size(); ++i) {

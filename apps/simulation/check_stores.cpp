@@ -1,5 +1,5 @@
 #include "apps/simulation/checkers.hpp"
-#include "protocol/vnode_record.hpp"
+#include "apps/simulation/stored_vnodes.hpp"
 
 #include <fmt/format.h>
 
@@ -99,32 +99,6 @@ private:
   findings& out_;
   std::vector<bool> known_;
 };
-
-std::map<vnode_id, protocol::vnode_record> records_of(const storage::store& store) {
-  std::map<vnode_id, protocol::vnode_record> records;
-  for (const auto& [vnode, bytes] : store.load_records().records)
-    if (auto record = protocol::decode_vnode_record(bytes))
-      records.emplace(vnode, std::move(*record));
-  return records;
-}
-
-/// What a store holds of one vnode, and where.
-struct stored_vnode {
-  vnode_id id;
-  vnode_id place;
-  protocol::dot_clock clock;
-};
-
-std::vector<stored_vnode> vnodes_of(const storage::store& store) {
-  auto records = records_of(store);
-  std::vector<stored_vnode> result;
-  for (auto& [place, clock] : store.load_clocks().clocks) {
-    auto id = vnode_at(place);
-    if (records[id].place_of(id) == place) // Else it is a part of a copy; nobody reads it.
-      result.push_back({id, place, std::move(clock)});
-  }
-  return result;
-}
 
 } // namespace
 
@@ -290,6 +264,15 @@ void check_settled(const evidence& e, size_t node, const std::map<std::string, u
     if (count(counter) > 0)
       out.push_back({"bounded memory",
                      fmt::format("{} has {} {} although nobody asks for anything", name, count(counter), counter),
+                     {}});
+}
+
+void check_scrubs(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out) {
+  for (const auto* counter : {"scrub_differences", "scrub_repaired", "scrub_restored"})
+    if (auto found = counters.find(counter); found == counters.end() || found->second > 0)
+      out.push_back({"no damage is imagined",
+                     fmt::format("{} counts {} {}, and no disk has damaged anything", e.cluster.nodes[node].name,
+                                 found == counters.end() ? "no" : std::to_string(found->second), counter),
                      {}});
 }
 

@@ -45,6 +45,8 @@ void check_remains(const evidence& e, size_t node, const storage::store& store, 
 
 /// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was given out.
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
+/// No scrub has taken anything for damage so far; to be asked before there is any.
+void check_scrubs(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out);
 
 } // namespace crema::simulation

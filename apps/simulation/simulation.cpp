@@ -1,11 +1,13 @@
 #include "apps/simulation/simulation.hpp"
 
 #include "apps/simulation/checkers.hpp"
+#include "apps/simulation/damage.hpp"
 #include "apps/simulation/faults.hpp"
 #include "apps/simulation/workload.hpp"
 #include "protocol/planted.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -70,7 +72,7 @@ public:
       : options_(o), seeds_(o.seed), world_(world_options(o)),
         clients_(world_, history_, seeds_.split(),
                  {o.clients, o.operations_max, [this](size_t node) { faults_.acknowledged(node); }}),
-        faults_(world_, seeds_.split(), o.faults, o.fault_events_max) {}
+        faults_(world_, seeds_.split(), o.faults, o.fault_events_max), damages_(seeds_.split()) {}
 
   void run() {
     // A few quiet moments in between: what goes wrong early is found early, and with its time.
@@ -81,6 +83,8 @@ public:
       return;
     clients_.start();
     faults_.start();
+    scrubbing_ = options_.seed % 2 == 0;
+    scrub_now_and_then();
     auto begin = world_.now();
     for (int i = 1; i <= moments; ++i) {
       if (!advance(begin + options_.duration * i / moments - world_.now()))
@@ -89,6 +93,7 @@ public:
         return;
     }
     clients_.stop();
+    scrubbing_ = false;
     faults_.end_all();
     if (!undisturbed(converge_time))
       return;
@@ -102,8 +107,8 @@ public:
     if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left())
       return;
     clients_.read_everything();
-    if (advance(answer_time))
-      check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); });
+    if (advance(answer_time) && check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); }))
+      repair_damage();
   }
 
   run_result result() {
@@ -184,6 +189,61 @@ private:
     });
   }
 
+  /// Meanwhile clients write and faults strike: none of it may look like damage.
+  void scrub_now_and_then() {
+    constexpr seconds pause{7};
+    world_.after(pause, [this] {
+      if (!scrubbing_)
+        return;
+      for (size_t n = 0; n < world_.nodes(); ++n)
+        world_.begin_scrub(n);
+      scrub_now_and_then();
+    });
+  }
+
+  /// Owners hold something else than their clocks say, and repair it when asked to.
+  void repair_damage() {
+    size_t damaged = 0;
+    check([&](const evidence&, const model& m, findings&) { damaged = damage_some(world_, m, damages_); });
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      world_.begin_scrub(n);
+    constexpr seconds scrub_time{120};
+    auto begun = world_.now();
+    scrub_tally tally;
+    do {
+      if (!advance(seconds{2}))
+        return;
+      tally = scrubbed();
+    } while (tally.running && world_.now() - begun < scrub_time);
+    check([&](const evidence& e, const model& m, findings& out) {
+      if (tally.running || tally.differences != damaged || tally.busy > 0 || tally.partial > 0)
+        out.push_back(
+            {"damage is repaired",
+             fmt::format("of {} damaged keys {} were found ({} busy, {} vnodes partial, {})", damaged,
+                         tally.differences, tally.busy, tally.partial, tally.running ? "running" : "finished"),
+             {}});
+      check_convergence(e, m, all_stores(), world_.wall_ms(0), out);
+      stores(e, m, out);
+    });
+  }
+
+  struct scrub_tally {
+    bool running = false;
+    uint64_t differences = 0, busy = 0, partial = 0;
+  };
+  /// Of each node's last scrub.
+  scrub_tally scrubbed() {
+    scrub_tally sum;
+    for (size_t n = 0; n < world_.nodes(); ++n) {
+      auto json = nlohmann::json::parse(world_.repair(n, {}), nullptr, false);
+      sum.running |= json.value("state", "running") == "running";
+      sum.differences += json.value("differences", uint64_t{0});
+      sum.busy += json.value("busy", uint64_t{0});
+      sum.partial += json.value("partial", uint64_t{0});
+    }
+    return sum;
+  }
+
   bool nothing_left() {
     return check([this](const evidence& e, const model&, findings& out) {
       for (size_t n = 0; n < world_.nodes(); ++n)
@@ -211,8 +271,10 @@ private:
     for (size_t n = 0; n < world_.nodes(); ++n)
       counters.push_back(world_.counters(n));
     return check([&](const evidence& e, const model&, findings& out) {
-      for (size_t n = 0; n < counters.size(); ++n)
+      for (size_t n = 0; n < counters.size(); ++n) {
         check_settled(e, n, counters[n], out);
+        check_scrubs(e, n, counters[n], out);
+      }
     });
   }
 
@@ -234,6 +296,8 @@ private:
   history history_;
   workload clients_;
   fault_planner faults_;
+  random_stream damages_;
+  bool scrubbing_ = false;
 };
 
 } // namespace

@@ -60,6 +60,14 @@ void world::impl::report(violation v) {
   violations.push_back(std::move(v));
 }
 
+bool world::impl::run_until(sim_time until) {
+  return loop.run_until(until, [this] {
+    if (loop.livelock())
+      report({"livelock", "the cluster works on and on without time passing", now()});
+    return !violations.empty();
+  });
+}
+
 // -- The interface ----------------------------------------------------------------------------------------------------
 
 world::world(options opts) : impl_(std::make_unique<impl>(std::move(opts))) {
@@ -70,13 +78,7 @@ world::~world() = default;
 
 sim_time world::now() const { return impl_->now(); }
 void world::after(sim_time delay, std::function<void()> what) { impl_->after(delay, std::move(what)); }
-bool world::run_until(sim_time until) {
-  return impl_->loop.run_until(until, [this] {
-    if (impl_->loop.livelock())
-      report({"livelock", "the cluster works on and on without time passing", now()});
-    return !violations().empty();
-  });
-}
+bool world::run_until(sim_time until) { return impl_->run_until(until); }
 
 size_t world::nodes() const { return impl_->nodes.size(); }
 bool world::running(size_t node) const { return impl_->running(node); }
@@ -204,6 +206,18 @@ void world::mend_disk(size_t node) {
   impl_->note("the disk of " + impl_->name(node) + " is mended");
   storage::forget_faults(*impl_->nodes[node].disk);
 }
+void world::damage(size_t node, vnode_id place, const std::string& key, const std::string& object) {
+  impl_->note(fmt::format("the disk of {} {} {} of bucket {} partition {}", impl_->name(node),
+                          object.empty() ? "loses" : "damages", key, place.bucket, place.partition));
+  auto below = storage::open_memory(impl_->nodes[node].disk);
+  auto batch = below->make_batch();
+  if (object.empty())
+    batch->erase(place, key);
+  else
+    batch->replace(place, key, object);
+  if (auto written = below->write(*batch); !written.ok())
+    report({"damage", written.error, now()});
+}
 void world::slow_disk(size_t node, std::chrono::milliseconds per_sync) {
   impl_->note(fmt::format("a sync of {} takes {} ms", impl_->name(node), per_sync.count()));
   impl_->nodes[node].sync_time = per_sync;
@@ -226,17 +240,37 @@ std::shared_ptr<storage::store> world::store(size_t node) const {
 }
 uint64_t world::wall_ms(size_t node) const { return impl_->wall_micros(node) / 1000; }
 
-std::map<std::string, uint64_t> world::counters(size_t node) {
-  if (!running(node))
+std::string world::impl::ask(size_t n,
+                             const std::function<void(const caf::actor&, std::function<void(std::string)>)>& send) {
+  if (!running(n))
     return {};
   auto text = std::make_shared<std::string>();
-  caf::anon_send(impl_->nodes[node].root, status_query{[text](std::string json) { *text = std::move(json); }});
-  for (int i = 0; i < 300 && text->empty() && violations().empty(); ++i)
+  send(nodes[n].root, [text](std::string json) { *text = std::move(json); });
+  for (int i = 0; i < 300 && text->empty() && violations.empty(); ++i)
     run_until(now() + std::chrono::milliseconds{10});
-  auto json = nlohmann::json::parse(*text, nullptr, false);
+  return *text;
+}
+
+std::map<std::string, uint64_t> world::counters(size_t node) {
+  auto json = nlohmann::json::parse(
+      impl_->ask(node,
+                 [](const caf::actor& root, auto answer) { caf::anon_send(root, status_query{std::move(answer)}); }),
+      nullptr, false);
   if (json.is_discarded() || !json.contains("counters"))
     return {};
   return json["counters"].get<std::map<std::string, uint64_t>>();
+}
+
+void world::begin_scrub(size_t node) {
+  if (running(node))
+    caf::anon_send(impl_->nodes[node].root,
+                   repair_query{{repair_order::kind::start, {}, {}}, [](const std::string&) {}});
+}
+
+std::string world::repair(size_t node, repair_order order) {
+  return impl_->ask(node, [&order](const caf::actor& root, auto answer) {
+    caf::anon_send(root, repair_query{order, std::move(answer)});
+  });
 }
 
 const std::vector<violation>& world::violations() const { return impl_->violations; }

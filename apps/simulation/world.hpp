@@ -136,6 +136,8 @@ public:
   void free_disk(size_t node);
   /// Ends all that is wrong with the node's disk, also what has not struck yet.
   void mend_disk(size_t node);
+  /// The disk holds something else of a key from now on, behind the back of the node. Empty: nothing.
+  void damage(size_t node, vnode_id place, const std::string& key, const std::string& object);
   /// Every sync of the node takes this long from now on.
   void slow_disk(size_t node, std::chrono::milliseconds per_sync);
 
@@ -151,6 +153,10 @@ public:
   uint64_t wall_ms(size_t node) const;
   /// Counters of a node's actors (request_desk, shard, handoff), summed by name. Runs the simulation a little.
   std::map<std::string, uint64_t> counters(size_t node);
+  void begin_scrub(size_t node);
+  /// Gives the node an order for its scrub. @returns what it says (docs/commands.md, KV.REPAIR); empty: nothing in
+  /// time. Runs the simulation a little.
+  std::string repair(size_t node, repair_order order);
   const std::vector<violation>& violations() const;
   void report(violation v);
 

@@ -60,6 +60,9 @@ struct world::impl final : network_host {
   uint64_t wall_micros(size_t n) const;
   void set_drift(size_t n, int64_t ppm);
 
+  bool run_until(sim_time until);
+  /// Runs until the node has answered, or for some seconds. @returns the answer; empty: there was none.
+  std::string ask(size_t n, const std::function<void(const caf::actor&, std::function<void(std::string)>)>& send);
   void report(violation v);
   void note(const std::string& text) { traced.note(now(), text); }
 
