@@ -25,7 +25,7 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
 
 vnode_state_note to_wire(const protocol::vnode_note& note) {
   return {note.id.bucket,      note.id.partition, static_cast<uint8_t>(note.role), static_cast<uint8_t>(note.state),
-          note.clock.encode(), note.born_with_you};
+          note.clock.encode(), note.born_with_you, note.copying};
 }
 
 void send_state(handoff_self self, handoff_state::peer& to, sync_state message) {
@@ -56,7 +56,7 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
   for (const auto& note : news.changed)
     add(to_wire(note));
   for (auto id : news.gone)
-    add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}, false});
+    add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}, false, false});
   auto earliest = std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   message.latest = *earliest; // 0 until every shard has reported: then it says nothing.
   message.wall_ms = st.env->wall_ms();
@@ -99,7 +99,7 @@ void hurry_peers(handoff_self self) {
 
 void act(handoff_self self) {
   auto& st = self->state;
-  auto plan = st.planner->plan();
+  auto plan = st.planner->plan(self->clock().now().time_since_epoch());
   const auto& mine = st.replicas[st.env->self];
   auto shard_of = [&](vnode_id id) { return id.partition % mine.size(); };
   std::map<size_t, births> born;
@@ -123,6 +123,8 @@ void act(handoff_self self) {
     message.expired_ms = plan.expired_ms;
     self->send(mine[shard], std::move(message));
   }
+  for (auto& task : plan.closings)
+    self->send(mine[shard_of(task.vnode)], closing{std::move(task)});
   for (auto& task : plan.drops) {
     auto shard = shard_of(task.vnode);
     self->send(mine[shard], drop_temporary{std::move(task)});
@@ -188,7 +190,7 @@ void on_state(handoff_self self, const sync_state& x) {
       continue;
     }
     st.planner->set_peer(x.from, {id, static_cast<protocol::vnode_role>(n.role),
-                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock), n.born_with_you});
+                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock), n.born_with_you, n.copying});
   }
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms);

@@ -29,7 +29,7 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   replica_batch                    -> answer_batch to the sender, one or several
 ///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied  (catch-up)
 ///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
-///   births, settlement, drop_temporary
+///   births, settlement, closing, drop_temporary
 ///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
 ///   report_request                   shard_report to the sender, once what it says is on disk
 ///   count_request -> count_reply

@@ -246,6 +246,10 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         self->state.work->settle(x, answers(self));
         want_flush(self);
       },
+      [self](const closing& x) {
+        self->state.work->close_gaps(x.task, answers(self));
+        want_flush(self);
+      },
       [self](const drop_temporary& x) {
         self->state.work->drop(x.task, answers(self));
         want_flush(self);

@@ -193,7 +193,9 @@ std::chrono::milliseconds between_readings(const handoff_state& st, size_t tries
 /// Whatever expires before the second reading counts as gone.
 void set_expiry(handoff_self self, const comparison_ptr& c) {
   auto soon = handoff_state::scrub_remains + between_readings(self->state, handoff_state::scrub_tries_max);
-  c->expires_ms = self->state.env->wall_ms() + static_cast<uint64_t>(soon.count());
+  // By the latest clock: what has expired by it may have been removed, also if it has been set back since.
+  auto now_ms = std::max(self->state.env->wall_ms(), self->state.planner->latest_ms());
+  c->expires_ms = now_ms + static_cast<uint64_t>(soon.count());
 }
 
 void look_there(handoff_self self, const comparison_ptr& c) {

@@ -405,6 +405,7 @@ std::map<std::string, uint64_t> shard::counters() const {
           {"vnodes_refilled", filled_},
           {"log_entries_trimmed", trimmed_},
           {"keys_cleaned", cleaned_},
+          {"dots_closed", closed_},
           {"scrub_restored", keys_restored_},
           {"hints_handed_over", dropped_},
           {"hints_dropped_early", dropped_early_},

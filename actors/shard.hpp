@@ -94,6 +94,7 @@ public:
   // What becomes of things that everybody has.
   void settle(const settlement& what, const answer_fn& answer);
   void drop(const protocol::drop_task& task, const answer_fn& answer);
+  void close_gaps(const protocol::closing_task& task, const answer_fn& answer);
 
   /// Notes what has changed since the last report; take_report() returns it once it is on disk. One at a time.
   void begin_report(const report_request& request, const answer_fn& answer);
@@ -258,7 +259,7 @@ private:
   std::vector<comparison> comparisons_;
   std::vector<write_answer> synced_; // Written; answered after the fsync.
   std::vector<read> reads_;
-  uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, dropped_ = 0,
+  uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, closed_ = 0, dropped_ = 0,
            dropped_early_ = 0;
   uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0,
            compared_ = 0, keys_restored_ = 0;

@@ -88,7 +88,7 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
     std::string failed;
     for (const auto& r : at->node.clock().missing_from(*clock)) {
       scanned = store_->scan_log(at->node.id(), r, [&](const dot& d, std::string_view key) {
-        if (seen.find(key) == seen.end()) {
+        if (!key.empty() && seen.find(key) == seen.end()) {
           auto stored = store_->get(at->node.id(), key);
           failed = stored.what.error;
           if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
@@ -140,6 +140,7 @@ bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
 /// Either way nothing is left of a copy that was begun before.
 void shard::set_copying(held& at, bool copying, const answer_fn& answer) {
   at.copying = copying;
+  at.changed = true;
   batch_.drop_vnode(other_place(at.node.id()));
   save_record(at);
   write_now(answer);
@@ -182,7 +183,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
       return failure{errc::storage_failure, "an object of the page does not decode"};
   }
   for (const auto& d : page.dots) {
-    if (!protocol::valid({d.replica, d.counter}) || d.key.empty() || d.key.size() > key_bytes_max)
+    if (!protocol::valid({d.replica, d.counter}) || d.key.size() > key_bytes_max)
       return failure{errc::storage_failure, "a page with an impossible dot"};
     batch_.log(copy.node.id(), {d.replica, d.counter}, d.key);
   }
@@ -237,7 +238,8 @@ std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, c
     size_t added = 0;
     for (const auto& [key, dots] : by_key) {
       protocol::key_page page{key, {}, dots};
-      if (auto failed = expanded_state(at, key, page.object))
+      auto failed = key.empty() ? std::nullopt : expanded_state(at, key, page.object);
+      if (failed)
         return failed;
       added += copy.node.apply_page(page, sink);
       if (batch_.bytes() > batch_bytes_max)

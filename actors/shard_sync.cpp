@@ -234,7 +234,8 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     if (bytes >= request.bytes_max && bytes > 0)
       break;
     key_state state{key, {}, {}};
-    if (auto failed = expanded_state(*at, key, state.object))
+    auto failed = key.empty() ? std::nullopt : expanded_state(*at, key, state.object);
+    if (failed)
       return failed;
     if (planted(bug::page_partial))
       dots.resize(1);
@@ -257,7 +258,7 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
     return failure{errc::incomplete, fmt::format("{} is being filled", env_->name)};
   bool skewed = false;
   for (const auto& k : page.keys) {
-    if (k.key.empty() || k.key.size() > key_bytes_max || k.dots.size() % 2 != 0)
+    if (k.key.size() > key_bytes_max || (k.key.empty() && !k.object.empty()) || k.dots.size() % 2 != 0)
       return failure{errc::too_big, "a malformed page"};
     auto newest = protocol::newest_time(k.object);
     if (!clock_.observe(newest, env_->wall_micros())) {
@@ -373,6 +374,24 @@ size_t shard::clean(held& at, timestamp horizon, uint64_t expired_ms, size_t gra
   return graves.size();
 }
 
+void shard::close_gaps(const protocol::closing_task& task, const answer_fn& answer) {
+  auto found = vnodes_.find(task.vnode);
+  if (found == vnodes_.end() || found->second.role != vnode_role::owner ||
+      found->second.state != vnode_state::complete || found->second.copying)
+    return;
+  auto& at = found->second;
+  noting_sink sink{batch_, at};
+  auto closed = at.node.close(task.lost, sink);
+  note_dots(at, closed);
+  closed_ += closed;
+  at.has_graves = true; // Contexts of removed keys may have waited for them.
+  write_now(answer);
+  if (closed > 0)
+    env_->log->info(
+        "bucket {} partition {}: {} writes were lost with the only disks that had them; no longer waited for",
+        at.id.bucket, at.id.partition, closed);
+}
+
 void shard::drop(const protocol::drop_task& task, const answer_fn& answer) {
   auto found = vnodes_.find(task.vnode);
   if (found == vnodes_.end() || found->second.role != vnode_role::temporary)
@@ -431,7 +450,7 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
     at->changed = false;
     auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
     r.what.changed.push_back(
-        {{at->id, at->role, at->state, at->node.clock()},
+        {{at->id, at->role, at->state, at->node.clock(), false, at->copying},
          {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes, at->since_ms}});
   }
   r.written = store_->written();

@@ -114,10 +114,10 @@ int one_seed(const sim_options& o) {
   auto begin = std::chrono::steady_clock::now();
   auto result = run(options);
   auto took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  fmt::print(
-      "seed {}: {} client operations, {} writes acknowledged, {} faults, {} messages, {} simulated; trace {:016x}\n",
-      options.seed, result.operations, result.acknowledged, result.faults, result.messages, show(result.simulated),
-      result.trace_hash);
+  fmt::print("seed {}: {} client operations, {} writes acknowledged, {} faults, {} messages, {} lost writes closed, {} "
+             "simulated; trace {:016x}\n",
+             options.seed, result.operations, result.acknowledged, result.faults, result.messages, result.lost,
+             show(result.simulated), result.trace_hash);
   std::fflush(stdout);
   if (!o.quiet)
     fmt::print(stderr, "{:.0f} simulated seconds and {:.0f} messages per second\n",

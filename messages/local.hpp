@@ -78,6 +78,9 @@ struct settlement {
   std::vector<protocol::settle_task> tasks;
   uint64_t expired_ms = 0;
 };
+struct closing {
+  protocol::closing_task task;
+};
 struct drop_temporary {
   protocol::drop_task task;
 };
@@ -172,6 +175,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::shard_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::births)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::openings)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::settlement)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::closing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_abandon)

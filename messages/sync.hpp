@@ -171,12 +171,13 @@ struct vnode_state_note {
   uint8_t role = 0;  ///< protocol::vnode_role; none: it is gone.
   uint8_t state = 0; ///< protocol::vnode_state.
   std::string clock;
-  bool born_with_you = false; ///< protocol::vnode_note.
+  bool born_with_you = false; ///< protocol::vnode_note; the next one as well.
+  bool copying = false;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, vnode_state_note& x) {
     return f(caf::meta::type_name("crema::vnode_state_note"), x.bucket, x.partition, x.role, x.state, x.clock,
-             x.born_with_you);
+             x.born_with_you, x.copying);
   }
 };
 struct sync_state {

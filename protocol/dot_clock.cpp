@@ -259,6 +259,19 @@ uint64_t dot_clock::highest(replica_id replica) const {
 
 std::vector<dot_range> dot_clock::ranges() const { return missing_from({}); }
 
+bool dot_clock::has_gaps() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const entry& e) { return !e.intervals.empty(); });
+}
+
+dot_clock dot_clock::gaps() const {
+  dot_clock all;
+  for (const auto& e : entries_)
+    if (!e.intervals.empty())
+      all.add(dot_range{e.replica, 1, e.intervals.back().last});
+  all.subtract(*this);
+  return all;
+}
+
 uint64_t dot_clock::size() const {
   uint64_t sum = 0;
   for (const auto& known : entries_)

@@ -56,6 +56,10 @@ public:
   uint64_t highest(replica_id replica) const;
   /// All known dots as disjoint, maximal ranges, in order.
   std::vector<dot_range> ranges() const;
+  /// Is there a counter below the largest known one of its replica that is not known?
+  bool has_gaps() const;
+  /// Those.
+  dot_clock gaps() const;
   bool empty() const { return entries_.empty(); }
   /// Replica ids with at least one dot.
   size_t replicas() const { return entries_.size(); }

@@ -45,6 +45,7 @@ enum class bug : uint8_t {
   page_partial,
   remove_repeated,
   scrub_hasty,
+  closed_early,
   count,
 };
 
@@ -83,6 +84,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "page-partial",
     "remove-repeated",
     "scrub-hasty",
+    "closed-early",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -145,8 +145,9 @@ std::string scrub_judge::right_siblings(const std::vector<reading>& readings) co
   }
   for (const auto& [id, all] : forms) {
     result.seen.remove(id);
-    result.siblings.push_back(
-        *most_common(all, [](const sibling& s) { return add_sibling(0, {s.id, s.time, s.expires_at, s.value}); }));
+    result.siblings.push_back(*most_common(all, [](const sibling& s) {
+      return add_sibling(0, {s.id, s.time, s.expires_at, s.value});
+    }));
   }
   return result.empty() ? std::string{} : encode_siblings(result);
 }
@@ -162,7 +163,9 @@ scrub_verdict scrub_judge::judge(const std::vector<scrub_copy>& copies) const {
     return {};
   if (!settled(copies, readings))
     return {scrub_verdict::kind::unsure, {}, {}};
-  scrub_verdict result{scrub_verdict::kind::differs, rule_ == conflict_rule::lww ? right_register(readings) : right_siblings(readings), {}};
+  scrub_verdict result{scrub_verdict::kind::differs,
+                       rule_ == conflict_rule::lww ? right_register(readings) : right_siblings(readings),
+                       {}};
   auto visible = hash_content(rule_, result.right, expires_ms_).visible;
   for (size_t i = 0; i < readings.size(); ++i)
     if (differs(readings[i], visible))

@@ -7,6 +7,15 @@
 
 namespace crema::protocol {
 
+namespace {
+
+/// The one that is under way may tell what is older than the question, and the one before as well.
+constexpr uint64_t rounds_needed = 3;
+/// Dots of a closing: each takes an entry in the log.
+constexpr uint64_t lost_at_once = 4096;
+
+} // namespace
+
 sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring)
     : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)) {}
 
@@ -74,19 +83,23 @@ void sync_planner::set_own(vnode_note note, vnode_facts facts) {
     with_graves_.insert(id);
   else
     with_graves_.erase(id);
+  if (v.note.role == vnode_role::owner && v.note.clock.has_gaps())
+    with_gaps_.insert(id);
+  else
+    with_gaps_.erase(id);
   if (!v.note.gives())
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     v.rounds_before.clear();
   else if (v.rounds_before.empty())
-    for (const auto& [node, p] : peers_)
-      v.rounds_before[node] = p.rounds;
+    v.rounds_before = rounds();
   changed(id);
 }
 
 void sync_planner::remove_own(vnode_id vnode) {
   own_.erase(vnode);
   with_graves_.erase(vnode);
+  with_gaps_.erase(vnode);
   changed(vnode);
 }
 
@@ -109,6 +122,7 @@ void sync_planner::begin_mirror(node_id peer, uint64_t incarnation) {
   // What it once knew may be lost with its disk, and would be waited for in vain.
   for (auto& [id, v] : own_) {
     v.waiting.reset();
+    v.missing.reset();
     if (!v.born_with)
       continue;
     if (restarted)
@@ -139,6 +153,7 @@ void sync_planner::set_time(node_id node, timestamp latest, uint64_t wall_ms) {
   auto& t = times_[node];
   t.latest = std::max(t.latest, latest);
   t.wall_ms = wall_ms; // It may go back, and then so must we.
+  latest_ms_ = std::max({latest_ms_, wall_ms, to_micros(latest) / 1000});
 }
 
 void sync_planner::found_behind(vnode_id vnode, node_id from) {
@@ -218,12 +233,13 @@ timestamp sync_planner::newest_peer_time() const {
 
 // -- What follows from it -------------------------------------------------------------------------------------------
 
-sync_plan sync_planner::plan() {
+sync_plan sync_planner::plan(std::chrono::nanoseconds now) {
   sync_plan out;
   auto all = floor();
   out.expired_ms = all ? all->wall_ms : 0;
   auto look_at = dirty_;
   look_at.insert(with_graves_.begin(), with_graves_.end());
+  look_at.insert(with_gaps_.begin(), with_gaps_.end());
   for (auto id : look_at) {
     auto found = own_.find(id);
     if (found == own_.end()) {
@@ -236,6 +252,7 @@ sync_plan sync_planner::plan() {
                                                      : plan_incomplete(v, out);
     if (v.note.whole())
       plan_settling(v, all, out);
+    plan_closing(v, now, out);
     if (done)
       dirty_.erase(id);
     else
@@ -286,7 +303,6 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
 /// What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged before
 /// this node lost its state. The round after these is not.
 bool sync_planner::heard_enough(const own_vnode& v, node_id peer) const {
-  constexpr uint64_t rounds_needed = 3;
   auto p = peers_.find(peer);
   auto before = v.rounds_before.find(peer);
   return p != peers_.end() &&
@@ -431,6 +447,69 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   v.stable = std::move(*now_stable);
   v.expired_told = expired_ms;
   out.settles.push_back({v.note.id, v.stable, v.horizon});
+}
+
+std::map<node_id, uint64_t> sync_planner::rounds() const {
+  std::map<node_id, uint64_t> result;
+  for (const auto& [node, p] : peers_)
+    result.emplace(node, p.rounds);
+  return result;
+}
+
+std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
+  if (!v.note.complete() || v.note.copying || !v.note.clock.has_gaps())
+    return std::nullopt;
+  for (auto owner : owners_of(v.note.id)) {
+    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
+    if (note == nullptr || !note->complete())
+      return std::nullopt;
+  }
+  auto gaps = v.note.clock.gaps();
+  for (const auto& m : ring_->members) {
+    if (m.id == self_)
+      continue;
+    auto p = peers_.find(m.id);
+    if (p == peers_.end() || !p->second.linked || !p->second.heard)
+      return std::nullopt;
+    auto note = p->second.mirror.find(v.note.id);
+    if (note == p->second.mirror.end())
+      continue;
+    if (note->second.copying)
+      return std::nullopt;
+    gaps.subtract(note->second.clock);
+  }
+  return gaps;
+}
+
+/// What is on its way may fill a gap, and what is not told yet. So they must have been there for long, with every
+/// member up, and after that all have told once more what they have.
+void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync_plan& out) const {
+  auto gaps = gaps_of_all(v);
+  if (!gaps)
+    return v.missing.reset();
+  if (v.missing)
+    v.missing->dots.meet(*gaps);
+  if (!v.missing || v.missing->dots.empty()) {
+    v.missing.reset();
+    if (!gaps->empty())
+      v.missing = own_vnode::missing_dots{std::move(*gaps), now, {}};
+    return;
+  }
+  if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after))
+    return;
+  if (v.missing->rounds.empty())
+    v.missing->rounds = rounds();
+  for (const auto& m : ring_->members)
+    if (m.id != self_ && peers_.at(m.id).rounds < v.missing->rounds[m.id] + rounds_needed)
+      return;
+  closing_task task{v.note.id, {}};
+  for (auto r : v.missing->dots.ranges()) {
+    r.last = std::min(r.last, r.first + (lost_at_once - task.lost.size()) - 1);
+    task.lost.add(r);
+    if (task.lost.size() == lost_at_once)
+      break; // The rest in the next plan.
+  }
+  out.closings.push_back(std::move(task));
 }
 
 /// Only who has spoken over this link is known to be the process that it was.

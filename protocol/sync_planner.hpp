@@ -8,6 +8,7 @@
 #include "protocol/types.hpp"
 #include "protocol/vnode_record.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -24,6 +25,8 @@ struct vnode_note {
   dot_clock clock;
   /// Of a complete owner, told to one peer: it began when both of them were unsure, and the peer has been up since.
   bool born_with_you = false;
+  /// An owner that makes a copy of another beside it, which may have what no clock tells.
+  bool copying = false;
 
   /// An owner whose clock says what it has.
   bool whole() const { return role == vnode_role::owner && is_whole(state); }
@@ -85,6 +88,12 @@ struct settle_task {
   timestamp horizon = 0;
 };
 
+/// Nobody has these dots any more, nor will: their gaps in the clock are to be closed.
+struct closing_task {
+  vnode_id vnode;
+  dot_clock lost;
+};
+
 struct sync_plan {
   std::vector<catch_up_task> catch_ups;
   std::vector<refill_task> refills;
@@ -92,6 +101,7 @@ struct sync_plan {
   std::vector<opening_task> openings;
   std::vector<drop_task> drops;
   std::vector<settle_task> settles;
+  std::vector<closing_task> closings;
   uint64_t expired_ms = 0; ///< What expires at or before this is expired for every node; 0: unknown.
 };
 
@@ -108,6 +118,9 @@ public:
     uint32_t n = 1;
     uint32_t w = 1;
   };
+  /// A dot that nobody has had for so long, with every member up, is lost; far beyond the deadline of any write that may
+  /// still be on its way.
+  static constexpr std::chrono::seconds lost_after{30};
   sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring);
 
   void on_ring(ring_ptr ring);
@@ -144,7 +157,8 @@ public:
   void failed(vnode_id vnode);
 
   /// What is to be done now. A task is named again in the next plan until what it was for is reached.
-  sync_plan plan();
+  /// @param now of a clock that never goes back.
+  sync_plan plan(std::chrono::nanoseconds now);
   /// What to tell `peer`.
   sync_news take_news(node_id peer);
 
@@ -176,6 +190,8 @@ public:
   std::vector<vnode_id> owned() const;
   /// The newest time that any peer announced; 0: none was heard.
   timestamp newest_peer_time() const;
+  /// No wall clock of any member, and no time it has passed, was ever later, as far as was heard. In milliseconds.
+  uint64_t latest_ms() const { return latest_ms_; }
 
 private:
   struct own_vnode {
@@ -194,6 +210,13 @@ private:
     std::optional<std::set<node_id>> born_with; // The others that were unsure then, and have been up since.
     std::set<node_id> behind;                   // Found to lack what these have trimmed.
     std::map<node_id, uint64_t> rounds_before;  // Of the peers, when the copy was whole.
+    /// Gaps that nobody could fill, all the time since then.
+    struct missing_dots {
+      dot_clock dots;
+      std::chrono::nanoseconds since{};
+      std::map<node_id, uint64_t> rounds; // Of the peers, at that time.
+    };
+    std::optional<missing_dots> missing;
   };
   struct peer_state {
     bool linked = false;
@@ -222,6 +245,10 @@ private:
   vnode_note note_for(node_id peer, const peer_state& p, const own_vnode& v) const;
   bool plan_temporary(const own_vnode& v, sync_plan& out) const;
   void plan_settling(own_vnode& v, const std::optional<times>& all, sync_plan& out) const;
+  void plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync_plan& out) const;
+  /// Gaps of the clock that nobody can fill; nothing: that cannot be told now.
+  std::optional<dot_clock> gaps_of_all(const own_vnode& v) const;
+  std::map<node_id, uint64_t> rounds() const;
   std::optional<dot_clock> stable(const own_vnode& v) const;
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
@@ -237,8 +264,10 @@ private:
   std::map<vnode_id, own_vnode> own_;
   std::map<node_id, peer_state> peers_;
   std::map<node_id, times> times_;
+  uint64_t latest_ms_ = 0;
   std::set<vnode_id> dirty_; // Something changed, or a task is not done.
   std::set<vnode_id> with_graves_;
+  std::set<vnode_id> with_gaps_;
 };
 
 } // namespace crema::protocol

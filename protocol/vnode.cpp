@@ -127,6 +127,8 @@ void vnode::enter(const dot& id, std::string_view key, std::string_view delta, v
 
 /// What to merge for a page; empty: nothing. @returns nothing if the page is to be refused.
 std::optional<std::string> vnode::page_operand(const key_page& page, const dot_clock& arriving) const {
+  if (page.key.empty())
+    return std::string{};
   auto accounted_for = [&](const dot& d) { return clock_.contains(d) || arriving.contains(d); };
   if (rule_ == conflict_rule::lww) {
     if (page.object.empty())
@@ -171,6 +173,19 @@ size_t vnode::apply_page(const key_page& page, vnode_sink& sink) {
     bury_remains(id_, rule_, page.key, *operand, sink);
   }
   return planted(bug::clock_skipped) ? page.dots.size() : added;
+}
+
+size_t vnode::close(const dot_clock& lost, vnode_sink& sink) {
+  size_t closed = 0;
+  for (const auto& r : lost.missing_from(clock_)) {
+    for (auto n = r.first; n <= r.last && r.replica != self_; ++n) {
+      sink.log(id_, {r.replica, n}, {});
+      ++closed;
+    }
+    if (r.replica != self_)
+      clock_.add(r);
+  }
+  return closed;
 }
 
 bool vnode::adopt(std::string_view key, std::string_view object, vnode_sink& sink) const {

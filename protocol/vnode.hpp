@@ -43,7 +43,7 @@ struct write_intent {
 
 /// One key in catch-up: the state of the key at a complete replica, and the dots of that key the receiver lacked.
 struct key_page {
-  std::string key;
+  std::string key; ///< Empty: of no key. Nobody has any more what these dots named (vnode::close).
   /// Encoded, as vnode::expanded() gives it. Empty: no register. A siblings object is never empty: even without
   /// siblings it says what was seen.
   std::string object;
@@ -87,6 +87,10 @@ public:
   /// (it has a sibling or register whose dot is neither ours nor among its dots), is refused as a whole.
   /// @returns the number of dots that were new; 0: nothing was done.
   size_t apply_page(const key_page& page, vnode_sink& sink);
+
+  /// Takes dots for known that nobody has any more: writes without effect, logged under the empty key, so that others
+  /// learn of it by catch-up. Of its own id it knows better. @returns the number of dots that were new.
+  size_t close(const dot_clock& lost, vnode_sink& sink);
 
   /// Takes an object as a complete peer stores it into a copy of that peer's vnode. Without a dot or a clock: the
   /// copy gets its clock when it is whole. @returns false, and does nothing, if the bytes are malformed.

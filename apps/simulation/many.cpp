@@ -24,7 +24,7 @@ using std::chrono::steady_clock;
 /// What a worker says after each seed, followed by `text_size` bytes: checker, a zero, what it saw.
 struct record {
   uint64_t seed = 0;
-  uint64_t messages = 0, steps = 0, operations = 0;
+  uint64_t messages = 0, steps = 0, operations = 0, lost = 0;
   int64_t simulated_ns = 0;
   int64_t failed_at_ns = 0;
   uint32_t failed = 0;
@@ -61,6 +61,7 @@ struct worker {
     r.messages = result.messages;
     r.steps = result.steps;
     r.operations = result.operations;
+    r.lost = result.lost;
     r.simulated_ns = result.simulated.count();
     std::string text;
     if (result.failure) {
@@ -180,6 +181,8 @@ private:
       ++result_.seeds;
       messages_ += r.messages;
       operations_ += r.operations;
+      lost_ += r.lost;
+      runs_with_lost_ += r.lost > 0 ? 1 : 0;
       simulated_ += sim_time{r.simulated_ns};
       w.next = r.seed + w.step;
       if (r.failed != 0) {
@@ -239,14 +242,15 @@ private:
     auto hours = std::chrono::duration<double, std::ratio<3600>>(simulated_).count();
     fmt::print(
         "{} seeds, {} failed; {:.1f} simulated hours, {:.0f} per core-hour; {} client operations; {:.0f} messages "
-        "per second and core\n",
-        result_.seeds, result_.failed, hours, hours / (cpu / 3600), operations_, static_cast<double>(messages_) / cpu);
+        "per second and core; {} lost writes closed in {} runs\n",
+        result_.seeds, result_.failed, hours, hours / (cpu / 3600), operations_, static_cast<double>(messages_) / cpu,
+        lost_, runs_with_lost_);
   }
 
   const many_options& o_;
   std::vector<worker> workers_;
   many_result result_;
-  uint64_t messages_ = 0, operations_ = 0;
+  uint64_t messages_ = 0, operations_ = 0, lost_ = 0, runs_with_lost_ = 0;
   sim_time simulated_{};
   bool stop_ = false;
   steady_clock::time_point begin_ = steady_clock::now(), shown_ = begin_;

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct evidence {
   const config::cluster_config& cluster;
   const history& operations;
   const std::map<std::pair<vnode_id, dot>, named_write>& writes; ///< Dots are counted per vnode.
+  const std::set<std::pair<vnode_id, dot>>& closed; ///< Writes that were lost everywhere, and are not waited for.
   const fault_log& faults;
   std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;
 

@@ -49,7 +49,8 @@ void proxy::kill_proxy(caf::execution_unit* ctx, caf::error why) {
 }
 
 network::network(network_host& host, caf::actor_system& system, random_stream random, size_t nodes)
-    : host_(host), system_(system), random_(random), nodes_(nodes), directions_(nodes * nodes), pairs_(nodes * nodes) {}
+    : host_(host), system_(system), random_(random), nodes_(nodes), directions_(nodes * nodes), loses_words_(nodes),
+      pairs_(nodes * nodes) {}
 
 network::~network() {
   for (auto& [key, entry] : proxies_)
@@ -200,7 +201,7 @@ void network::route(size_t from, size_t to, uint64_t connection, const caf::stro
     return;
   m->content = std::move(*received);
   m->connection = connection;
-  if (random_.below(10000) < profile_.loss_per_10000)
+  if (random_.below(10000) < profile_.loss_per_10000 || (loses_words_[from] && random_.one_in(2)))
     return;
   if (random_.below(10000) < profile_.duplicates_per_10000 && !holds_puts(m->content))
     send(from, to, m);

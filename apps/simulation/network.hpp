@@ -66,6 +66,8 @@ public:
   void heal_all();
   void break_connection(size_t a, size_t b, const std::string& why);
   void set_profile(const network_profile& profile) { profile_ = profile; }
+  /// Every second message of the node is lost, until told otherwise.
+  void lose_words(size_t from, bool lost) { loses_words_[from] = lost; }
   void slow_link(size_t from, size_t to, std::chrono::milliseconds extra) { link(from, to).extra = extra; }
 
   /// `real`, an actor of `home`, as `viewer` sees it over the present connection.
@@ -112,6 +114,7 @@ private:
   size_t nodes_;
   network_profile profile_;
   std::vector<direction> directions_;
+  std::vector<bool> loses_words_; // By node.
   std::vector<pair_state> pairs_;
   std::map<std::tuple<size_t, size_t, caf::actor_id>, std::pair<uint64_t, caf::strong_actor_ptr>> proxies_;
   uint64_t next_connection_ = 1;

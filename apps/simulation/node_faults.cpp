@@ -185,8 +185,15 @@ public:
     case 5:
       if (disks_left_ > 0) {
         --disks_left_;
-        at_worst_ = random.one_in(2);
-        return at_worst_ ? part_others() : lose_disk();
+        switch (random.below(3)) {
+        case 0:
+          return lose_disk();
+        case 1:
+          return lose_disk_after_words();
+        default:
+          at_worst_ = true;
+          return part_others();
+        }
       }
       [[fallthrough]];
     default:
@@ -222,6 +229,15 @@ private:
     s_.after(seconds{s_.random.between(5, 40)}, [this] {
       if (!s_.over)
         s_.w.heal_all();
+    });
+  }
+  /// Half of what it says is lost before its disk is: of what it gave some is on others, and some, older, is nowhere.
+  void lose_disk_after_words() {
+    s_.w.lose_words(s_.fragile, true);
+    s_.after(milliseconds{s_.random.between(100, 2000)}, [this] {
+      s_.w.lose_words(s_.fragile, false);
+      if (!s_.over)
+        lose_disk();
     });
   }
   void lose_disk() {

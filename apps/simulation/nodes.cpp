@@ -72,6 +72,7 @@ public:
                                  world_.name(node_), id.replica, id.counter, w.key, key),
                      world_.now()});
   }
+  void closed(const dot& id, vnode_id vnode) override { world_.note_closed(node_, id, vnode); }
   void block_in_sync() override {
     if (world_.nodes[node_].sync_time.count() > 0)
       world_.loop.block(world_.nodes[node_].sync_time);
@@ -91,6 +92,18 @@ private:
   size_t node_;
   uint64_t life_;
 };
+
+void world::impl::note_closed(size_t closer, const dot& id, vnode_id vnode) {
+  if (!closed.emplace(vnode, id).second)
+    return; // Others learn of it.
+  for (size_t n = 0; n < nodes.size(); ++n)
+    for (const auto& [place, clock] : storage::open_memory(nodes[n].disk)->load_clocks().clocks)
+      if (vnode_at(place) == vnode && n != closer && clock.contains(id))
+        report({"nothing that exists is closed",
+                fmt::format("{} takes {:016x}:{} of {} partition {} for lost, and {} has it", name(closer), id.replica,
+                            id.counter, bucket_name(vnode.bucket), vnode.partition, name(n)),
+                now()});
+}
 
 std::shared_ptr<reply_sink> world::impl::make_sink(size_t n) { return std::make_shared<sink>(*this, n); }
 

@@ -5,6 +5,7 @@
 #include "apps/simulation/faults.hpp"
 #include "apps/simulation/workload.hpp"
 #include "protocol/planted.hpp"
+#include "protocol/sync_planner.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -104,7 +105,7 @@ public:
         !verdict_on_memory())
       return;
     clients_.write_once_more("f");
-    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left())
+    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left() || !gaps_close())
       return;
     clients_.read_everything();
     if (advance(answer_time) && check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); }))
@@ -121,6 +122,7 @@ public:
     r.operations = history_.operations().size();
     r.acknowledged = history_.acknowledged();
     r.faults = faults_.log().events;
+    r.lost = world_.closed().size();
     r.simulated = world_.now();
     return r;
   }
@@ -136,11 +138,16 @@ private:
 
   bool advance(sim_time by) { return world_.run_until(world_.now() + by); }
 
+  evidence evidence_now() const {
+    return {world_.cluster(), history_,
+            world_.writes(),  world_.closed(),
+            faults_.log(),    [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
+  }
+
   /// Runs checkers. @returns false if they found something.
   template <class Checkers>
   bool check(Checkers checkers) {
-    evidence e{world_.cluster(), history_, world_.writes(), faults_.log(),
-               [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
+    auto e = evidence_now();
     findings found;
     model m{e, found};
     checkers(e, m, found);
@@ -251,6 +258,20 @@ private:
     });
   }
 
+  /// What was lost everywhere is found to be in time, and clocks have no gaps then.
+  bool gaps_close() {
+    auto begun = world_.now();
+    auto time = protocol::sync_planner::lost_after + clean_time;
+    for (findings gaps; world_.now() - begun < time; gaps.clear()) {
+      clocks(evidence_now(), gaps);
+      if (gaps.empty())
+        return true;
+      if (!advance(seconds{1}))
+        return false;
+    }
+    return check([this](const evidence& e, const model&, findings& out) { clocks(e, out); });
+  }
+
   /// What expired before this has expired for every node, and they have told each other.
   uint64_t earliest_wall_ms() const {
     auto earliest = world_.wall_ms(0);
@@ -286,6 +307,10 @@ private:
     stores(e, m, out);
     check_lww_order(e, m, out);
     check_monotonic_reads(e, m, out);
+    clocks(e, out);
+  }
+
+  void clocks(const evidence& e, findings& out) const {
     for (size_t n = 0; n < world_.nodes(); ++n)
       check_clocks(e, n, *world_.store(n), out);
   }

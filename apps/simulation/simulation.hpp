@@ -46,6 +46,7 @@ struct run_result {
   uint64_t operations = 0; ///< Client requests.
   uint64_t acknowledged = 0;
   uint64_t faults = 0; ///< That struck.
+  uint64_t lost = 0;   ///< Writes that were on no disk any more, and gaps in clocks for it.
   sim_time simulated{};
 };
 

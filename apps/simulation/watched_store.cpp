@@ -25,6 +25,8 @@ public:
   }
   /// A vnode that names a write merges its delta and logs its dot, in this order; pages and copies do not.
   void log(vnode_id vnode, const dot& d, std::string_view key) override {
+    if (key.empty())
+      closed.emplace_back(d, vnode_at(vnode));
     if (d.replica == self_ && merged_.vnode == vnode && merged_.key == key)
       names.push_back({d, vnode_at(vnode), merged_.key, merged_.delta});
     merged_ = {};
@@ -46,10 +48,12 @@ public:
   void clear() override {
     inner->clear();
     names.clear();
+    closed.clear();
   }
 
   std::unique_ptr<storage::write_batch> inner;
   std::vector<name> names;
+  std::vector<std::pair<dot, vnode_id>> closed;
 
 private:
   replica_id self_;
@@ -69,9 +73,12 @@ public:
       return {"the process is dead"};
     auto& mine = dynamic_cast<watched_batch&>(batch);
     auto written = inner_->write(*mine.inner);
-    if (written.ok())
-      for (const auto& n : mine.names)
-        watcher_->named(n.id, n.vnode, n.key, n.delta);
+    if (!written.ok())
+      return written;
+    for (const auto& n : mine.names)
+      watcher_->named(n.id, n.vnode, n.key, n.delta);
+    for (const auto& [d, vnode] : mine.closed)
+      watcher_->closed(d, vnode);
     return written;
   }
   status sync() override {

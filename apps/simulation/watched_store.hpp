@@ -20,6 +20,8 @@ public:
   virtual bool alive() const = 0;
   /// Names that are on disk now.
   virtual void named(const dot& id, vnode_id vnode, const std::string& key, const std::string& delta) = 0;
+  /// A dot is on disk that is said to be lost.
+  virtual void closed(const dot& id, vnode_id vnode) = 0;
   /// The calling actor is blocked in a sync for as long as the disk takes.
   virtual void block_in_sync() = 0;
   /// Runs `sync` when a sync in the background is done.

@@ -174,6 +174,10 @@ void world::break_connection(size_t a, size_t b) {
   impl_->net.break_connection(a, b, "connection lost");
 }
 void world::set_network(const network_profile& profile) { impl_->net.set_profile(profile); }
+void world::lose_words(size_t node, bool lost) {
+  impl_->note(fmt::format("every second message of {} is {}", impl_->name(node), lost ? "lost" : "delivered again"));
+  impl_->net.lose_words(node, lost);
+}
 void world::slow_link(size_t from, size_t to, std::chrono::milliseconds extra) {
   impl_->note(fmt::format("{} -> {} takes {} ms more", impl_->name(from), impl_->name(to), extra.count()));
   impl_->net.slow_link(from, to, extra);
@@ -234,6 +238,7 @@ std::vector<size_t> world::owners(bucket_id bucket, const std::string& key) cons
   return result;
 }
 const std::map<std::pair<vnode_id, dot>, named_write>& world::writes() const { return impl_->writes; }
+const std::set<std::pair<vnode_id, dot>>& world::closed() const { return impl_->closed; }
 std::shared_ptr<storage::store> world::store(size_t node) const {
   const auto& x = impl_->nodes[node];
   return x.store ? x.store : std::shared_ptr<storage::store>{storage::open_memory(x.disk)};

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,8 @@ public:
   /// The connection between two nodes breaks now; what is under way on it is lost, also half of what was sent together.
   void break_connection(size_t a, size_t b);
   void set_network(const network_profile& profile);
+  /// Every second message of the node is lost, until told otherwise.
+  void lose_words(size_t node, bool lost);
   /// Extra delay of everything from `from` to `to`; zero ends it.
   void slow_link(size_t from, size_t to, std::chrono::milliseconds extra);
   /// The wall clock of a node jumps; it may go back.
@@ -147,6 +150,8 @@ public:
   std::vector<size_t> owners(bucket_id bucket, const std::string& key) const;
   /// Dots are counted per vnode.
   const std::map<std::pair<vnode_id, dot>, named_write>& writes() const;
+  /// Those that some vnode has taken for lost; nobody had them then.
+  const std::set<std::pair<vnode_id, dot>>& closed() const;
   /// The node's store, also while it is down (then: what a restart would find). Null only after lose_disk before start.
   std::shared_ptr<storage::store> store(size_t node) const;
   /// The wall clock of a node, milliseconds.

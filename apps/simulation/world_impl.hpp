@@ -63,6 +63,7 @@ struct world::impl final : network_host {
   bool run_until(sim_time until);
   /// Runs until the node has answered, or for some seconds. @returns the answer; empty: there was none.
   std::string ask(size_t n, const std::function<void(const caf::actor&, std::function<void(std::string)>)>& send);
+  void note_closed(size_t closer, const dot& id, vnode_id vnode);
   void report(violation v);
   void note(const std::string& text) { traced.note(now(), text); }
 
@@ -76,6 +77,7 @@ struct world::impl final : network_host {
   std::map<uint64_t, request> requests;
   uint64_t next_request = 1;
   std::map<std::pair<vnode_id, dot>, named_write> writes;
+  std::set<std::pair<vnode_id, dot>> closed;
   std::vector<violation> violations;
 };
 

@@ -352,6 +352,43 @@ TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {
   EXPECT_EQ(failed->why, errc::behind);
 }
 
+// Writes that were lost with the only disk that had them.
+TEST_F(Refill, OwnersLearnOfClosedGapsByCatchUpAndByCopies) {
+  a_.apply({9, 2}, at(2), "k");
+  b_.apply({9, 2}, at(2), "k");
+  auto lost = a_.clock().gaps();
+  a_.work->close_gaps({here, lost}, a_.answer);
+  EXPECT_EQ(a_.clock().base(9), 2U);
+  page_request request;
+  request.about(1, here);
+  request.clock = b_.clock().encode();
+  request.bytes_max = 1000;
+  page_message page;
+  ASSERT_FALSE(a_.work->make_page(request, page, a_.answer));
+  page_applied applied;
+  ASSERT_FALSE(b_.work->apply_page(page, applied, b_.answer));
+  EXPECT_EQ(applied.dots_new, 1U);
+  EXPECT_EQ(b_.clock(), a_.clock());
+  EXPECT_EQ(b_.read("k"), 2);
+  owner c{3};
+  EXPECT_FALSE(refill(c, a_));
+  EXPECT_EQ(c.clock(), a_.clock());
+  b_.apply({9, 4}, at(4), "k");
+  b_.work->close_gaps({here, b_.clock().gaps()}, b_.answer);
+  EXPECT_FALSE(refill(b_, a_)) << "what only it has closed is joined into its copy";
+  EXPECT_EQ(b_.clock().base(9), 4U);
+  auto clock = b_.clock();
+  b_.start(2);
+  EXPECT_EQ(b_.clock(), clock) << "after a restart";
+}
+
+TEST_F(Refill, ClosesNothingBesideACopy) {
+  a_.apply({9, 2}, at(2), "k");
+  EXPECT_FALSE(refill(a_, b_, 1));
+  a_.work->close_gaps({here, a_.clock().gaps()}, a_.answer);
+  EXPECT_EQ(a_.clock().base(9), 0U);
+}
+
 /// Below the cache of the shard, as a disk does it.
 void damage(storage::store& store, const std::string& key, const std::string& object = {}) {
   auto batch = store.make_batch();

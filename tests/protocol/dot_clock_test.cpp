@@ -276,6 +276,19 @@ TEST(DotClockLaws, WhateverDecodesIsCanonical) {
   }));
 }
 
+TEST(DotClock, TellsItsGaps) {
+  dot_clock x;
+  x.add(dot_range{7, 1, 5});
+  EXPECT_FALSE(x.has_gaps());
+  EXPECT_TRUE(x.gaps().empty());
+  x.add(dot_range{7, 8, 9});
+  x.add(dot{8, 3});
+  EXPECT_TRUE(x.has_gaps());
+  EXPECT_EQ(x.gaps().ranges(), (std::vector<dot_range>{{7, 6, 7}, {8, 1, 2}}));
+  x.join(x.gaps());
+  EXPECT_FALSE(x.has_gaps());
+}
+
 TEST(DotClock, MeetsAnotherInTheDotsThatBothKnow) {
   dot_clock a;
   a.add(dot_range{1, 1, 10});

@@ -18,6 +18,7 @@ dot_clock clock(std::initializer_list<dot_range> ranges) {
   return result;
 }
 
+constexpr std::chrono::seconds now{1000};
 vnode_note owner(dot_clock known, vnode_state state = vnode_state::complete) {
   return {v, vnode_role::owner, state, std::move(known)};
 }
@@ -58,7 +59,7 @@ TEST_F(SyncPlanner, DoesNothingWhenAllKnowTheSame) {
   planner.set_own(owner(clock({{ra, 1, 5}})), {});
   planner.set_peer(b, owner(clock({{ra, 1, 5}})));
   planner.set_peer(c, owner(clock({{ra, 1, 5}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.catch_ups.empty());
   EXPECT_TRUE(plan.refills.empty());
   EXPECT_TRUE(plan.births.empty());
@@ -68,18 +69,18 @@ TEST_F(SyncPlanner, CatchesUpFromWhoKnowsMoreUntilItDoes) {
   planner.set_own(owner(clock({{ra, 1, 5}})), {});
   planner.set_peer(b, owner(clock({{ra, 1, 3}, {rb, 1, 1}})));
   for (int round = 0; round < 2; ++round) { // It is named again until it is done.
-    auto plan = planner.plan();
+    auto plan = planner.plan(now);
     ASSERT_EQ(plan.catch_ups.size(), 1U);
     EXPECT_EQ(plan.catch_ups[0].from, b);
   }
   planner.set_own(owner(clock({{ra, 1, 5}, {rb, 1, 1}})), {});
-  EXPECT_TRUE(planner.plan().catch_ups.empty());
+  EXPECT_TRUE(planner.plan(now).catch_ups.empty());
 }
 
 TEST_F(SyncPlanner, CatchesUpFromATemporaryVnodeAsWell) {
   planner.set_own(owner({}), {});
   planner.set_peer(d, temporary(clock({{rd, 4, 4}})));
-  ASSERT_EQ(planner.plan().catch_ups.size(), 1U);
+  ASSERT_EQ(planner.plan(now).catch_ups.size(), 1U);
 }
 
 TEST_F(SyncPlanner, DoesNotAskWhoCannotGive) {
@@ -87,17 +88,17 @@ TEST_F(SyncPlanner, DoesNotAskWhoCannotGive) {
   planner.set_peer(b, owner(clock({{rb, 1, 1}}), vnode_state::filling));
   planner.set_peer(c, owner(clock({{rb, 1, 1}})));
   planner.unlinked(c);
-  EXPECT_TRUE(planner.plan().catch_ups.empty());
+  EXPECT_TRUE(planner.plan(now).catch_ups.empty());
   planner.linked(c);
   planner.set_peer(c, owner(clock({{rb, 1, 1}})));
-  EXPECT_EQ(planner.plan().catch_ups.size(), 1U);
+  EXPECT_EQ(planner.plan(now).catch_ups.size(), 1U);
 }
 
 TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
   planner.set_own(owner(clock({{ra, 1, 1}})), {});
   planner.set_peer(b, owner(clock({{rb, 1, 9}})));
   planner.found_behind(v, b);
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.catch_ups.empty());
   ASSERT_EQ(plan.refills.size(), 1U);
   EXPECT_EQ(plan.refills[0].from, b);
@@ -110,12 +111,12 @@ TEST_F(SyncPlanner, LearnsFromLogsBeforeItCopiesWhomever) {
   planner.set_peer(b, owner(clock({{rb, 1, 9}}), vnode_state::catching_up));
   planner.set_peer(c, owner(clock({{rb, 1, 9}, {rc, 1, 1}})));
   planner.found_behind(v, b);
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.refills.empty());
   ASSERT_EQ(plan.catch_ups.size(), 1U);
   EXPECT_EQ(plan.catch_ups[0].from, c);
   planner.found_behind(v, c);
-  plan = planner.plan();
+  plan = planner.plan(now);
   ASSERT_EQ(plan.refills.size(), 1U);
   EXPECT_EQ(plan.refills[0].from, c) << "b is a copy itself that has not met the others";
 }
@@ -124,12 +125,12 @@ TEST_F(SyncPlanner, ACopyDoesNotWaitForTimesThatAreFarAhead) {
   planner.set_own(owner({}, vnode_state::catching_up), {});
   planner.set_peer(b, owner(clock({{rb, 1, 1}})));
   planner.found_skewed(v, b);
-  ASSERT_EQ(planner.plan().refills.size(), 1U);
+  ASSERT_EQ(planner.plan(now).refills.size(), 1U);
   // Who is open has time.
   planner.refilled(v);
   planner.set_own(owner({}), {});
   planner.found_skewed(v, b);
-  EXPECT_TRUE(planner.plan().refills.empty());
+  EXPECT_TRUE(planner.plan(now).refills.empty());
 }
 
 TEST_F(SyncPlanner, AsksTheLogsAgainAfterARefill) {
@@ -138,10 +139,10 @@ TEST_F(SyncPlanner, AsksTheLogsAgainAfterARefill) {
   planner.set_peer(c, owner(clock({{rb, 1, 9}, {rc, 1, 1}})));
   planner.found_behind(v, b);
   planner.found_behind(v, c);
-  ASSERT_EQ(planner.plan().refills.size(), 1U);
+  ASSERT_EQ(planner.plan(now).refills.size(), 1U);
   planner.refilled(v);
   planner.set_own(owner(clock({{rb, 1, 9}})), {});
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.refills.empty());
   ASSERT_EQ(plan.catch_ups.size(), 1U);
   EXPECT_EQ(plan.catch_ups[0].from, c);
@@ -151,22 +152,22 @@ TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
   auto copy = clock({{rb, 1, 9}});
   planner.set_own(owner(copy, vnode_state::catching_up), {});
   planner.set_peer(b, owner(copy));
-  EXPECT_TRUE(planner.plan().openings.empty()); // c may have what only it and this one had acknowledged.
+  EXPECT_TRUE(planner.plan(now).openings.empty()); // c may have what only it and this one had acknowledged.
   planner.set_peer(c, owner(clock({{rc, 1, 1}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.openings.empty());
   EXPECT_EQ(plan.catch_ups.size(), 1U);
   planner.set_own(owner(clock({{rb, 1, 9}, {rc, 1, 1}}), vnode_state::catching_up), {});
-  EXPECT_TRUE(planner.plan().openings.empty()) << "what they told may be older than what they acknowledged";
+  EXPECT_TRUE(planner.plan(now).openings.empty()) << "what they told may be older than what they acknowledged";
   for (int round = 0; round < 3; ++round) {
     EXPECT_TRUE(planner.waits_for_round_of(c));
     for (auto peer : {b, c})
       planner.set_peer_time(peer, 1, 1);
   }
   EXPECT_FALSE(planner.waits_for_round_of(c)) << "to hurry it would change nothing";
-  EXPECT_EQ(planner.plan().openings.size(), 1U);
+  EXPECT_EQ(planner.plan(now).openings.size(), 1U);
   planner.unlinked(c);
-  EXPECT_TRUE(planner.plan().openings.empty()); // It may have learned more since.
+  EXPECT_TRUE(planner.plan(now).openings.empty()); // It may have learned more since.
   EXPECT_EQ(planner.incomplete(), 1U);
 }
 
@@ -187,16 +188,16 @@ TEST_F(SyncPlanner, ListsHintsAndWhoIsNotKnownToHaveThem) {
 TEST_F(SyncPlanner, TakesNoCopyForASourceBeforeItIsOpen) {
   planner.set_own(owner({}, vnode_state::unsure), {});
   planner.set_peer(b, owner(clock({{rb, 1, 9}}), vnode_state::catching_up));
-  EXPECT_TRUE(planner.plan().refills.empty());
+  EXPECT_TRUE(planner.plan(now).refills.empty());
   planner.set_own(owner({}), {});
-  EXPECT_EQ(planner.plan().catch_ups.size(), 1U);
+  EXPECT_EQ(planner.plan(now).catch_ups.size(), 1U);
 }
 
 TEST_F(SyncPlanner, FillsANewVnodeFromACompleteOwner) {
   planner.set_own(owner({}, vnode_state::unsure), {});
   planner.set_peer(b, owner({}, vnode_state::unsure));
   planner.set_peer(c, owner(clock({{rb, 1, 1}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_TRUE(plan.births.empty());
   ASSERT_EQ(plan.refills.size(), 1U);
   EXPECT_EQ(plan.refills[0].from, c);
@@ -204,23 +205,23 @@ TEST_F(SyncPlanner, FillsANewVnodeFromACompleteOwner) {
 
 TEST_F(SyncPlanner, BeginsEmptyWhenAMajorityIsNew) {
   planner.set_own(owner({}, vnode_state::unsure), {});
-  EXPECT_TRUE(planner.plan().births.empty()); // Alone it may be the one whose disk was lost.
+  EXPECT_TRUE(planner.plan(now).births.empty()); // Alone it may be the one whose disk was lost.
   planner.set_peer(d, temporary({}));
-  EXPECT_TRUE(planner.plan().births.empty());
+  EXPECT_TRUE(planner.plan(now).births.empty());
   planner.set_peer(b, owner({}, vnode_state::unsure));
-  EXPECT_EQ(planner.plan().births.size(), 1U);
+  EXPECT_EQ(planner.plan(now).births.size(), 1U);
   planner.unlinked(b);
-  EXPECT_TRUE(planner.plan().births.empty());
+  EXPECT_TRUE(planner.plan(now).births.empty());
 }
 
 TEST_F(SyncPlanner, BeginsEmptyAlthoughTheOtherWasQuicker) {
   planner.set_own(owner({}, vnode_state::unsure), {});
   auto quicker = owner({});
   planner.set_peer(b, quicker);
-  EXPECT_TRUE(planner.plan().births.empty()) << "it may have been complete before this one lost its disk";
+  EXPECT_TRUE(planner.plan(now).births.empty()) << "it may have been complete before this one lost its disk";
   quicker.born_with_you = true;
   planner.set_peer(b, quicker);
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   EXPECT_EQ(plan.births.size(), 1U);
   EXPECT_TRUE(plan.refills.empty());
 }
@@ -231,7 +232,7 @@ protected:
   BornWithB() {
     planner.set_own(owner({}, vnode_state::unsure), {});
     planner.set_peer(b, owner({}, vnode_state::unsure));
-    EXPECT_EQ(planner.plan().births.size(), 1U);
+    EXPECT_EQ(planner.plan(now).births.size(), 1U);
     planner.set_own(owner({}), {});
   }
   bool tells(node_id peer) {
@@ -261,7 +262,7 @@ TEST_F(BornWithB, DoesNotTellAnotherProcess) {
 TEST_F(BornWithB, CountsOnlyWhoWasThereAtOnce) {
   planner.set_own(owner({}, vnode_state::unsure), {}); // As if the shard had not got to it yet.
   planner.set_peer(c, owner({}, vnode_state::unsure));
-  planner.plan();
+  planner.plan(now);
   planner.set_own(owner({}), {});
   EXPECT_TRUE(tells(b));
   EXPECT_FALSE(tells(c));
@@ -275,50 +276,50 @@ TEST(SyncPlannerOfWideWrites, BeginsEmptyOnlyWithWOwners) {
   sync_planner planner{a, {{0, {3, 3}}}, r};
   planner.set_own(owner({}, vnode_state::unsure), {});
   for (auto peer : {b, c}) {
-    EXPECT_TRUE(planner.plan().births.empty());
+    EXPECT_TRUE(planner.plan(now).births.empty());
     planner.linked(peer);
     planner.set_peer(peer, owner({}, vnode_state::unsure));
   }
-  EXPECT_EQ(planner.plan().births.size(), 1U);
+  EXPECT_EQ(planner.plan(now).births.size(), 1U);
 }
 
 TEST_F(SyncPlanner, CallsStableWhatEveryOwnerHas) {
   planner.set_own(owner(clock({{ra, 1, 9}})), {});
   planner.set_peer(b, owner(clock({{ra, 1, 5}})));
-  EXPECT_TRUE(planner.plan().settles.empty()); // c was not heard.
+  EXPECT_TRUE(planner.plan(now).settles.empty()); // c was not heard.
   planner.set_peer(c, owner(clock({{ra, 1, 3}, {ra, 5, 9}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 3}, {ra, 5, 5}}));
-  EXPECT_TRUE(planner.plan().settles.empty()); // Once.
-  planner.unlinked(b);                         // What it knew it keeps.
+  EXPECT_TRUE(planner.plan(now).settles.empty()); // Once.
+  planner.unlinked(b);                            // What it knew it keeps.
   planner.set_own(owner(clock({{ra, 1, 10}})), {});
-  EXPECT_TRUE(planner.plan().settles.empty());
+  EXPECT_TRUE(planner.plan(now).settles.empty());
   planner.set_peer(c, owner(clock({{ra, 1, 9}})));
-  ASSERT_EQ(planner.plan().settles.size(), 1U);
+  ASSERT_EQ(planner.plan(now).settles.size(), 1U);
 }
 
 TEST_F(SyncPlanner, CallsNothingStableWhileAnOwnerIsIncomplete) {
   planner.set_own(owner(clock({{ra, 1, 9}})), {});
   planner.set_peer(b, owner(clock({{ra, 1, 9}})));
   planner.set_peer(c, owner(clock({{ra, 1, 9}}), vnode_state::filling));
-  EXPECT_TRUE(planner.plan().settles.empty());
+  EXPECT_TRUE(planner.plan(now).settles.empty());
 }
 
 TEST_F(SyncPlanner, GivesUpOnAnAbsentOwnerWhenTheLogIsFull) {
   planner.set_own(owner(clock({{ra, 1, 9}})), {});
   planner.set_peer(b, owner(clock({{ra, 1, 8}})));
   planner.set_peer(c, owner(clock({{ra, 1, 2}})));
-  planner.plan();
+  planner.plan(now);
   planner.unlinked(c);
   planner.set_own(owner(clock({{ra, 1, 9}})), {false, false, true});
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].stable, clock({{ra, 1, 8}}));
   // Not below W: with b gone as well, nobody else is known to have anything.
   planner.unlinked(b);
   planner.set_own(owner(clock({{ra, 1, 10}})), {false, false, true});
-  EXPECT_TRUE(planner.plan().settles.empty());
+  EXPECT_TRUE(planner.plan(now).settles.empty());
 }
 
 TEST_F(SyncPlanner, RaisesTheHorizonOnceAllThatWasKnownThenIsStable) {
@@ -327,11 +328,11 @@ TEST_F(SyncPlanner, RaisesTheHorizonOnceAllThatWasKnownThenIsStable) {
   planner.set_peer(b, owner(all));
   planner.set_peer(c, owner(clock({{ra, 1, 1}})));
   times(50);
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].horizon, 0U); // Dot 2, given before 50, is not everywhere yet.
   planner.set_peer(c, owner(all));
-  plan = planner.plan();
+  plan = planner.plan(now);
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].horizon, 50U);
 }
@@ -345,7 +346,7 @@ TEST_F(SyncPlanner, AWriteOnAFallbackHoldsTheHorizonBack) {
   planner.unlinked(d);
   times(50);
   for (int round = 0; round < 3; ++round)
-    for (const auto& task : planner.plan().settles)
+    for (const auto& task : planner.plan(now).settles)
       EXPECT_EQ(task.horizon, 0U);
   // It is back, and all have learned it.
   auto more = clock({{ra, 1, 2}, {rd, 1, 1}});
@@ -355,7 +356,7 @@ TEST_F(SyncPlanner, AWriteOnAFallbackHoldsTheHorizonBack) {
   auto horizon = [this] {
     timestamp newest = 0;
     for (int round = 0; round < 2; ++round)
-      for (const auto& task : planner.plan().settles)
+      for (const auto& task : planner.plan(now).settles)
         newest = task.horizon;
     return newest;
   };
@@ -373,12 +374,12 @@ TEST_F(SyncPlanner, AMemberThatWasNotHeardHoldsTheHorizonBack) {
   planner.set_peer_time(b, 50, 1);
   planner.set_peer_time(c, 50, 1);
   for (int round = 0; round < 3; ++round)
-    for (const auto& task : planner.plan().settles)
+    for (const auto& task : planner.plan(now).settles)
       EXPECT_EQ(task.horizon, 0U);
-  EXPECT_EQ(planner.plan().expired_ms, 0U);
+  EXPECT_EQ(planner.plan(now).expired_ms, 0U);
   planner.set_peer_time(d, 40, 7);
-  planner.plan();
-  auto plan = planner.plan();
+  planner.plan(now);
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.settles.size(), 1U);
   EXPECT_EQ(plan.settles[0].horizon, 40U);
   EXPECT_EQ(plan.expired_ms, 1U);
@@ -390,10 +391,10 @@ TEST_F(SyncPlanner, AnOwnerThatComesBackEmptyStopsTheHorizonUntilItIsWhole) {
   planner.set_peer(b, owner(all));
   planner.set_peer(c, owner(clock({{ra, 1, 1}})));
   times(50);
-  planner.plan();
+  planner.plan(now);
   planner.begin_mirror(c, 2);
   planner.set_peer(c, owner({}, vnode_state::unsure));
-  EXPECT_TRUE(planner.plan().settles.empty());
+  EXPECT_TRUE(planner.plan(now).settles.empty());
 }
 
 TEST_F(OnAFallback, KeepsATemporaryVnodeUntilEveryOwnerHasIt) {
@@ -401,11 +402,11 @@ TEST_F(OnAFallback, KeepsATemporaryVnodeUntilEveryOwnerHasIt) {
   planner.set_peer(a, owner(clock({{rd, 1, 2}})));
   planner.set_peer(b, owner(clock({{rd, 1, 2}}), vnode_state::filling));
   planner.set_peer(c, owner(clock({{rd, 1, 1}})));
-  EXPECT_TRUE(planner.plan().drops.empty());
+  EXPECT_TRUE(planner.plan(now).drops.empty());
   planner.set_peer(c, owner(clock({{rd, 1, 9}})));
-  EXPECT_TRUE(planner.plan().drops.empty());
+  EXPECT_TRUE(planner.plan(now).drops.empty());
   planner.set_peer(b, owner(clock({{rd, 1, 2}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.drops.size(), 1U);
   EXPECT_FALSE(plan.drops[0].early);
   EXPECT_EQ(plan.drops[0].covered, clock({{rd, 1, 2}}));
@@ -416,12 +417,12 @@ TEST_F(OnAFallback, DropsAnOverdueOneWhenAllThatAreUpHaveItAndTheyAreW) {
   planner.set_peer(a, owner(clock({{rd, 1, 2}})));
   planner.unlinked(b);
   planner.unlinked(c);
-  EXPECT_TRUE(planner.plan().drops.empty()); // W is 2.
+  EXPECT_TRUE(planner.plan(now).drops.empty()); // W is 2.
   planner.linked(b);
   planner.set_peer(b, owner(clock({{rd, 1, 1}})));
-  EXPECT_TRUE(planner.plan().drops.empty());
+  EXPECT_TRUE(planner.plan(now).drops.empty());
   planner.set_peer(b, owner(clock({{rd, 1, 2}})));
-  auto plan = planner.plan();
+  auto plan = planner.plan(now);
   ASSERT_EQ(plan.drops.size(), 1U);
   EXPECT_TRUE(plan.drops[0].early);
 }
@@ -460,6 +461,80 @@ TEST_F(OnAFallback, TellsOwnersWhenATemporaryVnodeComesAndGoes) {
   EXPECT_EQ(planner.take_news(a).changed.size(), 1U);
   planner.remove_own(v);
   EXPECT_EQ(planner.take_news(a).gone, std::vector<vnode_id>{v});
+}
+
+/// All three owners know of rd, which is no more, dots 1 to 3 and 5.
+class LostWrites : public SyncPlanner {
+protected:
+  LostWrites() {
+    planner.set_own(owner(with_gap), {});
+    planner.set_peer(b, owner(with_gap));
+    planner.set_peer(c, owner(with_gap));
+  }
+  dot_clock closed_at(std::chrono::nanoseconds time, uint64_t rounds = 3) {
+    planner.plan(time);
+    for (uint64_t i = 0; i < rounds; ++i)
+      times(from_micros(i + 1));
+    auto plan = planner.plan(time);
+    return plan.closings.empty() ? dot_clock{} : plan.closings[0].lost;
+  }
+  static constexpr auto later = now + sync_planner::lost_after;
+  dot_clock with_gap = clock({{rd, 1, 3}, {rd, 5, 5}});
+};
+
+TEST_F(LostWrites, AreClosedWhenNobodyHasHadThemForLong) {
+  EXPECT_TRUE(closed_at(now).empty());
+  EXPECT_TRUE(closed_at(later - std::chrono::seconds{1}).empty());
+  EXPECT_TRUE(closed_at(later, 2).empty()) << "what they told last may be older";
+  EXPECT_EQ(closed_at(later, 1), clock({{rd, 4, 4}}));
+  EXPECT_EQ(closed_at(later, 0), clock({{rd, 4, 4}})) << "until it is done";
+  planner.set_own(owner(clock({{rd, 1, 5}})), {});
+  EXPECT_TRUE(closed_at(later).empty());
+}
+
+TEST_F(LostWrites, AreNotLostWhileAnybodyHasThem) {
+  planner.plan(now);
+  planner.set_peer(d, temporary(clock({{rd, 4, 4}})));
+  EXPECT_TRUE(closed_at(later).empty()) << "a fallback";
+  planner.remove_peer(d, v);
+  planner.plan(later);
+  EXPECT_TRUE(closed_at(later).empty()) << "it may have told somebody";
+  EXPECT_EQ(closed_at(later + sync_planner::lost_after), clock({{rd, 4, 4}}));
+}
+
+TEST_F(LostWrites, WaitForEveryMember) {
+  planner.plan(now);
+  planner.unlinked(d);
+  EXPECT_TRUE(closed_at(later).empty()) << "it may hold a temporary vnode";
+  planner.linked(d);
+  EXPECT_TRUE(closed_at(later).empty()) << "it has not told yet what it has";
+  planner.begin_mirror(d, 2);
+  EXPECT_TRUE(closed_at(later).empty());
+  EXPECT_FALSE(closed_at(later + sync_planner::lost_after).empty());
+}
+
+TEST_F(LostWrites, WaitForOwnersThatAreFilledAndForCopies) {
+  planner.plan(now);
+  planner.set_peer(b, owner(with_gap, vnode_state::catching_up));
+  EXPECT_TRUE(closed_at(later).empty());
+  auto copying = owner(with_gap);
+  copying.copying = true;
+  planner.set_peer(b, copying);
+  EXPECT_TRUE(closed_at(later).empty()) << "its copy may have what no clock tells";
+  planner.set_peer(b, owner(with_gap));
+  EXPECT_TRUE(closed_at(later).empty());
+  EXPECT_FALSE(closed_at(later + sync_planner::lost_after).empty());
+  planner.set_own(copying, {});
+  EXPECT_TRUE(closed_at(later + sync_planner::lost_after).empty());
+}
+
+TEST_F(LostWrites, AreClosedInParts) {
+  auto much = clock({{rd, 1, 1}, {rd, 1'000'000'000, 1'000'000'000}});
+  planner.set_own(owner(much), {});
+  planner.set_peer(b, owner(much));
+  planner.set_peer(c, owner(much));
+  planner.plan(now);
+  EXPECT_EQ(closed_at(later), clock({{rd, 2, 4097}}));
 }
 
 TEST_F(SyncPlanner, CountsHowFarAPeerIsAheadAndBehind) {

@@ -269,6 +269,27 @@ TEST(Vnode, ALwwPageOfAPurgedKeyBringsItsDots) {
   EXPECT_EQ(b.node.clock(), a.node.clock());
 }
 
+TEST(Vnode, ClosesGapsByWritesOfNoKeyAndPagesTellOfThem) {
+  for (auto rule : {lww, siblings}) {
+    test_replica a(rule, 1), b(rule, 2), gone(rule, 3);
+    gone.give("k", "lost", 1);
+    auto later = gone.give("k", "later", 2);
+    a.apply(later, "k");
+    b.apply(later, "k");
+    dot_clock lost = a.node.clock().gaps();
+    lost.add(dot{1, 1}); // Of its own dots it knows better.
+    EXPECT_EQ(a.node.close(lost, a.sink), 1U);
+    EXPECT_EQ(a.node.close(lost, a.sink), 0U);
+    EXPECT_EQ(a.node.clock().base(3), 2U);
+    EXPECT_EQ(a.node.clock().base(1), 0U);
+    EXPECT_EQ(a.sink.logged.at({3, 1}), "");
+    EXPECT_EQ(b.apply(key_page{"", "", {{3, 1}}}), 1U);
+    EXPECT_EQ(b.node.clock(), a.node.clock());
+    EXPECT_EQ(b.sink.stored("k"), a.sink.stored("k"));
+    EXPECT_EQ(b.sink.objects.count(""), 0U);
+  }
+}
+
 TEST(Vnode, RefusesAPageThatWouldBreakTheInvariant) {
   test_replica a(siblings, 1);
   test_replica b(siblings, 2);

@@ -207,7 +207,8 @@ TEST_F(Checkers, FindAMissingElementOfASet) {
   }
   for (auto& [id, w] : writes)
     w.key = "set1";
-  evidence e{cluster, sets, writes, faults, [](bucket_id, const std::string&) { return std::vector<size_t>{0, 1, 2}; }};
+  evidence e{cluster, sets,   writes,
+             {},      faults, [](bucket_id, const std::string&) { return std::vector<size_t>{0, 1, 2}; }};
   model m{e, out};
   check_sets(e, m, out);
   ASSERT_EQ(out.size(), 2U) << "each of the two writes had it";
