@@ -24,8 +24,13 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
 }
 
 vnode_state_note to_wire(const protocol::vnode_note& note) {
-  return {note.id.bucket,      note.id.partition, static_cast<uint8_t>(note.role), static_cast<uint8_t>(note.state),
-          note.clock.encode(), note.born_with_you, note.copying};
+  return {note.id.bucket,
+          note.id.partition,
+          static_cast<uint8_t>(note.role),
+          static_cast<uint8_t>(note.state),
+          note.clock.encode(),
+          note.born_with_you,
+          note.copying};
 }
 
 void send_state(handoff_self self, handoff_state::peer& to, sync_state message) {
@@ -189,8 +194,9 @@ void on_state(handoff_self self, const sync_state& x) {
                          st.env->name_of(x.from), n.bucket, n.partition);
       continue;
     }
-    st.planner->set_peer(x.from, {id, static_cast<protocol::vnode_role>(n.role),
-                                  static_cast<protocol::vnode_state>(n.state), std::move(*clock), n.born_with_you, n.copying});
+    st.planner->set_peer(x.from,
+                         {id, static_cast<protocol::vnode_role>(n.role), static_cast<protocol::vnode_state>(n.state),
+                          std::move(*clock), n.born_with_you, n.copying});
   }
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms);

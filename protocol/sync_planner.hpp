@@ -118,8 +118,8 @@ public:
     uint32_t n = 1;
     uint32_t w = 1;
   };
-  /// A dot that nobody has had for so long, with every member up, is lost; far beyond the deadline of any write that may
-  /// still be on its way.
+  /// A dot that nobody has had for so long, with every member up, is lost; far beyond the deadline of any write that
+  /// may still be on its way.
   static constexpr std::chrono::seconds lost_after{30};
   sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring);
 

@@ -43,7 +43,9 @@ void flip(const fs::path& path, size_t position) {
 
 class RocksdbDamage : public ::testing::Test {
 protected:
-  RocksdbDamage() { spdlog::default_logger()->set_level(spdlog::level::err); } // A warning per crash would bury the results.
+  RocksdbDamage() {
+    spdlog::default_logger()->set_level(spdlog::level::err);
+  } // A warning per crash would bury the results.
 
   static rocksdb_options options(const std::string& boot) {
     rocksdb_options result;
