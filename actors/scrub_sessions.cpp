@@ -186,8 +186,9 @@ bool shorten(const comparison_ptr& c, const std::vector<scrub_found>& found) {
   return shorter;
 }
 
+/// At first nothing: mostly owners know the same, and the readings tell so.
 std::chrono::milliseconds between_readings(const handoff_state& st, size_t tries) {
-  return st.env->config.sync.interval * (1 << tries);
+  return tries == 0 ? std::chrono::milliseconds{0} : st.env->config.sync.interval * (1 << (tries - 1));
 }
 
 /// Whatever expires before the second reading counts as gone.
@@ -249,7 +250,8 @@ std::vector<std::string> differing(const comparison& c) {
   return keys;
 }
 
-/// The second reading comes when what was under way has arrived, and owners have caught up.
+/// If the last try did not tell, the second reading comes when what was under way has arrived, and owners have caught
+/// up.
 void wait_and_read(handoff_self self, const comparison_ptr& c) {
   auto wait = between_readings(self->state, c->tries);
   self->delayed_send(self, wait, resume_session{[self, c] {

@@ -26,7 +26,9 @@ import unittest
 import ports
 import resp
 
+# The second one is built beside the first: build/release/crema, build/release/tests/cluster/lose_objects.
 BINARY = os.path.abspath(os.environ.get("CREMA_BINARY", pathlib.Path(__file__).parents[2] / "build/release/crema"))
+LOSE_OBJECTS = pathlib.Path(BINARY).parent / "tests/cluster/lose_objects"
 SANITIZED = os.environ.get("CREMA_SANITIZE", "") != ""
 SLOWNESS = float(os.environ.get("CREMA_SLOWNESS", 1))  # Time limits of the product hold for the release build.
 START_DEADLINE = 20.0 * SLOWNESS

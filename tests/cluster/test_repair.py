@@ -1,9 +1,11 @@
 """What crema brings level by itself: nodes that were away, disks that were lost, remains of deletes."""
 
+import json
 import shutil
+import subprocess
 
 import resp
-from harness import SLOWNESS, ClusterCase, wait_until
+from harness import LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -100,6 +102,46 @@ class Repair(ClusterCase):
         for node in cluster:
             for prefix in ("old-", "new-", "newest-"):
                 wait_until(lambda: self.copies(node, range(KEYS), prefix) == KEYS, LEVEL_SEEN, f"{node.name} has {prefix}")
+
+    def repair(self, node, *options):
+        """-> exit code, and the state of each member's scrub."""
+        done = node.ctl("repair", *options, "--json", timeout=60)
+        return done.returncode, json.loads(done.stdout)
+
+    def total(self, states, name):
+        return sum(state[name] for state in states)
+
+    def test_what_a_disk_has_lost_although_clocks_agree_is_repaired(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "key-")
+        self.assertEqual(self.sync_point(cluster["n1"], 60).returncode, 0)
+        code, states = self.repair(cluster["n1"])
+        self.assertEqual((code, self.total(states, "keys"), self.total(states, "differences")), (0, KEYS, 0))
+        node = cluster["n2"]
+        node.terminate()
+        done = subprocess.run([LOSE_OBJECTS, f"{node.entry['data_dir']}/db", "0", str(cluster.config["partitions"]), "4"],
+                              stdout=subprocess.PIPE, check=True)
+        self.assertEqual(int(done.stdout), KEYS // 4)
+        node.start()
+        cluster.wait_ready()
+        self.assertLess(self.copies(node, range(KEYS), "key-"), KEYS, "the damage is there, and nobody knows")
+        code, states = self.repair(cluster["n3"])
+        self.assertEqual(code, 0)
+        self.assertEqual([state["state"] for state in states], ["finished"] * 3)
+        self.assertEqual((self.total(states, "differences"), self.total(states, "repaired")), (KEYS // 4, KEYS // 4))
+        self.assertEqual(self.copies(node, range(KEYS), "key-"), KEYS)
+
+    def test_a_repair_can_be_paused_resumed_and_cancelled(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(KEYS), "key-")
+        self.assertEqual(cluster["n1"].ask("KV.REPAIR", "START", "BUCKET", "default")[:1], b"{")
+        code, states = self.repair(cluster["n1"], "--status")
+        self.assertEqual((code, {state["state"] for state in states} <= {"none", "running", "finished"}), (0, True))
+        done = cluster["n1"].ctl("repair", "--pause", "--cancel")
+        self.assertEqual((done.returncode, "repair" in done.stderr), (2, True))
+        done = cluster["n1"].ctl("repair", "--bucket", "nope")
+        self.assertEqual((done.returncode, "no such bucket 'nope'" in done.stderr + done.stdout), (1, True))
+        self.assertEqual(self.repair(cluster["n1"], "--cancel")[0], 0)
 
     def test_what_deletes_leave_behind_goes_when_all_owners_have_it(self):
         cluster = self.cluster()
