@@ -128,8 +128,10 @@ void act(handoff_self self) {
     message.expired_ms = plan.expired_ms;
     self->send(mine[shard], std::move(message));
   }
-  for (auto& task : plan.closings)
-    self->send(mine[shard_of(task.vnode)], closing{std::move(task)});
+  for (auto& task : plan.closings) {
+    auto shard = shard_of(task.vnode);
+    self->send(mine[shard], closing{std::move(task)});
+  }
   for (auto& task : plan.drops) {
     auto shard = shard_of(task.vnode);
     self->send(mine[shard], drop_temporary{std::move(task)});

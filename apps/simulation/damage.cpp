@@ -39,13 +39,14 @@ bool damage(world& w, const key_model& k, random_stream& random) {
   auto other = rotten(object);
   if (!other)
     return false;
-  auto lost = random.one_in(2);
-  auto several = random.between(1, lost ? owners.size() - 1 : (owners.size() - 1) / 2);
+  auto minority = (owners.size() - 1) / 2;
+  auto lost = random.one_in(2) || minority == 0;
+  auto several = random.between(1, lost ? owners.size() - 1 : minority);
   if (!lost && random.one_in(2))
     other = "rubbish";
   for (size_t i = 0; i < several; ++i)
     w.damage(owners[i], place_of(*w.store(owners[i]), vnode), k.key, lost ? std::string{} : *other);
-  return several > 0;
+  return true;
 }
 
 } // namespace

@@ -11,7 +11,7 @@ namespace {
 using std::chrono::milliseconds;
 using kind = repair_order::kind;
 
-std::vector<config::bucket_config> buckets() {
+std::vector<config::bucket_config> registers_and_siblings() {
   return {bucket("default", 0, conflict_rule::lww, durability::interval, 3, 2, 2),
           bucket("carts", 1, conflict_rule::siblings, durability::fsync, 3, 2, 2)};
 }
@@ -39,16 +39,18 @@ protected:
     std::map<std::tuple<bucket_id, partition_id, std::string>, uint64_t> all;
     auto store = storage::open_memory(c_.nodes[node].disk);
     for (bucket_id db : {0, 1})
-      for (partition_id p = 0; p < c_.cluster.partitions; ++p)
+      for (uint32_t p = 0; p < c_.cluster.partitions; ++p) {
+        vnode_id id{db, static_cast<partition_id>(p)};
         EXPECT_TRUE(store
-                        ->scan({db, p}, {},
+                        ->scan(id, {},
                                [&](std::string_view key, std::string_view object) {
                                  auto rule = db == 0 ? conflict_rule::lww : conflict_rule::siblings;
                                  if (auto hash = protocol::hash_content(rule, object, 0).visible)
-                                   all[{db, p, std::string{key}}] = hash;
+                                   all[{db, id.partition, std::string{key}}] = hash;
                                  return true;
                                })
                         .ok());
+      }
     return all;
   }
   void expect_level() {
@@ -82,7 +84,7 @@ protected:
     c_.run_for(milliseconds{3000});
   }
 
-  test_cluster c_{3, buckets()};
+  test_cluster c_{3, registers_and_siblings()};
 };
 
 TEST_F(Scrubs, RepairWhateverOwnersHoldWrongly) {

@@ -108,9 +108,9 @@ protected:
   void add(operation op) { operations.add(std::move(op)); }
 
   evidence all() {
-    return {cluster, operations, writes, faults, [](bucket_id, const std::string&) {
-              return std::vector<size_t>{0, 1, 2};
-            }};
+    return {cluster, operations, writes,
+            closed,  faults,     [](bucket_id, const std::string&) {
+              return std::vector<size_t>{0, 1, 2}; }};
   }
   findings check_all() {
     findings out;
@@ -133,6 +133,7 @@ protected:
   config::cluster_config cluster;
   history operations;
   std::map<std::pair<vnode_id, dot>, named_write> writes;
+  std::set<std::pair<vnode_id, dot>> closed;
   fault_log faults;
   sim_time now{milliseconds{100}};
 };
