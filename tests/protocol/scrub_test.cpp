@@ -33,6 +33,7 @@ dot_clock up_to(uint64_t counter) {
 /// Owners who all knew dots 1 to 9 all the time, and held the same in both readings.
 scrub_verdict judge(conflict_rule rule, const std::vector<std::string>& objects) {
   std::vector<scrub_copy> copies;
+  copies.reserve(objects.size());
   for (const auto& o : objects)
     copies.push_back({hash_content(rule, o, 0).held, o});
   return scrub_judge{rule, {objects.size(), {up_to(9), up_to(9)}}, now_ms}.judge(copies);
