@@ -86,7 +86,11 @@ private:
       claimed[i] = read_.context.contains(k_.writes[i].id);
     for (size_t i = 0; i < k_.writes.size(); ++i) {
       const auto& w = k_.writes[i];
-      auto by = std::find_if(w.replaced_by.rbegin(), w.replaced_by.rend(), [&](size_t j) { return claimed[j]; });
+      auto claimed_and = [&](bool closed) {
+        return std::find_if(w.replaced_by.rbegin(), w.replaced_by.rend(),
+                            [&](size_t j) { return claimed[j] && k_.writes[j].closed == closed; });
+      };
+      auto by = claimed_and(false);
       auto replaced = by != w.replaced_by.rend();
       if (shown_[i] && !claimed[i])
         return report("contexts are exact",
@@ -95,7 +99,8 @@ private:
         return report("siblings are exact",
                       fmt::format("it returned {}, though its context contains {}, which replaced it", name_of(w, e_),
                                   name_of(k_.writes[*by], e_)));
-      if (claimed[i] && !w.remove && !replaced && !shown_[i] && !may_be_gone(w))
+      auto lost = w.closed || claimed_and(true) != w.replaced_by.rend(); // Perhaps; it was there once.
+      if (claimed[i] && !w.remove && !replaced && !shown_[i] && !lost && !may_be_gone(w))
         return report(
             "contexts are exact",
             fmt::format("its context claims {}, which it did not return and nothing in the context replaced: a "

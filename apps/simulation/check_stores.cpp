@@ -18,7 +18,7 @@ public:
   key_check(const evidence& e, const key_model& k, const protocol::dot_clock& clock, size_t node, findings& out)
       : e_(e), k_(k), clock_(clock), node_(node), out_(out), known_(k.writes.size()) {
     for (size_t i = 0; i < k.writes.size(); ++i)
-      known_[i] = clock.contains(k.writes[i].id) && e.closed.count({k.writes[i].vnode, k.writes[i].id}) == 0;
+      known_[i] = clock.contains(k.writes[i].id) && !k.writes[i].closed;
   }
 
   void check_register(const std::optional<std::string>& stored) {

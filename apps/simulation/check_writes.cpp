@@ -79,12 +79,14 @@ private:
     read.remove(own_.id);
     bool certain = false, possible = false;
     for (const auto& w : k_.writes) {
-      auto replaced = std::any_of(w.replaced_by.begin(), w.replaced_by.end(),
-                                  [&](size_t j) { return read.contains(k_.writes[j].id); });
+      auto replaced = false, lost = w.closed; // `lost`: or what had replaced it. It was there once.
+      for (auto j : w.replaced_by)
+        if (read.contains(k_.writes[j].id))
+          (k_.writes[j].closed ? lost : replaced) = true;
       if (w.remove || replaced || !read.contains(w.id) || clock_.gone_for_sure(w))
         continue;
       possible = true;
-      certain = certain || !clock_.may_be_gone(w);
+      certain = certain || (!lost && !clock_.may_be_gone(w));
     }
     if (op_.existed && !possible)
       report("that something existed, though its context says that nothing did");

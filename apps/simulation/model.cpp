@@ -68,6 +68,7 @@ void model::decode(const evidence& e, findings& out) {
     w.vnode = vnode;
     w.giver = named.giver;
     w.at = named.at;
+    w.closed = e.closed.count(dotted) > 0;
     auto lww = e.bucket(vnode.bucket).conflict == conflict_rule::lww;
     auto object = lww ? protocol::decode_lww(named.delta) : std::nullopt;
     auto set = lww ? std::nullopt : protocol::decode_siblings(named.delta);

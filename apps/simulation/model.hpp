@@ -37,6 +37,7 @@ struct write_record {
   std::string value;
   protocol::dot_clock replaces;     ///< Siblings only.
   size_t operation = history::none; ///< The client's request; unknown of removes, which have no name.
+  bool closed = false;              ///< Lost everywhere; in the end its dot is known as a write without effect.
   std::vector<size_t> replaced_by;  ///< Indexes of the writes that have this one in `replaces`.
 
   bool is_older(const write_record& other) const { return std::tie(time, id) < std::tie(other.time, other.id); }

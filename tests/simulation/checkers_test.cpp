@@ -178,6 +178,19 @@ TEST_F(Checkers, FindAContextThatClaimsWhatWasNotShown) {
   EXPECT_EQ(finding(), "contexts are exact");
 }
 
+TEST_F(Checkers, AllowAContextToClaimWhatWasLostAndClosed) {
+  named(1, 1, "c0-1", {});
+  put(1, 2, "c1-1");
+  add(read(1, {2}, clock({1, 2})));
+  auto about_contexts = [this] {
+    auto found = check_all();
+    return std::count_if(found.begin(), found.end(), [](const auto& v) { return v.checker == "contexts are exact"; });
+  };
+  EXPECT_EQ(about_contexts(), 1);
+  closed.insert({vnode(1), dot{7, 1}});
+  EXPECT_EQ(about_contexts(), 0);
+}
+
 TEST_F(Checkers, FindAContextThatLacksWhatWasShown) {
   put(1, 1, "c0-1");
   add(read(1, {1}, {}));
