@@ -106,7 +106,8 @@ struct handoff_state {
   };
   static constexpr uint32_t scrub_keys_max = 1024, scrub_bytes_max = page_bytes_max; ///< In one range.
   static constexpr size_t scrub_reads_max = 64; ///< Keys that are read whole at once.
-  static constexpr size_t scrub_tries_max = 4;  ///< Of a range in which owners differ and may be right to.
+  static constexpr size_t scrub_shortened_max = 32;
+  static constexpr size_t scrub_tries_max = 4; ///< Of a range in which owners differ and may be right to.
   static constexpr uint32_t scrub_by_itself_share = 8;
   static constexpr std::chrono::minutes scrub_remains{2};  ///< Who expires so soon counts as expired.
   static constexpr std::chrono::minutes scrub_first{10};   ///< Not before, after the start: peers have to be heard.

@@ -33,12 +33,14 @@ struct comparison {
   uint64_t expires_ms = 0;
   scrub_found here;
   size_t tries = 0;
+  size_t shortened = 0;
 
   // Of one in which owners differ:
   std::vector<std::map<std::string, listed_key>> listed; // By owner, as the two below.
   std::vector<protocol::dot_clock> first_clocks;
   std::vector<std::string> keys;            // Not read again yet.
-  uint64_t unsure = 0;                      // Of those that have been.
+  std::set<std::string> unsure;             // Of those that have been.
+  std::set<std::string> wrong;              // In this range, whether or not all of it could be repaired.
   std::map<node_id, uint64_t> repaired;     // Keys, in this range.
   std::vector<std::vector<key_repair>> due; // Repairs of the keys just judged.
 };
@@ -161,7 +163,7 @@ scrub_request looking(const comparison_ptr& c, uint32_t room) {
 /// What is wrong with the answer of an owner; empty: nothing.
 std::string check_found(const comparison_ptr& c, const scrub_found& found) {
   auto within = [&](const std::string& key) { return key > c->after && (c->until.empty() || key <= c->until); };
-  if ((!found.end && !within(found.until)) || found.listed.size() > found.keys)
+  if ((!found.end && (!within(found.until) || found.until.size() > key_bytes_max)) || found.listed.size() > found.keys)
     return "an impossible answer";
   const std::string* before = nullptr;
   for (const auto& k : found.listed) {
@@ -199,13 +201,23 @@ void set_expiry(handoff_self self, const comparison_ptr& c) {
   c->expires_ms = now_ms + static_cast<uint64_t>(soon.count());
 }
 
+/// Twice or three times, in health.
+void look_at_less(handoff_self self, const comparison_ptr& c) {
+  if (++c->shortened <= handoff_state::scrub_shortened_max)
+    return look_here(self, c);
+  c->partial = true;
+  ++self->state.scrub_errors;
+  self->state.env->log->warn("scrub of {} is given up: owners do not agree on a range", place(self->state, c->vnode));
+  finish_vnode(self, c);
+}
+
 void look_there(handoff_self self, const comparison_ptr& c) {
   ask<scrub_found>(
       self, c, to_owners(c, 1, SIZE_MAX, looking(c, 2)),
       [c](size_t, const scrub_found& found) { return check_found(c, found); },
       [self, c](const std::vector<scrub_found>& found) {
         if (shorten(c, found))
-          return look_here(self, c);
+          return look_at_less(self, c);
         auto same = std::all_of(found.begin(), found.end(),
                                 [&c](const scrub_found& f) { return f.end && f.hash == c->here.hash; });
         same ? next_range(self, c) : list_everywhere(self, c);
@@ -274,7 +286,7 @@ void list_everywhere(handoff_self self, const comparison_ptr& c) {
       },
       [self, c](const std::vector<scrub_found>& found) {
         if (shorten(c, found))
-          return look_here(self, c);
+          return look_at_less(self, c);
         c->listed.clear();
         c->first_clocks.clear();
         for (const auto& f : found) {
@@ -284,7 +296,7 @@ void list_everywhere(handoff_self self, const comparison_ptr& c) {
           c->first_clocks.push_back(*protocol::dot_clock::decode(f.clock));
         }
         c->keys = differing(*c);
-        c->unsure = 0;
+        c->unsure.clear();
         c->keys.empty() ? next_range(self, c) : wait_and_read(self, c);
       });
 }
@@ -292,13 +304,13 @@ void list_everywhere(handoff_self self, const comparison_ptr& c) {
 /// All keys that differed have been judged.
 void after_reading(handoff_self self, const comparison_ptr& c) {
   auto& st = self->state;
-  if (c->unsure > 0 && ++c->tries < handoff_state::scrub_tries_max)
+  if (!c->unsure.empty() && ++c->tries < handoff_state::scrub_tries_max)
     return list_everywhere(self, c);
-  st.scrub.busy += c->unsure;
-  st.scrub_busy += c->unsure;
-  if (c->unsure > 0)
+  st.scrub.busy += c->unsure.size();
+  st.scrub_busy += c->unsure.size();
+  if (!c->unsure.empty())
     st.env->log->debug("scrub of {}: {} keys are being written, and wait for the next one", place(st, c->vnode),
-                       c->unsure);
+                       c->unsure.size());
   next_range(self, c);
 }
 
@@ -309,7 +321,7 @@ void repair(handoff_self self, const comparison_ptr& c) {
       continue;
     key_repairs request;
     request.clock = c->first_clocks[i].encode();
-    request.keys = std::move(c->due[i]);
+    request.keys = c->due[i];
     requests.emplace_back(i, std::move(request));
   }
   if (requests.empty())
@@ -318,9 +330,11 @@ void repair(handoff_self self, const comparison_ptr& c) {
       self, c, std::move(requests),
       [self, c](size_t owner, const keys_repaired& done) { // Counted even if another owner does not answer.
         auto& st = self->state;
-        c->unsure += done.refused;
+        for (auto i : done.refused)
+          if (i < c->due[owner].size())
+            c->unsure.insert(c->due[owner][i].key);
         c->repaired[c->owners[owner]] += done.repaired;
-        st.scrub.repaired += done.repaired;
+        st.scrub.repaired += is_current(st, c) ? done.repaired : 0;
         st.scrub_repaired += done.repaired;
         return std::string{};
       },
@@ -336,7 +350,7 @@ void judge(handoff_self self, const comparison_ptr& c, std::vector<scrub_states>
     clocks.push_back({c->first_clocks[i], *protocol::dot_clock::decode(states[i].clock)});
     count = std::min(count, states[i].objects.size());
   }
-  protocol::scrub_judge judging{c->rule, std::move(clocks), c->expires_ms};
+  protocol::scrub_judge judging{c->rule, st.planner->owners_of(c->vnode).size(), std::move(clocks), c->expires_ms};
   c->due.assign(states.size(), {});
   for (size_t k = 0; k < count; ++k) {
     const auto& key = c->keys[k];
@@ -346,10 +360,10 @@ void judge(handoff_self self, const comparison_ptr& c, std::vector<scrub_states>
       copies.push_back({before == c->listed[i].end() ? 0 : before->second.held, std::move(states[i].objects[k])});
     }
     auto verdict = judging.judge(copies);
-    c->unsure += verdict.what == protocol::scrub_verdict::kind::unsure ? 1 : 0;
-    auto real = verdict.what == protocol::scrub_verdict::kind::differs ? 1U : 0U;
-    st.scrub.differences += real;
-    st.scrub_differences += real;
+    if (verdict.what == protocol::scrub_verdict::kind::unsure)
+      c->unsure.insert(key);
+    if (verdict.what == protocol::scrub_verdict::kind::differs)
+      c->wrong.insert(key);
     for (auto owner : verdict.wrong)
       c->due[owner].push_back({key, copies[owner].held_first, verdict.right});
   }
@@ -399,12 +413,15 @@ void next_range(handoff_self self, const comparison_ptr& c) {
   ++st.scrub_ranges;
   st.scrub_keys += c->here.keys;
   st.scrub.keys += c->here.keys;
+  st.scrub.differences += c->wrong.size();
+  st.scrub_differences += c->wrong.size();
   for (const auto& [node, keys] : c->repaired)
     if (keys > 0)
       st.env->log->warn("scrub of {}: {} keys of {} were not what they should be, and are repaired",
                         place(st, c->vnode), keys, st.env->name_of(node));
   c->repaired.clear();
-  c->tries = 0;
+  c->wrong.clear();
+  c->tries = c->shortened = 0;
   c->after = std::exchange(c->until, {});
   pay_for_range(self, c->here.bytes, [self, c] {
     go_on(self, c, [self, c] { c->after.empty() ? finish_vnode(self, c) : look_here(self, c); });
@@ -503,6 +520,12 @@ nlohmann::json progress(const handoff_state& st) {
   return result;
 }
 
+void resume(handoff_state::scrub_job& job) {
+  job.paused = false;
+  if (auto rest = std::exchange(job.rest, nullptr))
+    rest();
+}
+
 /// @returns why the order cannot be carried out; empty: it has been.
 std::string carry_out(handoff_self self, const repair_order& order) {
   auto& st = self->state;
@@ -513,8 +536,10 @@ std::string carry_out(handoff_self self, const repair_order& order) {
   case repair_order::kind::start:
     if (order.partition && *order.partition >= st.ring->partitions())
       return fmt::format("there are partitions 0 to {}", st.ring->partitions() - 1);
-    if (job.running && !job.by_itself && job.bucket == order.bucket && job.partition == order.partition)
-      return {}; // Whoever asks again sees it go on.
+    if (job.running && !job.by_itself && job.bucket == order.bucket && job.partition == order.partition) {
+      resume(job); // Whoever asks again sees it go on.
+      return {};
+    }
     if (job.running && !job.by_itself)
       return "another repair runs; wait for it, or cancel it (KV.REPAIR CANCEL)";
     begin_scrub(self, order, false);
@@ -527,9 +552,7 @@ std::string carry_out(handoff_self self, const repair_order& order) {
   case repair_order::kind::resume:
     if (!job.running)
       return "no repair runs";
-    job.paused = false;
-    if (auto rest = std::exchange(job.rest, nullptr))
-      rest();
+    resume(job);
     return {};
   case repair_order::kind::cancel:
     if (job.running)

@@ -210,9 +210,10 @@ private:
                                       dots_by_key& by_key) const;
 
   std::optional<failure> check_complete(vnode_id id, held*& at);
-  enum class repair_outcome : uint8_t { done, refused };
-  std::optional<failure> repair_key(held& at, const key_repair& x, repair_outcome& outcome);
-  std::optional<failure> keys_since(const held& at, const protocol::dot_clock& then, std::set<std::string>& keys) const;
+  std::optional<failure> write_first(const answer_fn& answer);
+  std::optional<failure> repair_key(held& at, const key_repair& x, bool& repaired);
+  std::optional<failure> keys_since(const held& at, const protocol::dot_clock& then,
+                                    std::optional<std::set<std::string>>& keys) const;
 
   /// The vnode if it is here. Else null, and why.
   held* find(vnode_id id, std::string& why);

@@ -22,11 +22,18 @@ std::optional<shard::failure> shard::check_complete(vnode_id id, held*& at) {
   return {};
 }
 
+/// What is answered from the store must be all that the clock knows.
+std::optional<shard::failure> shard::write_first(const answer_fn& answer) {
+  write_now(answer);
+  return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+}
+
 std::optional<shard::failure> shard::look(const scrub_request& request, scrub_found& found, const answer_fn& answer) {
   held* at = nullptr;
   if (auto failed = check_complete(request.vnode(), at))
     return failed;
-  write_now(answer);
+  if (auto failed = write_first(answer))
+    return failed;
   auto keys_max = std::min<size_t>(request.keys_max, page_keys_max);
   auto bytes_max = std::min<size_t>(request.bytes_max, scrub_bytes_max);
   protocol::range_hash range;
@@ -59,7 +66,10 @@ std::optional<shard::failure> shard::read_keys(const scrub_read& request, scrub_
   held* at = nullptr;
   if (auto failed = check_complete(request.vnode(), at))
     return failed;
-  write_now(answer);
+  if (auto failed = write_first(answer))
+    return failed;
+  if (request.keys.size() > page_keys_max)
+    return failure{errc::too_big, "a malformed question"};
   size_t bytes = 0;
   for (const auto& key : request.keys) {
     if (!states.objects.empty() && bytes >= std::min<size_t>(request.bytes_max, scrub_bytes_max))
@@ -74,21 +84,26 @@ std::optional<shard::failure> shard::read_keys(const scrub_read& request, scrub_
   return {};
 }
 
-/// The keys of all writes that were learned since the clock was `then`.
+/// The keys of all writes that were learned since the clock was `then`; nothing, if that cannot be told.
 std::optional<shard::failure> shard::keys_since(const held& at, const dot_clock& then,
-                                                std::set<std::string>& keys) const {
+                                                std::optional<std::set<std::string>>& keys) const {
+  // A copy that is being made has read some keys already, and would not be told. The log must say all that was learned.
+  if (at.copying || reports_ < at.copied_until || !then.covers(at.trimmed) || !at.node.clock().covers(then))
+    return {};
   uint64_t left = page_dots_max;
+  std::set<std::string> found;
   for (const auto& r : at.node.clock().missing_from(then)) {
     if (r.last - r.first >= left)
-      return failure{errc::busy, "too much was written meanwhile"};
+      return {};
     left -= r.last - r.first + 1;
     auto scanned = store_->scan_log(at.node.id(), r, [&](const dot&, std::string_view key) {
-      keys.emplace(key);
+      found.emplace(key);
       return true;
     });
     if (!scanned.ok())
       return failure{errc::storage_failure, scanned.error};
   }
+  keys = std::move(found);
   return {};
 }
 
@@ -100,23 +115,25 @@ std::optional<shard::failure> shard::repair_keys(const key_repairs& repairs, key
   auto then = dot_clock::decode(repairs.clock);
   if (!then)
     return failure{errc::invalid_context, "the clock does not decode"};
-  // A copy that is being made has read some keys already, and would not be told. The log must say all that was learned.
-  if (at->copying || reports_ < at->copied_until || !then->covers(at->trimmed) || !at->node.clock().covers(*then))
-    return failure{errc::busy, "the vnode is being copied, or its log was trimmed"};
-  write_now(answer);
-  std::set<std::string> learned;
+  if (auto failed = write_first(answer))
+    return failed;
+  std::optional<std::set<std::string>> learned;
   if (auto failed = keys_since(*at, *then, learned))
     return failed;
   const std::string* before = nullptr;
-  for (const auto& x : repairs.keys) {
+  for (uint32_t i = 0; i < repairs.keys.size(); ++i) {
+    const auto& x = repairs.keys[i];
     if (x.key.empty() || x.key.size() > key_bytes_max || (before != nullptr && x.key <= *before))
       return failure{errc::too_big, "a malformed repair"};
     before = &x.key;
-    auto outcome = repair_outcome::refused;
-    if (learned.count(x.key) == 0)
-      if (auto failed = repair_key(*at, x, outcome))
+    bool repaired = false;
+    if (learned && learned->count(x.key) == 0)
+      if (auto failed = repair_key(*at, x, repaired))
         return failed;
-    ++(outcome == repair_outcome::done ? done.repaired : done.refused);
+    if (repaired)
+      ++done.repaired;
+    else
+      done.refused.push_back(i);
     if (batch_.bytes() > batch_bytes_max)
       write_now(answer);
   }
@@ -129,7 +146,7 @@ std::optional<shard::failure> shard::repair_keys(const key_repairs& repairs, key
 }
 
 /// In place of what is stored, of which the cache may know better: it learns of the batch what the key holds.
-std::optional<shard::failure> shard::repair_key(held& at, const key_repair& x, repair_outcome& outcome) {
+std::optional<shard::failure> shard::repair_key(held& at, const key_repair& x, bool& repaired) {
   auto stored = store_->get(at.node.id(), x.key);
   if (!stored.what.ok())
     return failure{errc::storage_failure, stored.what.error};
@@ -149,7 +166,7 @@ std::optional<shard::failure> shard::repair_key(held& at, const key_repair& x, r
   else
     at.node.adopt(x.key, *right, sink);
   at.changed = at.changed || at.has_graves;
-  outcome = repair_outcome::done;
+  repaired = true;
   ++keys_restored_;
   env_->log->debug("bucket {} partition {}: a scrub repaired {}", at.id.bucket, at.id.partition, x.key);
   return {};

@@ -384,7 +384,6 @@ void shard::close_gaps(const protocol::closing_task& task, const answer_fn& answ
   auto closed = at.node.close(task.lost, sink);
   note_dots(at, closed);
   closed_ += closed;
-  at.has_graves = true; // Contexts of removed keys may have waited for them.
   write_now(answer);
   if (closed > 0)
     env_->log->info(

@@ -305,7 +305,7 @@ struct key_repairs : vnode_request<key_repairs> {
 };
 struct keys_repaired {
   uint64_t repaired = 0;
-  uint64_t refused = 0; ///< Changed meanwhile.
+  std::vector<uint32_t> refused; ///< Which of the keys, counted from 0: they changed meanwhile, or that cannot be told.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, keys_repaired& x) {

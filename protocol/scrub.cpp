@@ -61,8 +61,8 @@ struct scrub_judge::reading {
   std::vector<dot> dots;
 };
 
-scrub_judge::scrub_judge(conflict_rule rule, std::vector<scrub_clocks> clocks, uint64_t expires_ms)
-    : rule_(rule), expires_ms_(expires_ms) {
+scrub_judge::scrub_judge(conflict_rule rule, size_t owners_count, std::vector<scrub_clocks> clocks, uint64_t expires_ms)
+    : rule_(rule), owners_count_(owners_count), all_asked_(clocks.size() >= owners_count), expires_ms_(expires_ms) {
   assert(!clocks.empty());
   known_to_all_ = clocks.front().first;
   dot_clock known_to_any;
@@ -110,30 +110,38 @@ bool scrub_judge::settled(const std::vector<scrub_copy>& copies, const std::vect
   return std::any_of(readings.begin(), readings.end(), [](const reading& r) { return !r.damaged; });
 }
 
-/// Of several forms of one write the one that most hold; which of two does not matter, but all must agree.
+/// Of several forms of one write the one that most hold. If as many hold another, any will do, but all must agree; and
+/// nobody may be missing who could decide.
+/// @returns null if somebody is.
 template <class Form, class HashOf>
-const Form* most_common(const std::vector<const Form*>& forms, HashOf hash_of_form) {
+const Form* scrub_judge::most_common(const std::vector<const Form*>& forms, HashOf hash_of_form) const {
   std::map<uint64_t, size_t> votes;
   for (const auto* f : forms)
     ++votes[hash_of_form(*f)];
-  return *std::max_element(forms.begin(), forms.end(), [&](const Form* a, const Form* b) {
+  const auto* best = *std::max_element(forms.begin(), forms.end(), [&](const Form* a, const Form* b) {
     auto x = hash_of_form(*a), y = hash_of_form(*b);
     return std::pair{votes[x], x} < std::pair{votes[y], y};
   });
+  auto decided = votes.size() == 1 || all_asked_ || 2 * votes[hash_of_form(*best)] > owners_count_;
+  return decided ? best : nullptr;
 }
 
-std::string scrub_judge::right_register(const std::vector<reading>& readings) const {
+std::optional<std::string> scrub_judge::right_register(const std::vector<reading>& readings) const {
   std::map<dot, std::vector<const std::string_view*>> forms;
   for (const auto& r : readings)
     if (!r.damaged && !r.object.empty())
       forms[r.dots.front()].push_back(&r.object);
   std::string newest;
-  for (const auto& [id, all] : forms)
-    newest = join_encoded(newest, *most_common(all, [](std::string_view x) { return hash_of(x); })).value_or(newest);
+  for (const auto& [id, all] : forms) {
+    const auto* form = most_common(all, [](std::string_view x) { return hash_of(x); });
+    if (form == nullptr)
+      return std::nullopt;
+    newest = join_encoded(newest, *form).value_or(newest);
+  }
   return newest;
 }
 
-std::string scrub_judge::right_siblings(const std::vector<reading>& readings) const {
+std::optional<std::string> scrub_judge::right_siblings(const std::vector<reading>& readings) const {
   std::map<dot, std::vector<const sibling*>> forms;
   siblings_object result;
   for (const auto& r : readings) {
@@ -163,9 +171,10 @@ scrub_verdict scrub_judge::judge(const std::vector<scrub_copy>& copies) const {
     return {};
   if (!settled(copies, readings))
     return {scrub_verdict::kind::unsure, {}, {}};
-  scrub_verdict result{scrub_verdict::kind::differs,
-                       rule_ == conflict_rule::lww ? right_register(readings) : right_siblings(readings),
-                       {}};
+  auto right = rule_ == conflict_rule::lww ? right_register(readings) : right_siblings(readings);
+  if (!right)
+    return {scrub_verdict::kind::unsure, {}, {}};
+  scrub_verdict result{scrub_verdict::kind::differs, std::move(*right), {}};
   auto visible = hash_content(rule_, result.right, expires_ms_).visible;
   for (size_t i = 0; i < readings.size(); ++i)
     if (differs(readings[i], visible))

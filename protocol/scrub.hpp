@@ -47,7 +47,7 @@ struct scrub_clocks {
 struct scrub_verdict {
   enum class kind : uint8_t {
     same,   ///< No difference that anyone can see.
-    unsure, ///< One of them may not have heard of a write yet, or is just learning it: look again.
+    unsure, ///< One of them may not have heard of a write yet, or is just learning it, or who could decide is missing.
     differs,
   };
   kind what = kind::same;
@@ -58,7 +58,8 @@ struct scrub_verdict {
 /// Judges keys of one vnode that were read twice at the same owners.
 class scrub_judge {
 public:
-  scrub_judge(conflict_rule rule, std::vector<scrub_clocks> clocks, uint64_t expires_ms);
+  /// @param owners_count of the vnode (N), of which `clocks` may be fewer.
+  scrub_judge(conflict_rule rule, size_t owners_count, std::vector<scrub_clocks> clocks, uint64_t expires_ms);
 
   /// @param copies in the order of the clocks.
   scrub_verdict judge(const std::vector<scrub_copy>& copies) const;
@@ -67,10 +68,14 @@ private:
   struct reading;
   reading read(const scrub_copy& copy) const;
   bool settled(const std::vector<scrub_copy>& copies, const std::vector<reading>& readings) const;
-  std::string right_register(const std::vector<reading>& readings) const;
-  std::string right_siblings(const std::vector<reading>& readings) const;
+  template <class Form, class HashOf>
+  const Form* most_common(const std::vector<const Form*>& forms, HashOf hash_of_form) const;
+  std::optional<std::string> right_register(const std::vector<reading>& readings) const;
+  std::optional<std::string> right_siblings(const std::vector<reading>& readings) const;
 
   conflict_rule rule_;
+  size_t owners_count_;
+  bool all_asked_;
   uint64_t expires_ms_;
   dot_clock known_to_all_;   // At the first reading.
   bool clocks_agree_ = true; // Everything that anyone knew at the first reading was known to all at the second.

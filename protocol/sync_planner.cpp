@@ -13,11 +13,14 @@ namespace {
 constexpr uint64_t rounds_needed = 3;
 /// Dots of a closing: each takes an entry in the log.
 constexpr uint64_t lost_at_once = 4096;
+/// No crash loses so many: who named a dot beyond them is broken, and the gap stays.
+constexpr uint64_t lost_in_a_row_max = 1 << 24;
 
 } // namespace
 
-sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring)
-    : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)) {}
+sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
+                           std::chrono::nanoseconds lost_after)
+    : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)), lost_after_(lost_after) {}
 
 void sync_planner::on_ring(ring_ptr ring) {
   ring_ = std::move(ring);
@@ -464,7 +467,10 @@ std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
     if (note == nullptr || !note->complete())
       return std::nullopt;
   }
-  auto gaps = v.note.clock.gaps();
+  dot_clock gaps;
+  for (const auto& r : v.note.clock.gaps().ranges())
+    if (r.last - r.first < lost_in_a_row_max)
+      gaps.add(r);
   for (const auto& m : ring_->members) {
     if (m.id == self_)
       continue;
@@ -495,7 +501,7 @@ void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync
       v.missing = own_vnode::missing_dots{std::move(*gaps), now, {}};
     return;
   }
-  if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after))
+  if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after_))
     return;
   if (v.missing->rounds.empty())
     v.missing->rounds = rounds();

@@ -1,6 +1,7 @@
 // Who lacks what, and what to do about it (docs/protocol.md, "Sync"). One per node, in its handoff actor: it holds the
 // clocks of this node's vnodes and a mirror of those that its peers announced, all as of the last completed fsync, and
-// turns them into tasks. It looks only at vnodes of which something has changed, so an idle cluster costs nothing.
+// turns them into tasks. It looks only at vnodes of which something has changed or is waited for, so an idle cluster
+// costs nothing.
 #pragma once
 
 #include "protocol/dot_clock.hpp"
@@ -118,10 +119,11 @@ public:
     uint32_t n = 1;
     uint32_t w = 1;
   };
-  /// A dot that nobody has had for so long, with every member up, is lost; far beyond the deadline of any write that
-  /// may still be on its way.
-  static constexpr std::chrono::seconds lost_after{30};
-  sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring);
+  static constexpr std::chrono::seconds lost_after_least{30};
+  /// @param lost_after a dot that nobody has had for so long, with every member up, is lost: far beyond the time in
+  /// which a write may still be on its way.
+  sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
+               std::chrono::nanoseconds lost_after = lost_after_least);
 
   void on_ring(ring_ptr ring);
 
@@ -261,6 +263,7 @@ private:
   node_id self_;
   std::map<bucket_id, bucket_rule> buckets_;
   ring_ptr ring_;
+  std::chrono::nanoseconds lost_after_;
   std::map<vnode_id, own_vnode> own_;
   std::map<node_id, peer_state> peers_;
   std::map<node_id, times> times_;

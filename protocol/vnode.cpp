@@ -62,12 +62,18 @@ dot_clock replaced_by(const dot& id, const dot_clock* context) {
   return replaced;
 }
 
-/// What either has and the other, which has `clock`, has not seen going.
+/// What either has and the other has not seen going. Who holds an older register although it knows the dot of the newer
+/// one knows it as lost (vnode::close).
 std::string surviving_register(std::string_view a, const dot_clock& a_clock, std::string_view b,
                                const dot_clock& b_clock) {
   auto x = decode_lww(a), y = decode_lww(b);
-  if (x && y)
-    return std::string{wins(*x, *y) ? a : b};
+  if (x && y) {
+    if (x->id == y->id)
+      return std::string{a};
+    auto a_wins = wins(*x, *y);
+    auto lost = a_wins ? b_clock.contains(x->id) : a_clock.contains(y->id);
+    return std::string{a_wins != lost ? a : b};
+  }
   auto survives = (x && !b_clock.contains(x->id)) || (y && !a_clock.contains(y->id));
   return survives ? std::string{x ? a : b} : std::string{};
 }

@@ -261,7 +261,7 @@ private:
   /// What was lost everywhere is found to be in time, and clocks have no gaps then.
   bool gaps_close() {
     auto begun = world_.now();
-    auto time = protocol::sync_planner::lost_after + clean_time;
+    auto time = protocol::sync_planner::lost_after_least + clean_time;
     for (findings gaps; world_.now() - begun < time; gaps.clear()) {
       clocks(evidence_now(), gaps);
       if (gaps.empty())

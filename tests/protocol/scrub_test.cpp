@@ -31,12 +31,13 @@ dot_clock up_to(uint64_t counter) {
 }
 
 /// Owners who all knew dots 1 to 9 all the time, and held the same in both readings.
-scrub_verdict judge(conflict_rule rule, const std::vector<std::string>& objects) {
+scrub_verdict judge(conflict_rule rule, const std::vector<std::string>& objects, size_t owners_count = 0) {
   std::vector<scrub_copy> copies;
   copies.reserve(objects.size());
   for (const auto& o : objects)
     copies.push_back({hash_content(rule, o, 0).held, o});
-  return scrub_judge{rule, {objects.size(), {up_to(9), up_to(9)}}, now_ms}.judge(copies);
+  return scrub_judge{rule, std::max(owners_count, objects.size()), {objects.size(), {up_to(9), up_to(9)}}, now_ms}
+      .judge(copies);
 }
 
 void expect_repair(const scrub_verdict& v, const std::string& right, const std::vector<size_t>& wrong) {
@@ -106,6 +107,12 @@ TEST(ScrubJudge, OfOneWriteTheFormThatMostHoldIsRight) {
   EXPECT_EQ(x.wrong.size(), 1U);
 }
 
+TEST(ScrubJudge, DoesNotDecideWithoutThoseWhoCould) {
+  EXPECT_EQ(judge(lww, {reg(2, "a"), reg(2, "b")}, 3).what, kind::unsure);
+  EXPECT_EQ(judge(siblings, {set({1}), set({1, 2})}, 3).what, kind::differs) << "nothing has no vote anyhow";
+  expect_repair(judge(lww, {reg(2), reg(2, "rotten"), reg(2), reg(2)}, 5), reg(2), {1});
+}
+
 TEST(ScrubJudge, GivesNoVoteToWhatDoesNotDecode) {
   expect_repair(judge(lww, {reg(1), "rubbish", reg(1)}), reg(1), {1});
   expect_repair(judge(lww, {reg(1), "rubbish", "rubbish"}), reg(1), {1, 2});
@@ -124,7 +131,7 @@ TEST(ScrubJudge, UnitesWhatOwnersHaveSeenGoing) {
 TEST(ScrubJudge, IsUnsureWhileSomebodyMayNotHaveHeardOfAWrite) {
   auto held = [](const std::string& object) { return hash_content(lww, object, 0).held; };
   auto judged = [&](dot_clock first, dot_clock second, scrub_copy other) {
-    scrub_judge j{lww, {{up_to(5), up_to(5)}, {std::move(first), std::move(second)}}, now_ms};
+    scrub_judge j{lww, 2, {{up_to(5), up_to(5)}, {std::move(first), std::move(second)}}, now_ms};
     return j.judge({{held(reg(5)), reg(5)}, std::move(other)}).what;
   };
   EXPECT_EQ(judged(up_to(5), up_to(5), {held(reg(1)), reg(1)}), kind::differs);
@@ -192,7 +199,7 @@ TEST(ScrubJudge, NeverFindsADifferenceBetweenReplicasThatOnlyLag) {
       if (random(2) == 0)
         some_writes();
     }
-    EXPECT_NE((scrub_judge{rule, clocks, now_ms}.judge(copies).what), kind::differs);
+    EXPECT_NE((scrub_judge{rule, 3, clocks, now_ms}.judge(copies).what), kind::differs);
   }
 }
 

@@ -531,6 +531,9 @@ TEST(Vnode, JoinedRegistersAreTheNewerOneAndStayGone) {
   auto a_has = a.sink.stored("k"), b_has = b.sink.stored("k");
   EXPECT_EQ(a.node.joined(a_has, b_has, b.node.clock()), b_has);
   EXPECT_EQ(b.node.joined(b_has, a_has, a.node.clock()), b_has);
+  auto closed = a.node.clock();
+  closed.add(newer.id);
+  EXPECT_EQ(b.node.joined(b_has, a_has, closed), a_has) << "it was lost, and there they know";
   EXPECT_EQ(a.node.joined(a_has, "", {}), a_has) << "nobody there knows it";
   EXPECT_EQ(a.node.joined(a_has, "", a.node.clock()), std::string{}) << "what beat it there has been removed for good";
   EXPECT_EQ(a.node.joined("", a_has, a.node.clock()), std::string{});
