@@ -71,7 +71,7 @@ public:
         return report(fmt::format("{} with another content than its giver wrote", name_of(w, e_)));
       if (x.seen.contains(w.id) && !known_[i] && !replaced)
         return report(fmt::format("the claim that {} is replaced, which nothing it knows has done", name_of(w, e_)));
-      if (replaced && !known_[i] && !x.seen.contains(w.id))
+      if (replaced && !clock_.contains(w.id) && !x.seen.contains(w.id))
         return report(fmt::format("no note that {} is replaced, though its clock knows {}", name_of(w, e_),
                                   name_of(k_.writes[*by], e_)));
     }

@@ -727,6 +727,21 @@ TEST_F(Stores, HoldNothingOfWhatWasLostAndClosed) {
   EXPECT_EQ(store_finding(), "");
 }
 
+// Seed 75: the clock says it all.
+TEST_F(Stores, NeedNoNoteThatWhatWasClosedIsReplaced) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c0-2", clock({1}));
+  closed.insert({vnode(1), dot{7, 1}});
+  auto x = protocol::decode_siblings(writes.at({vnode(1), dot{7, 2}}).delta).value();
+  x.seen = {};
+  auto batch = store->make_batch();
+  batch->merge(vnode(1), "k", protocol::encode_siblings(x));
+  batch->log(vnode(1), {7, 1}, "");
+  batch->log(vnode(1), {7, 2}, "k");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_EQ(store_finding(), "");
+}
+
 TEST_F(Stores, CountersTellOfDamageThatNobodyDid) {
   findings out;
   std::map<std::string, uint64_t> counters{{"scrub_differences", 0}, {"scrub_repaired", 0}, {"scrub_restored", 0}};
