@@ -69,7 +69,7 @@ public:
         return report(fmt::format("{}, though its clock does not know it", name_of(w, e_)));
       if (present && !same_content(x, w))
         return report(fmt::format("{} with another content than its giver wrote", name_of(w, e_)));
-      if (x.seen.contains(w.id) && !known_[i] && !replaced)
+      if (x.seen.contains(w.id) && !known_[i] && !replaced && !w.closed)
         return report(fmt::format("the claim that {} is replaced, which nothing it knows has done", name_of(w, e_)));
       if (replaced && !clock_.contains(w.id) && !x.seen.contains(w.id))
         return report(fmt::format("no note that {} is replaced, though its clock knows {}", name_of(w, e_),

@@ -742,6 +742,21 @@ TEST_F(Stores, NeedNoNoteThatWhatWasClosedIsReplaced) {
   EXPECT_EQ(store_finding(), "");
 }
 
+// Seed 1141679091: a page of another's state says that it has seen the lost write.
+TEST_F(Stores, MayClaimThatWhatWasClosedIsGone) {
+  put(1, 1, "c0-1");
+  put(1, 2, "c1-1");
+  auto x = protocol::decode_siblings(writes.at({vnode(1), dot{7, 2}}).delta).value();
+  x.seen.add(dot{7, 1});
+  auto batch = store->make_batch();
+  batch->merge(vnode(1), "k", protocol::encode_siblings(x));
+  batch->log(vnode(1), {7, 2}, "k");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_NE(store_finding(), "");
+  closed.insert({vnode(1), dot{7, 1}});
+  EXPECT_EQ(store_finding(), "");
+}
+
 TEST_F(Stores, CountersTellOfDamageThatNobodyDid) {
   findings out;
   std::map<std::string, uint64_t> counters{{"scrub_differences", 0}, {"scrub_repaired", 0}, {"scrub_restored", 0}};
