@@ -97,6 +97,7 @@ class Ports(unittest.TestCase):
         self.assertLess(max(found), int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0]))
         for port in found:
             with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As nodes do: an old connection may linger.
                 server.bind(("127.0.0.1", port))
         self.assertFalse(set(found) & set(free_ports(50)))
 
