@@ -23,11 +23,9 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
   return rules;
 }
 
-/// A write may be on its way until its deadline, or as long as a silent connection is not taken for dead.
-std::chrono::nanoseconds lost_after(const config::cluster_config& config) {
-  return std::max<std::chrono::nanoseconds>(protocol::sync_planner::lost_after_least,
-                                            4 * (config.write_timeout + config.peers.suspect_after));
-}
+/// Never, as yet: a peer whose link is slow by minutes may have, by now, what it tells too late (docs/protocol.md,
+/// "Lost writes"). To be turned on when it is known that what a peer tells is newer than a question.
+constexpr std::chrono::nanoseconds lost_after = std::chrono::nanoseconds::max();
 
 vnode_state_note to_wire(const protocol::vnode_note& note) {
   return {note.id.bucket,
@@ -299,8 +297,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.root = std::move(root);
   st.shard_latest.assign(local_replicas.size(), 0);
   st.replicas[env->self] = std::move(local_replicas);
-  st.planner =
-      std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after(env->config));
+  st.planner = std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after);
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
   st.scrubbed_ms = scrubbed_ms;
   schedule_scrub(self);
