@@ -228,7 +228,9 @@ class UsedDirectories(Refusal):
     def test_a_directory_in_use(self):
         cluster, config = self.used(stop=False)
         config["nodes"][0].update(zip(("peer_port", "resp_port", "http_port"), free_ports(3)))
+        cluster["n1"].pause()  # It keeps the lock, and writes nothing meanwhile either.
         self.check(config, cluster, ["nodes[0].data_dir", "used by another process"])
+        cluster["n1"].resume()
         self.assertEqual(cluster["n1"].ask("GET", "key"), b"value")
 
     def test_the_directory_of_another_cluster(self):
