@@ -152,10 +152,13 @@ std::optional<std::string> scrub_judge::right_siblings(const std::vector<reading
     result.seen.join(r.siblings.seen); // True whatever became of the values, of those that stay as well.
   }
   for (const auto& [id, all] : forms) {
-    result.seen.remove(id);
-    result.siblings.push_back(*most_common(all, [](const sibling& s) {
+    const auto* form = most_common(all, [](const sibling& s) {
       return add_sibling(0, {s.id, s.time, s.expires_at, s.value});
-    }));
+    });
+    if (form == nullptr)
+      return std::nullopt;
+    result.seen.remove(id);
+    result.siblings.push_back(*form);
   }
   return result.empty() ? std::string{} : encode_siblings(result);
 }

@@ -109,6 +109,9 @@ TEST(ScrubJudge, OfOneWriteTheFormThatMostHoldIsRight) {
 
 TEST(ScrubJudge, DoesNotDecideWithoutThoseWhoCould) {
   EXPECT_EQ(judge(lww, {reg(2, "a"), reg(2, "b")}, 3).what, kind::unsure);
+  auto rotten = decode_siblings(set({1})).value();
+  rotten.siblings.front().value = "rotten";
+  EXPECT_EQ(judge(siblings, {set({1}), encode_siblings(rotten)}, 3).what, kind::unsure);
   EXPECT_EQ(judge(siblings, {set({1}), set({1, 2})}, 3).what, kind::differs) << "nothing has no vote anyhow";
   expect_repair(judge(lww, {reg(2), reg(2, "rotten"), reg(2), reg(2)}, 5), reg(2), {1});
 }
