@@ -257,8 +257,7 @@ void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& 
   cfg.set("scheduler.max-threads", std::max<size_t>(2, std::thread::hardware_concurrency()));
   cfg.set("scheduler.max-throughput", size_t{100});
   cfg.set("middleman.heartbeat-interval", caf::timespan{std::chrono::milliseconds{500}});
-  // Our own detector decides who is down; this frees what belongs to a peer that stays silent.
-  cfg.set("middleman.connection-timeout", caf::timespan{config.peers.suspect_after + std::chrono::seconds{3}});
+  cfg.set("middleman.connection-timeout", caf::timespan{connection_timeout(config)});
   cfg.set("middleman.max-consecutive-reads", size_t{10});
   cfg.set("middleman.workers", size_t{0});
   cfg.set("middleman.app-identifiers", std::vector<std::string>{"crema"});

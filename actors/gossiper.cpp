@@ -7,9 +7,13 @@ namespace crema {
 struct gossiper_state {
   static inline constexpr const char* name = "gossiper";
   env_ptr env;
-  std::vector<caf::actor> listeners;
+  struct peer {
+    caf::actor gossiper;
+    int64_t time = 0; // As last heard.
+  };
+  std::vector<caf::actor> listeners, replicas;
   std::unique_ptr<protocol::failure_detector> detector;
-  std::map<node_id, caf::actor> peers; // Linked ones.
+  std::map<node_id, peer> peers; // Linked ones.
   uint64_t epoch = 0;
   bool stopping = false;
 };
@@ -26,25 +30,36 @@ void publish(gossiper_self self, const std::vector<protocol::failure_detector::c
     for (const auto& listener : st.listeners)
       self->send(listener, peer_liveness{c.node, c.up, c.why});
   }
+  for (auto [node, late] : st.detector->take_lateness()) {
+    st.env->log->warn("what {} sends {}", st.env->name_of(node),
+                      late ? "is late by many seconds: its writes are refused" : "is not late any more");
+    for (const auto& replica : st.replicas)
+      self->send(replica, peer_lateness{node, late});
+  }
 }
 
-void beat(gossiper_self self, const caf::actor& peer) {
+void beat(gossiper_self self, const gossiper_state::peer& to) {
   heartbeat h;
   h.from = self->state.env->self;
   h.epoch = self->state.epoch;
-  self->send<caf::message_priority::high>(peer, h);
+  h.time = self->state.detector->own_time(now(self)).count();
+  h.sent_back = to.time;
+  self->send<caf::message_priority::high>(to.gossiper, h);
 }
 
-caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::actor> listeners) {
+caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::actor> listeners,
+                       std::vector<caf::actor> local_replicas) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
   st.listeners = std::move(listeners);
+  st.replicas = std::move(local_replicas);
   st.epoch = env->first_ring->epoch;
   protocol::failure_detector::options options;
   options.heartbeat_interval = env->config.peers.heartbeat;
   options.silence_max = env->config.peers.suspect_after;
   options.silence_min = env->config.peers.suspect_after / 2;
+  options.late_after = late_after(env->config);
   st.detector = std::make_unique<protocol::failure_detector>(options);
   self->delayed_send(self, env->config.peers.heartbeat, tick{});
   return {
@@ -57,14 +72,17 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
       },
       [self](const heartbeat& h) {
         auto& s = self->state;
-        if (h.version == message_version && s.peers.count(h.from) > 0)
-          publish(self, s.detector->heard(h.from, now(self)));
+        auto from = s.peers.find(h.from);
+        if (h.version != message_version || from == s.peers.end())
+          return;
+        from->second.time = h.time;
+        publish(self, s.detector->heard(h.from, now(self), protocol::monotonic{h.sent_back}));
       },
       [self](const peer_linked& x) {
         auto& s = self->state;
-        s.peers[x.node] = x.handles.gossiper;
+        auto& p = s.peers[x.node] = {x.handles.gossiper, 0};
         publish(self, s.detector->linked(x.node, now(self)));
-        beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
+        beat(self, p); // At once: who comes back is up without waiting for the next tick.
       },
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);
@@ -77,8 +95,9 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
 
 } // namespace
 
-caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners) {
-  return system.spawn(gossiper, std::move(env), std::move(listeners));
+caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners,
+                          std::vector<caf::actor> local_replicas) {
+  return system.spawn(gossiper, std::move(env), std::move(listeners), std::move(local_replicas));
 }
 
 } // namespace crema

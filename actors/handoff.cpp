@@ -23,9 +23,14 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
   return rules;
 }
 
-/// Never, as yet: a peer whose link is slow by minutes may have, by now, what it tells too late (docs/protocol.md,
-/// "Lost writes"). To be turned on when it is known that what a peer tells is newer than a question.
-constexpr std::chrono::nanoseconds lost_after = std::chrono::nanoseconds::max();
+/// How long a write may be on its way and still be accepted: until its coordinator gives it up, which may have stood
+/// still until just before its connections are closed, and then as long as what it sends is not late; and some time to
+/// find that out (docs/protocol.md, "Lost writes").
+std::chrono::nanoseconds lost_after(const config::cluster_config& config) {
+  return std::max<std::chrono::nanoseconds>(protocol::sync_planner::lost_after_least,
+                                            config.write_timeout + connection_timeout(config) + late_after(config) +
+                                                std::chrono::seconds{10});
+}
 
 vnode_state_note to_wire(const protocol::vnode_note& note) {
   return {note.id.bucket,
@@ -43,6 +48,8 @@ void send_state(handoff_self self, handoff_state::peer& to, sync_state message) 
   message.from = st.env->self;
   message.incarnation = st.env->incarnation;
   message.sequence = ++to.sent;
+  message.asks = st.planner->ask();
+  message.answers = to.answers;
   self->send(to.handoff, std::move(message));
 }
 
@@ -76,7 +83,12 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
 
 void ask_for_reports(handoff_self self) {
   auto& st = self->state;
+  st.round_wanted = st.reports_due > 0;
+  if (st.round_wanted)
+    return;
   st.reports_due = st.shard_latest.size();
+  for (auto& [node, p] : st.peers)
+    p.asked_before = p.asks;
   for (const auto& replica : st.replicas[st.env->self])
     self->send(replica, report_request{*std::max_element(st.shard_latest.begin(), st.shard_latest.end()),
                                        st.planner->newest_peer_time()});
@@ -162,12 +174,14 @@ void on_report(handoff_self self, shard_report& report) {
   if (earliest != 0)
     st.planner->set_own_time(earliest, st.env->wall_ms());
   note_report(self, report.shard);
-  if (st.reports_due > 0)
-    --st.reports_due;
-  if (st.reports_due > 0)
+  if (--st.reports_due > 0)
     return;
+  for (auto& [node, p] : st.peers)
+    p.answers = p.asked_before;
   tell_all(self);
   act(self);
+  if (st.round_wanted)
+    ask_for_reports(self);
 }
 
 void on_state(handoff_self self, const sync_state& x) {
@@ -185,6 +199,7 @@ void on_state(handoff_self self, const sync_state& x) {
   }
   p.incarnation = x.incarnation;
   p.received = x.sequence;
+  p.asks = x.asks;
   if (x.full)
     st.planner->begin_mirror(x.from, x.incarnation);
   for (const auto& n : x.notes) {
@@ -205,7 +220,7 @@ void on_state(handoff_self self, const sync_state& x) {
                           std::move(*clock), n.born_with_you, n.copying});
   }
   if (x.latest != 0) {
-    st.planner->set_peer_time(x.from, x.latest, x.wall_ms);
+    st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers);
     st.heard[x.from] = self->clock().now();
   }
   // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
@@ -297,7 +312,8 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.root = std::move(root);
   st.shard_latest.assign(local_replicas.size(), 0);
   st.replicas[env->self] = std::move(local_replicas);
-  st.planner = std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after);
+  st.planner =
+      std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after(env->config));
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
   st.scrubbed_ms = scrubbed_ms;
   schedule_scrub(self);
@@ -322,7 +338,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         tell(self, x.from, found->second);
       },
       [self](const sync_hurry& x) {
-        if (x.version == message_version && self->state.reports_due == 0)
+        if (x.version == message_version)
           ask_for_reports(self);
       },
       [self](const foreground_load& x) {

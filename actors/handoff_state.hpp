@@ -41,9 +41,12 @@ struct handoff_state {
   };
   struct peer {
     caf::actor handoff;
-    uint64_t sent = 0;        // Sequence number of the last sync_state to it.
-    uint64_t received = 0;    // And from it.
-    uint64_t incarnation = 0; // Of the process that sent that.
+    uint64_t sent = 0;         // Sequence number of the last sync_state to it.
+    uint64_t received = 0;     // And from it.
+    uint64_t incarnation = 0;  // Of the process that sent that.
+    uint64_t asks = 0;         // Its last question,
+    uint64_t asked_before = 0; // as it was when the present round began,
+    uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
   };
   std::map<node_id, caf::actor_clock::time_point> heard; // When each last told what it has.
@@ -56,7 +59,8 @@ struct handoff_state {
   std::unique_ptr<protocol::sync_planner> planner;
   std::map<node_id, peer> peers;       // Linked ones.
   std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
-  size_t reports_due = 0;              // Of this round.
+  size_t reports_due = 0;              // Of this round; 0: there is none.
+  bool round_wanted = false;           // When this one has ended.
   size_t incomplete = SIZE_MAX;        // As last told to the root.
   static constexpr std::chrono::seconds progress_interval{5};
   caf::actor_clock::time_point progress_told;    // In the log, of the vnodes that are not complete.
@@ -129,7 +133,8 @@ using handoff_self = caf::stateful_actor<handoff_state>*;
 /// The replica of `partition` on `node`; null if it is not linked.
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
 
-/// Begins a round: the shards report, the peers are told, and what follows is done.
+/// Begins a round: the shards report, the peers are told, and what follows is done. While one is under way, which may
+/// tell of an earlier time, the next one follows at once.
 void ask_for_reports(handoff_self self);
 /// Does what the planner says is to be done, or has start_sessions() do it.
 void act(handoff_self self);

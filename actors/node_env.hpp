@@ -9,6 +9,7 @@
 
 #include <spdlog/logger.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -50,5 +51,14 @@ struct node_env {
   std::vector<const config::bucket_config*> buckets_by_id;
 };
 using env_ptr = std::shared_ptr<const node_env>;
+
+/// A connection on which nothing was heard for so long is closed: our own detector has decided long before who is down.
+inline std::chrono::milliseconds connection_timeout(const config::cluster_config& config) {
+  return config.peers.suspect_after + std::chrono::seconds{3};
+}
+/// What peers send that may be as old as this is late. Heartbeats there and back take up to two intervals.
+inline std::chrono::milliseconds late_after(const config::cluster_config& config) {
+  return std::max<std::chrono::milliseconds>(std::chrono::seconds{10}, 4 * config.peers.heartbeat);
+}
 
 } // namespace crema

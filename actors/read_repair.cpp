@@ -42,20 +42,22 @@ void step(handoff_self self, const job& j, node_id to, Request request, Next nex
 
 void run(handoff_self self, const job& j) {
   auto epoch = self->state.ring->epoch;
-  step<clock_reply>(self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode),
-                    [self, j, epoch](const clock_reply& known) {
-                      auto fetch = page_request{}.about(epoch, j.what.vnode);
-                      fetch.key = j.what.key;
-                      fetch.clock = known.clock;
-                      step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
-                        if (page.keys.empty())
-                          return finish(self, j, {}); // It has learned them meanwhile.
-                        step<page_applied>(self, j, j.what.stale, page, [self, j](const page_applied& applied) {
-                          self->state.repaired_dots += applied.dots_new;
-                          finish(self, j, {});
-                        });
-                      });
-                    });
+  step<clock_reply>(
+      self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode), [self, j, epoch](const clock_reply& known) {
+        auto fetch = page_request{}.about(epoch, j.what.vnode);
+        fetch.key = j.what.key;
+        fetch.clock = known.clock;
+        step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
+          if (page.keys.empty())
+            return finish(self, j, {}); // It has learned them meanwhile.
+          auto sent = page;
+          sent.from = self->state.env->self;
+          step<page_applied>(self, j, j.what.stale, std::move(sent), [self, j](const page_applied& applied) {
+            self->state.repaired_dots += applied.dots_new;
+            finish(self, j, {});
+          });
+        });
+      });
 }
 
 void run_next(handoff_self self) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace crema {
 
@@ -28,6 +29,7 @@ struct replica_state {
   bool tick_pending = false;   // Interval durability: a sync is due.
   uint64_t synced_batches = 0; // How many batches the last one covered.
   caf::strong_actor_ptr report_to;
+  std::set<node_id> late; // What these send may be older than anybody waits for (docs/protocol.md, "Lost writes").
 };
 using replica_self = caf::stateful_actor<replica_state>*;
 
@@ -151,14 +153,20 @@ void on_batch(replica_self self, replica_batch& batch) {
   auto refusal = batch.version != message_version ? errc::unknown_version
                  : st.work->stale(batch.epoch)    ? errc::stale_epoch
                                                   : errc::ok;
+  auto late = st.late.count(batch.from) > 0;
   for (auto& op : batch.ops) {
-    if (refusal == errc::ok && !op.key.empty() && op.key.size() <= key_bytes_max) {
+    auto writes = op.what == replica_op::kind::put || op.what == replica_op::kind::apply;
+    auto status = refusal != errc::ok                               ? refusal
+                  : late && writes                                  ? errc::late
+                  : op.key.empty() || op.key.size() > key_bytes_max ? errc::too_big
+                                                                    : errc::ok;
+    if (status == errc::ok) {
       st.work->handle(source, std::move(op), answers(self));
       continue;
     }
     replica_answer a;
     a.request = op.request;
-    a.status = refusal == errc::ok ? errc::too_big : refusal;
+    a.status = status;
     a.data = fmt::format("{} refuses: {}", st.env->name, to_string(a.status));
     answer(self, source, std::move(a));
   }
@@ -198,8 +206,11 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
             self, x, [&](shard& work, page_message& page) { return work.make_page(x, page, answers(self)); });
       },
       [self](const page_message& x) {
-        return reply_to<page_applied>(
-            self, x, [&](shard& work, page_applied& applied) { return work.apply_page(x, applied, answers(self)); });
+        return reply_to<page_applied>(self, x, [&](shard& work, page_applied& applied) {
+          if (self->state.late.count(x.from) > 0)
+            return std::optional{shard::failure{errc::late, "the page may be old"}};
+          return work.apply_page(x, applied, answers(self));
+        });
       },
       [self](const fill_begin& x) {
         auto may_begin = self->state.work->begin_fill(x, answers(self));
@@ -269,6 +280,12 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return reply;
       },
       [self](const ring_published& x) { self->state.work->on_ring(x.ring); },
+      [self](const peer_lateness& x) {
+        if (x.late)
+          self->state.late.insert(x.node);
+        else
+          self->state.late.erase(x.node);
+      },
       [self](stats_request) {
         return stats{self->state.work->counters(), {}, {}};
       },

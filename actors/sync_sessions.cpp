@@ -113,7 +113,9 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
       return finish(self, s, {}); // What was announced is known by now.
     auto bytes = page.bytes();
     self->state.bytes_caught_up += bytes;
-    step<page_applied>(self, s, self->state.env->self, page, [self, s, bytes](const page_applied& applied) {
+    auto sent = page;
+    sent.from = self->state.env->self;
+    step<page_applied>(self, s, sent.from, std::move(sent), [self, s, bytes](const page_applied& applied) {
       if (applied.dots_new == 0)
         return finish(self, s, {}); // They have come another way meanwhile.
       pay(self, bytes, [self, s, clock = applied.clock] { fetch_page(self, s, clock); });
@@ -151,8 +153,7 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
                                  self->state.env->name_of(s->from));
       s->filling = false;
       self->state.planner->refilled(s->vnode);
-      if (self->state.reports_due == 0)
-        ask_for_reports(self); // It waits for rounds of its peers from now on.
+      ask_for_reports(self); // It waits for rounds of its peers from now on.
       return finish(self, s, {});
     }
     next.clock = page.clock;

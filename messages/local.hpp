@@ -34,6 +34,12 @@ struct peer_liveness {
   std::string why;
 };
 
+/// Gossiper -> replicas: what the node sends is late, or not any more (protocol/failure_detector.hpp).
+struct peer_lateness {
+  node_id node{};
+  bool late = false;
+};
+
 /// Ring manager -> all: the newest ring. Immutable.
 struct ring_published {
   protocol::ring_ptr ring;
@@ -167,6 +173,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::client_batch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_linked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_unlinked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_liveness)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_lateness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_done)

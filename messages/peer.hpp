@@ -49,10 +49,12 @@ struct heartbeat {
   uint16_t version = message_version;
   node_id from{};
   uint64_t epoch = 0;
+  int64_t time = 0;      ///< Nanoseconds, of a clock of the sender's own; who hears it
+  int64_t sent_back = 0; ///< sends it back. 0: none was heard over this link.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, heartbeat& x) {
-    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch);
+    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.time, x.sent_back);
   }
 };
 

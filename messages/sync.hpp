@@ -70,6 +70,7 @@ struct key_state {
 
 /// Some keys of catch-up. Sent to the replica that lacks them, it is answered by page_applied.
 struct page_message : vnode_request<page_message> {
+  node_id from{}; ///< Whose handoff sent it there.
   std::vector<key_state> keys;
 
   size_t bytes() const {
@@ -80,7 +81,7 @@ struct page_message : vnode_request<page_message> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
-    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.keys);
+    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.from, x.keys);
   }
 };
 
@@ -191,11 +192,13 @@ struct sync_state {
   /// With the last message of a round: no write that `from` gives from now on has a time up to this; its wall clock.
   timestamp latest = 0;
   uint64_t wall_ms = 0;
+  uint64_t asks = 0;    ///< A number; who has this message sends it back
+  uint64_t answers = 0; ///< with what it had on disk after that, or later. 0: nothing was asked yet.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
     return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
-             x.notes, x.latest, x.wall_ms);
+             x.notes, x.latest, x.wall_ms, x.asks, x.answers);
   }
 };
 

@@ -9,8 +9,6 @@ namespace crema::protocol {
 
 namespace {
 
-/// The one that is under way may tell what is older than the question, and the one before as well.
-constexpr uint64_t rounds_needed = 3;
 /// Dots of a closing: each takes an entry in the log.
 constexpr uint64_t lost_at_once = 4096;
 /// No crash loses so many: who named a dot beyond them is broken, and the gap stays.
@@ -93,9 +91,9 @@ void sync_planner::set_own(vnode_note note, vnode_facts facts) {
   if (!v.note.gives())
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
-    v.rounds_before.clear();
-  else if (v.rounds_before.empty())
-    v.rounds_before = rounds();
+    v.asked.reset();
+  else if (!v.asked)
+    v.asked = asked_;
   changed(id);
 }
 
@@ -110,6 +108,7 @@ void sync_planner::linked(node_id peer) {
   auto& p = peers_[peer];
   p.linked = p.tell_all = true;
   p.heard = false;
+  p.answered = 0;
 }
 
 void sync_planner::unlinked(node_id peer) { peers_[peer].linked = false; }
@@ -150,6 +149,13 @@ void sync_planner::remove_peer(node_id peer, vnode_id vnode) {
   peers_[peer].mirror.erase(vnode);
   if (own_.count(vnode) > 0)
     dirty_.insert(vnode);
+}
+
+void sync_planner::set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers) {
+  auto& p = peers_[peer];
+  if (answers <= asked_)
+    p.answered = std::max(p.answered, answers);
+  set_time(peer, latest, wall_ms);
 }
 
 void sync_planner::set_time(node_id node, timestamp latest, uint64_t wall_ms) {
@@ -303,13 +309,10 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
   return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, n - 1);
 }
 
-/// What is told when a link comes up, and in a round that was under way, may be older than what was acknowledged before
-/// this node lost its state. The round after these is not.
-bool sync_planner::heard_enough(const own_vnode& v, node_id peer) const {
+/// What else a peer tells may be older than the question, by as much as a slow link holds back.
+bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked) const {
   auto p = peers_.find(peer);
-  auto before = v.rounds_before.find(peer);
-  return p != peers_.end() &&
-         p->second.rounds >= rounds_needed + (before == v.rounds_before.end() ? 0 : before->second);
+  return p != peers_.end() && asked && p->second.answered > *asked;
 }
 
 bool sync_planner::has_met_enough(const own_vnode& v) const {
@@ -319,7 +322,7 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
     const auto* note = note_of_linked(owner, v.note.id);
-    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock) || !heard_enough(v, owner))
+    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock) || !has_told_since(owner, v.asked))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
@@ -452,13 +455,6 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   out.settles.push_back({v.note.id, v.stable, v.horizon});
 }
 
-std::map<node_id, uint64_t> sync_planner::rounds() const {
-  std::map<node_id, uint64_t> result;
-  for (const auto& [node, p] : peers_)
-    result.emplace(node, p.rounds);
-  return result;
-}
-
 std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
   if (!v.note.complete() || v.note.copying || !v.note.clock.has_gaps())
     return std::nullopt;
@@ -498,15 +494,15 @@ void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync
   if (!v.missing || v.missing->dots.empty()) {
     v.missing.reset();
     if (!gaps->empty())
-      v.missing = own_vnode::missing_dots{std::move(*gaps), now, {}};
+      v.missing = own_vnode::missing_dots{std::move(*gaps), now, std::nullopt};
     return;
   }
   if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after_))
     return;
-  if (v.missing->rounds.empty())
-    v.missing->rounds = rounds();
+  if (!v.missing->asked)
+    v.missing->asked = asked_;
   for (const auto& m : ring_->members)
-    if (m.id != self_ && peers_.at(m.id).rounds < v.missing->rounds[m.id] + rounds_needed)
+    if (m.id != self_ && !has_told_since(m.id, v.missing->asked))
       return;
   closing_task task{v.note.id, {}};
   for (auto r : v.missing->dots.ranges()) {
@@ -613,7 +609,8 @@ std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
 
 bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
-    return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) && !heard_enough(v.second, peer);
+    return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) &&
+           !has_told_since(peer, v.second.asked);
   });
 }
 

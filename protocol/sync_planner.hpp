@@ -120,8 +120,8 @@ public:
     uint32_t w = 1;
   };
   static constexpr std::chrono::seconds lost_after_least{30};
-  /// @param lost_after a dot that nobody has had for so long, with every member up, is lost: far beyond the time in
-  /// which a write may still be on its way.
+  /// @param lost_after a dot that nobody has had for so long, with every member up, is lost: beyond the time in which a
+  /// write may be on its way and still be accepted.
   sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
                std::chrono::nanoseconds lost_after = lost_after_least);
 
@@ -132,6 +132,9 @@ public:
   void remove_own(vnode_id vnode);
   /// No write that this node gives from now on has a time up to `latest`.
   void set_own_time(timestamp latest, uint64_t wall_ms) { set_time(self_, latest, wall_ms); }
+
+  /// The number of what is now said to a peer. Who sends it back has begun to look at what it has after that.
+  uint64_t ask() { return ++asked_; }
 
   // Peers.
   void linked(node_id peer);
@@ -144,10 +147,8 @@ public:
   void set_peer(node_id peer, vnode_note note);
   void remove_peer(node_id peer, vnode_id vnode);
   /// Ends what the peer tells in one round.
-  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms) {
-    ++peers_[peer].rounds;
-    set_time(peer, latest, wall_ms);
-  }
+  /// @param answers the newest number that it had heard from us when it began; 0: none.
+  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers);
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
   /// `from` has a register whose time is too far ahead to be learned from a page. A copy would stay closed until that
@@ -211,12 +212,12 @@ private:
     size_t failures = 0;
     std::optional<std::set<node_id>> born_with; // The others that were unsure then, and have been up since.
     std::set<node_id> behind;                   // Found to lack what these have trimmed.
-    std::map<node_id, uint64_t> rounds_before;  // Of the peers, when the copy was whole.
+    std::optional<uint64_t> asked;              // When the copy was whole.
     /// Gaps that nobody could fill, all the time since then.
     struct missing_dots {
       dot_clock dots;
       std::chrono::nanoseconds since{};
-      std::map<node_id, uint64_t> rounds; // Of the peers, at that time.
+      std::optional<uint64_t> asked; // When that was long enough ago.
     };
     std::optional<missing_dots> missing;
   };
@@ -225,7 +226,7 @@ private:
     bool tell_all = false;
     bool heard = false;       // Over this link.
     uint64_t incarnation = 0; // As last heard.
-    uint64_t rounds = 0;      // In which it has told what it has.
+    uint64_t answered = 0;    // It has told what it had after that was asked, over this link.
     std::map<vnode_id, vnode_note> mirror;
     std::set<vnode_id> news;
   };
@@ -250,14 +251,13 @@ private:
   void plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync_plan& out) const;
   /// Gaps of the clock that nobody can fill; nothing: that cannot be told now.
   std::optional<dot_clock> gaps_of_all(const own_vnode& v) const;
-  std::map<node_id, uint64_t> rounds() const;
   std::optional<dot_clock> stable(const own_vnode& v) const;
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
   uint32_t needed_for_birth(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
-  bool heard_enough(const own_vnode& v, node_id peer) const;
+  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;
@@ -268,6 +268,7 @@ private:
   std::map<node_id, peer_state> peers_;
   std::map<node_id, times> times_;
   uint64_t latest_ms_ = 0;
+  uint64_t asked_ = 0;
   std::set<vnode_id> dirty_; // Something changed, or a task is not done.
   std::set<vnode_id> with_graves_;
   std::set<vnode_id> with_gaps_;

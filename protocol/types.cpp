@@ -36,6 +36,8 @@ std::string_view to_string(errc code) {
     return "incomplete";
   case errc::behind:
     return "behind";
+  case errc::late:
+    return "late";
   }
   return "unknown";
 }

@@ -81,6 +81,7 @@ enum class errc : uint8_t {
   unknown_outcome,   ///< An owner was lost while it wrote; the write may have happened.
   incomplete,        ///< The replica is being filled: it takes deltas, but neither reads nor new writes.
   behind,            ///< What the asker lacks is no longer in the log: it has to be refilled.
+  late,              ///< What its sender sends may be older than anybody waits for; nothing was done.
 };
 
 /// A stable, lower-case name: "timeout", "no_quorum", ...

@@ -17,6 +17,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds connection_timeout{5000};
 constexpr milliseconds watch_interval{500};
 constexpr milliseconds redial_min{50}, redial_max{1000};
+/// Of messages that arrive in another order than they were sent: TCP does nothing of the kind, and nobody could live
+/// with any amount.
+constexpr milliseconds overtaking_max{5000};
 
 caf::node_id fake_node_id(size_t node) {
   caf::node_id::default_data::host_id_type host{};
@@ -230,8 +233,7 @@ void network::send(size_t from, size_t to, std::shared_ptr<in_flight> m) {
     return;
   }
   auto at = host_.now() + delay() + d.extra;
-  if (!profile_.reorder)
-    at = std::max(at, d.last_delivery);
+  at = std::max(at, d.last_delivery - (profile_.reorder ? overtaking_max : sim_time{0}));
   d.last_delivery = std::max(at, d.last_delivery);
   host_.after(at - host_.now(), [this, from, to, m] { deliver(from, to, m); });
 }

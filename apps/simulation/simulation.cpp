@@ -5,6 +5,7 @@
 #include "apps/simulation/faults.hpp"
 #include "apps/simulation/workload.hpp"
 #include "protocol/planted.hpp"
+#include "protocol/sync_planner.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -104,7 +105,7 @@ public:
         !verdict_on_memory())
       return;
     clients_.write_once_more("f");
-    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left())
+    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left() || !gaps_close())
       return;
     clients_.read_everything();
     if (advance(answer_time) && check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); }))
@@ -257,6 +258,20 @@ private:
     });
   }
 
+  /// What was lost everywhere is found to be in time, and clocks have no gaps then.
+  bool gaps_close() {
+    auto begun = world_.now();
+    auto time = protocol::sync_planner::lost_after_least + clean_time;
+    for (findings gaps; world_.now() - begun < time; gaps.clear()) {
+      clocks(evidence_now(), gaps);
+      if (gaps.empty())
+        return true;
+      if (!advance(seconds{1}))
+        return false;
+    }
+    return check([this](const evidence& e, const model&, findings& out) { clocks(e, out); });
+  }
+
   /// What expired before this has expired for every node, and they have told each other.
   uint64_t earliest_wall_ms() const {
     auto earliest = world_.wall_ms(0);
@@ -292,6 +307,10 @@ private:
     stores(e, m, out);
     check_lww_order(e, m, out);
     check_monotonic_reads(e, m, out);
+    clocks(e, out);
+  }
+
+  void clocks(const evidence& e, findings& out) const {
     for (size_t n = 0; n < world_.nodes(); ++n)
       check_clocks(e, n, *world_.store(n), out);
   }

@@ -59,6 +59,7 @@ std::string error_line(errc status, std::string_view cause, bool write) {
   case errc::unknown_version:
   case errc::shutting_down:
   case errc::behind:
+  case errc::late:
     break;
   }
   return text("ERR", to_string(status));

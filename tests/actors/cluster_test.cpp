@@ -368,6 +368,30 @@ TEST(Cluster, APeerWhoseHeartbeatsStopIsDownWithinThreeSeconds) {
   EXPECT_NE(c.log.str().find("n3 is down"), std::string::npos);
 }
 
+TEST(Cluster, WritesOfAPeerWhoseMessagesAreLateAreRefused) {
+  test_cluster c{3, buckets()};
+  // n2 is heard without a pause, and all it sends back is old: its messages take many seconds.
+  caf::anon_send_exit(c.nodes[1].handles.handles.gossiper, caf::exit_reason::kill);
+  for (int i = 0; i < 50; ++i) {
+    heartbeat old;
+    old.from = node_id{1};
+    old.sent_back = 1;
+    caf::anon_send(c.nodes[0].handles.handles.gossiper, old);
+    c.run_for(milliseconds{250});
+  }
+  EXPECT_NE(c.log.str().find("what n2 sends is late"), std::string::npos);
+  EXPECT_EQ(c.log.str().find("n1 is down"), std::string::npos) << c.log.str();
+  auto all = put("k", "v");
+  all.write = {protocol::quorum_level::kind::all, 0};
+  auto refused = c.ask(1, all);
+  EXPECT_NE(refused.status, errc::ok);
+  EXPECT_NE(refused.error.find("late"), std::string::npos) << refused.error;
+  auto read = get("k");
+  read.read = {protocol::quorum_level::kind::all, 0};
+  EXPECT_EQ(c.ask(1, read).status, errc::ok) << "reads harm nobody";
+  EXPECT_EQ(c.ask(0, put("k", "w")).status, errc::ok) << "others are not concerned";
+}
+
 TEST(Cluster, APeerOfAnotherClusterIsRefusedWithTheReason) {
   test_cluster c{3, buckets()};
   auto stranger = c.nodes[1].handles.self;

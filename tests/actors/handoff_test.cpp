@@ -1,0 +1,92 @@
+#include "test_cluster.hpp"
+
+namespace crema::test {
+namespace {
+
+/// A handoff among actors of the test: its replica, its root, and the handoff of a peer.
+class Handoff : public testing::Test {
+protected:
+  Handoff() : system_(config_) {
+    cluster_.cluster = "test";
+    cluster_.partitions = 8;
+    for (const auto* name : {"n1", "n2"}) {
+      config::node_config n;
+      n.name = n.host = name;
+      cluster_.nodes.push_back(n);
+    }
+    auto store = storage::open_memory(storage::make_memory_disk());
+    auto env = make_env(cluster_, "n1", load_or_claim_ring(*store, cluster_).ring);
+    env->wall_micros = [] { return uint64_t{1'700'000'000'000'000}; };
+    env->log = std::make_shared<spdlog::logger>("n1", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_));
+    handoff_ = spawn_handoff(system_, env, {caf::actor_cast<caf::actor>(replica_)}, caf::actor_cast<caf::actor>(root_),
+                             std::nullopt);
+    sched().run();
+  }
+  ~Handoff() override {
+    caf::anon_send_exit(handoff_, caf::exit_reason::kill);
+    sched().run();
+    sched().clock().cancel_all();
+  }
+
+  caf::scheduler::test_coordinator& sched() {
+    return dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
+  }
+  template <class Message>
+  void tell(Message m) {
+    caf::anon_send(handoff_, std::move(m));
+    sched().run();
+  }
+  bool round_is_begun() {
+    bool begun = false;
+    replica_->receive([&](const report_request&) { begun = true; }, caf::after(std::chrono::seconds{0}) >> [] {});
+    return begun;
+  }
+  /// The last message of what the peer is told.
+  sync_state told() {
+    sync_state last;
+    for (bool more = true; more;)
+      peer_->receive([&](sync_state& x) { last = std::move(x); },
+                     caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+    return last;
+  }
+
+  config::cluster_config cluster_;
+  std::ostringstream log_;
+  deterministic_config config_;
+  caf::actor_system system_;
+  caf::scoped_actor replica_{system_}, root_{system_}, peer_{system_};
+  caf::actor handoff_;
+};
+
+TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
+  ASSERT_TRUE(round_is_begun());
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  EXPECT_FALSE(round_is_begun()) << "one at a time";
+  sync_state question;
+  question.from = node_id{1};
+  question.incarnation = 1;
+  question.sequence = 1;
+  question.full = true;
+  question.asks = 5;
+  tell(std::move(question));
+  EXPECT_EQ(told().answers, 0U);
+  tell(shard_report{0, {}, {}, 1});
+  auto first = told();
+  EXPECT_NE(first.latest, 0U);
+  EXPECT_EQ(first.answers, 0U) << "the report may have been made before it was asked";
+  EXPECT_GT(first.asks, 0U);
+  ASSERT_TRUE(round_is_begun()) << "a peer was linked meanwhile";
+  tell(sync_resend{message_version, node_id{1}});
+  auto again = told();
+  EXPECT_TRUE(again.full);
+  EXPECT_EQ(again.answers, 0U) << "that is still what was known before";
+  tell(shard_report{0, {}, {}, 1});
+  auto second = told();
+  EXPECT_EQ(second.answers, 5U);
+  EXPECT_GT(second.asks, first.asks);
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  EXPECT_EQ(told().answers, 0U) << "who was linked anew may be another process";
+}
+
+} // namespace
+} // namespace crema::test
