@@ -248,26 +248,33 @@ void on_linked(handoff_self self, const peer_linked& x) {
   ask_for_reports(self); // What is newer than the last round.
 }
 
-std::map<std::string, uint64_t> counters(const handoff_state& st) {
-  std::map<std::string, uint64_t> all{{"repairs_done", st.repairs_done},
-                                      {"repairs_failed", st.repairs_failed},
-                                      {"repairs_dropped", st.repairs_dropped},
-                                      {"repairs_waiting", st.repairs.size() + st.repairs_running},
-                                      {"repaired_dots", st.repaired_dots},
-                                      {"catch_ups", st.catch_ups},
-                                      {"refills", st.refills},
-                                      {"syncs_failed", st.sessions_failed},
-                                      {"syncs_running", st.sessions.size()},
-                                      {"sync_bytes_per_s_max", st.budget.rate()},
-                                      {"bytes_caught_up", st.bytes_caught_up},
-                                      {"bytes_refilled", st.bytes_refilled},
-                                      {"vnodes_incomplete", st.planner->incomplete()},
-                                      {"scrub_keys", st.scrub_keys},
-                                      {"scrub_ranges", st.scrub_ranges},
-                                      {"scrub_differences", st.scrub_differences},
-                                      {"scrub_repaired", st.scrub_repaired},
-                                      {"scrub_busy", st.scrub_busy},
-                                      {"scrub_errors", st.scrub_errors}};
+std::map<std::string, uint64_t> counters(handoff_self self) {
+  const auto& st = self->state;
+  auto age = st.planner->oldest_difference(self->clock().now().time_since_epoch());
+  std::map<std::string, uint64_t> all{
+      {"repairs_done", st.repairs_done},
+      {"repairs_failed", st.repairs_failed},
+      {"repairs_dropped", st.repairs_dropped},
+      {"repairs_waiting", st.repairs.size() + st.repairs_running},
+      {"repaired_dots", st.repaired_dots},
+      {"catch_ups", st.catch_ups},
+      {"refills", st.refills},
+      {"syncs_failed", st.sessions_failed},
+      {"syncs_running", st.sessions.size()},
+      {"sync_bytes_per_s_max", st.budget.rate()},
+      {"bytes_caught_up", st.bytes_caught_up},
+      {"bytes_handed_over", st.bytes_handed_over},
+      {"bytes_refilled", st.bytes_refilled},
+      {"bytes_read_repaired", st.bytes_read_repaired},
+      {"bytes_scrubbed", st.bytes_scrubbed},
+      {"oldest_difference_ms", static_cast<uint64_t>(age / std::chrono::milliseconds{1})},
+      {"vnodes_incomplete", st.planner->incomplete()},
+      {"scrub_keys", st.scrub_keys},
+      {"scrub_ranges", st.scrub_ranges},
+      {"scrub_differences", st.scrub_differences},
+      {"scrub_repaired", st.scrub_repaired},
+      {"scrub_busy", st.scrub_busy},
+      {"scrub_errors", st.scrub_errors}};
   uint64_t behind = 0;
   for (const auto& [node, p] : st.peers)
     behind = std::max(behind, st.planner->dots_behind(node));
@@ -277,7 +284,7 @@ std::map<std::string, uint64_t> counters(const handoff_state& st) {
 
 stats statistics_of(handoff_self self) {
   const auto& st = self->state;
-  stats result{counters(st), st.planner->hints(), {}};
+  stats result{counters(self), st.planner->hints(), {}};
   for (const auto& m : st.ring->members) {
     if (m.id == st.env->self)
       continue;

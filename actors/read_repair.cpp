@@ -52,6 +52,7 @@ void run(handoff_self self, const job& j) {
             return finish(self, j, {}); // It has learned them meanwhile.
           auto sent = page;
           sent.from = self->state.env->self;
+          self->state.bytes_read_repaired += page.bytes();
           step<page_applied>(self, j, j.what.stale, std::move(sent), [self, j](const page_applied& applied) {
             self->state.repaired_dots += applied.dots_new;
             finish(self, j, {});

@@ -389,6 +389,7 @@ void read_everywhere(handoff_self self, const comparison_ptr& c) {
         size_t bytes = 0;
         for (const auto& o : states.front().objects)
           bytes += o.size();
+        self->state.bytes_scrubbed += bytes;
         pay(self, bytes, [self, c, states = std::move(states)]() mutable {
           if (is_current(self->state, c)) // Not when it is resumed: what was read would be old by then.
             judge(self, c, std::move(states));
@@ -399,6 +400,7 @@ void read_everywhere(handoff_self self, const comparison_ptr& c) {
 /// What is done by itself is to be felt by nobody.
 void pay_for_range(handoff_self self, size_t bytes, std::function<void()> next) {
   auto& st = self->state;
+  st.bytes_scrubbed += bytes;
   if (!st.scrub.by_itself)
     return pay(self, bytes, std::move(next));
   auto rest = std::chrono::microseconds{bytes * 1'000'000 / std::max<uint64_t>(st.budget.rate(), 1) *

@@ -112,9 +112,12 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     if (page.keys.empty())
       return finish(self, s, {}); // What was announced is known by now.
     auto bytes = page.bytes();
-    self->state.bytes_caught_up += bytes;
+    auto& now = self->state;
+    const auto* source = now.planner->mirrored(s->from, s->vnode);
+    auto stood_in = source != nullptr && source->role == protocol::vnode_role::temporary;
+    (stood_in ? now.bytes_handed_over : now.bytes_caught_up) += bytes;
     auto sent = page;
-    sent.from = self->state.env->self;
+    sent.from = now.env->self;
     step<page_applied>(self, s, sent.from, std::move(sent), [self, s, bytes](const page_applied& applied) {
       if (applied.dots_new == 0)
         return finish(self, s, {}); // They have come another way meanwhile.

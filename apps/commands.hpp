@@ -27,6 +27,7 @@ inline int failed(const std::string& why) {
 using action = std::function<int()>;
 
 void add_node_command(CLI::App& app, action& chosen);
+void add_rebuild_command(CLI::App& app, action& chosen);
 void add_cluster_commands(CLI::App& app, action& chosen);
 void add_config_commands(CLI::App& app, action& chosen);
 void add_ctl_commands(CLI::App& app, action& chosen);

@@ -37,6 +37,7 @@ int parse_and_run(int argc, char** argv) {
   add_cluster_commands(app, chosen);
   add_config_commands(app, chosen);
   add_ctl_commands(app, chosen);
+  add_rebuild_command(app, chosen);
   add_kv_commands(app, chosen);
   add_sim_command(app, chosen);
   auto* version = app.add_subcommand("version", "Print the version");

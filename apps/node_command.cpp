@@ -15,6 +15,7 @@ namespace {
 struct node_options {
   std::string config;
   std::string node;
+  bool force = false;
 };
 
 int unknown_node(const config::cluster_config& config, const std::string& name) {
@@ -38,6 +39,35 @@ int node(const node_options& options) {
   if (config->find_node(options.node) == nullptr)
     return unknown_node(*config, options.node);
   return run_node(*config, options.node);
+}
+
+/// Buckets of which this node may have the only copy.
+std::string only_copies(const config::cluster_config& config) {
+  std::string result;
+  for (const auto& b : config.buckets)
+    if (b.n == 1)
+      result += (result.empty() ? "" : ", ") + b.name;
+  return result;
+}
+
+int rebuild(const node_options& options) {
+  auto config = load_or_complain(options.config);
+  if (!config)
+    return exit_usage;
+  const auto* me = config->find_node(options.node);
+  if (me == nullptr)
+    return unknown_node(*config, options.node);
+  if (auto lost = only_copies(*config); !lost.empty() && !options.force)
+    return failed(fmt::format("no other node has what {} has of: {} (n = 1). It would be lost, for the node; --force "
+                              "does it all the same",
+                              me->name, lost));
+  if (auto error = set_aside(*config, me->name); !error.empty())
+    return failed(error);
+  std::cout << fmt::format("{0}: its data is in {1}/damaged now. Start it: it begins empty, gets back what the other "
+                           "owners have, and is ready for reads when it has.\nHow far it is: crema ctl status. Remove "
+                           "{1}/damaged when it is whole.\n",
+                           me->name, me->data_dir);
+  return exit_ok;
 }
 
 int config_check(const node_options& options) {
@@ -88,6 +118,20 @@ void add_node_command(CLI::App& app, action& chosen) {
       ->needs(file);
   command->footer("Examples:\n  crema node\n  crema node --config config/three-nodes.json --node n1");
   command->callback([options, &chosen] { chosen = [options] { return node(*options); }; });
+}
+
+void add_rebuild_command(CLI::App& app, action& chosen) {
+  auto options = std::make_shared<node_options>();
+  auto* command = app.add_subcommand(
+      "rebuild", "Set the damaged data of a node that is stopped aside, so that it is filled again by the others");
+  command->add_option("--config", options->config, "The cluster's JSON file")->required();
+  command->add_option("--node", options->node, "Which node of the file")->required();
+  command->add_flag("--force", options->force, "Also if no other node has a copy of some of it");
+  command->footer(
+      "To be run on the node's host. Nothing is removed: the data is moved to a directory beside it. Writes "
+      "that only this node has are not on the others: wait for crema ctl sync-point before, if it runs.\n"
+      "Example:\n  crema rebuild --config config/three-nodes.json --node n2");
+  command->callback([options, &chosen] { chosen = [options] { return rebuild(*options); }; });
 }
 
 void add_config_commands(CLI::App& app, action& chosen) {

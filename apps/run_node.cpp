@@ -242,4 +242,8 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
   return code;
 }
 
+std::string set_aside(const config::cluster_config& config, const std::string& node_name) {
+  return storage::set_aside(config.find_node(node_name)->data_dir, identity_of(config, node_name)).error;
+}
+
 } // namespace crema

@@ -16,4 +16,9 @@ std::vector<config::problem> check_host(const config::cluster_config& config, co
 /// @returns the exit code: 0 after an orderly stop, 1 on a failure, 2 if the configuration cannot be used on this host.
 int run_node(const config::cluster_config& config, const std::string& node_name);
 
+/// Moves the data of a node that does not run aside, so that it begins empty (storage::set_aside).
+/// @pre `node_name` is a node of `config`.
+/// @returns an error, or nothing.
+std::string set_aside(const config::cluster_config& config, const std::string& node_name);
+
 } // namespace crema

@@ -262,6 +262,8 @@ sync_plan sync_planner::plan(std::chrono::nanoseconds now) {
     if (v.note.whole())
       plan_settling(v, all, out);
     plan_closing(v, now, out);
+    if (v.note.role == vnode_role::owner)
+      note_difference(v, now);
     if (done)
       dirty_.erase(id);
     else
@@ -544,6 +546,29 @@ sync_news sync_planner::take_news(node_id peer) {
 }
 
 // -- For status -----------------------------------------------------------------------------------------------------
+
+void sync_planner::note_difference(own_vnode& v, std::chrono::nanoseconds now) const {
+  auto uneven = known_anywhere(v);
+  auto level = v.note.whole() ? v.note.clock : dot_clock{};
+  for (auto owner : owners_of(v.note.id)) {
+    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
+    level.meet(note != nullptr && note->whole() ? note->clock : dot_clock{});
+  }
+  uneven.subtract(level);
+  v.uneven.meet(uneven);
+  if (!v.uneven.empty())
+    return;
+  v.uneven = std::move(uneven);
+  v.uneven_since = now;
+}
+
+std::chrono::nanoseconds sync_planner::oldest_difference(std::chrono::nanoseconds now) const {
+  auto since = now;
+  for (const auto& [id, v] : own_)
+    if (v.note.role == vnode_role::owner && !v.uneven.empty())
+      since = std::min(since, v.uneven_since);
+  return now - since;
+}
 
 uint64_t sync_planner::dots_behind(node_id peer) const {
   uint64_t sum = 0;

@@ -169,6 +169,9 @@ public:
   bool has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const;
   const vnode_note* mirrored(node_id peer, vnode_id vnode) const;
   bool is_linked(node_id peer) const;
+  /// For how long some write of an own owner vnode has been known to one node and not to all owners, as far as they
+  /// told; 0: they are level. For status.
+  std::chrono::nanoseconds oldest_difference(std::chrono::nanoseconds now) const;
   /// Dots that some linked peer has and this node's vnode of the same name lacks; for status.
   uint64_t dots_behind(node_id peer) const;
   /// Dots that `peer` (linked or not), as an owner, is not known to have; for status.
@@ -220,6 +223,9 @@ private:
       std::optional<uint64_t> asked; // When that was long enough ago.
     };
     std::optional<missing_dots> missing;
+    /// Dots that all the time since then some owner is not known to have, or this node lacks.
+    dot_clock uneven;
+    std::chrono::nanoseconds uneven_since{};
   };
   struct peer_state {
     bool linked = false;
@@ -254,6 +260,7 @@ private:
   std::optional<dot_clock> stable(const own_vnode& v) const;
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
+  void note_difference(own_vnode& v, std::chrono::nanoseconds now) const;
   uint32_t needed_for_birth(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;

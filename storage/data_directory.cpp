@@ -24,6 +24,7 @@ namespace {
 std::string lock_path(const std::string& path) { return path + "/LOCK"; }
 std::string creating_path(const std::string& path) { return path + "/CREATING"; }
 std::string db_path(const std::string& path) { return path + "/db"; }
+std::string damaged_path(const std::string& path) { return path + "/damaged"; }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -91,7 +92,7 @@ status check_empty(const std::string& path) {
   auto entry = fs::directory_iterator{path, code};
   for (; !code && entry != fs::directory_iterator{}; entry.increment(code)) {
     auto name = entry->path().filename().string();
-    if (name == "LOCK" || name == "lost+found" || unfinished)
+    if (name == "LOCK" || name == "lost+found" || name == "damaged" || unfinished)
       continue;
     if (name == "db")
       return identity_lost(path);
@@ -115,8 +116,8 @@ struct inspection {
   status what;
 };
 
-/// Looks without writing, at all but the lock.
-inspection inspect(const std::string& path, const identity& expected) {
+/// Looks without writing, at all but the lock and the database.
+inspection inspect_identity(const std::string& path, const identity& expected) {
   std::error_code code;
   auto kind = fs::status(path, code);
   if (kind.type() == fs::file_type::not_found)
@@ -134,9 +135,15 @@ inspection inspect(const std::string& path, const identity& expected) {
   if (!found.record)
     return {std::nullopt, check_empty(path)};
   what = compare_identities(path, found.record->who, expected);
-  if (what.ok())
-    what = check_database_there(path);
   return {std::move(found.record), what};
+}
+
+/// The same, and is the database there?
+inspection inspect(const std::string& path, const identity& expected) {
+  auto found = inspect_identity(path, expected);
+  if (found.what.ok() && found.record)
+    found.what = check_database_there(path);
+  return found;
 }
 
 replica_id random_replica_id() {
@@ -261,6 +268,32 @@ directory_result open_data_directory(const std::string& path, const identity& ex
   if (!what.ok())
     return {nullptr, what};
   return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created), {}};
+}
+
+status set_aside(const std::string& path, const identity& expected) {
+  auto found = inspect_identity(path, expected);
+  if (!found.what.ok())
+    return found.what;
+  if (!found.record)
+    return {path + ": there is no data of this node in it; its next start makes it anew"};
+  descriptor lock;
+  auto what = lock_directory(path, lock);
+  if (!what.ok())
+    return what;
+  auto to = damaged_path(path);
+  std::error_code code;
+  if (fs::exists(identity_path(to), code))
+    return {to + ": something was set aside before. Remove it, if nobody needs what it holds any more"};
+  fs::create_directories(to, code);
+  // The database first: without it nothing starts, and this can be repeated.
+  if (!code && fs::exists(db_path(path), code))
+    fs::rename(db_path(path), db_path(to), code);
+  if (!code)
+    fs::rename(identity_path(path), identity_path(to), code);
+  if (code)
+    return {path + ": cannot move what it holds to " + to + ": " + code.message()};
+  what = sync_directory(to);
+  return what.ok() ? sync_directory(path) : what;
 }
 
 std::string current_boot_id() {

@@ -3,6 +3,7 @@
 //   <data_dir>/LOCK            locked (flock) while a node runs in it; holds its pid
 //   <data_dir>/identity.json   format, cluster, node, partitions, members, buckets, replica id, boot id, clean stop
 //   <data_dir>/db/             RocksDB
+//   <data_dir>/damaged/        db and identity.json that were set aside
 #pragma once
 
 #include "protocol/types.hpp"
@@ -63,6 +64,12 @@ struct directory_result {
 /// check_data_directory, then creates, locks and records what is new.
 /// @param boot_id of this boot of the machine (/proc/sys/kernel/random/boot_id); an argument for tests.
 directory_result open_data_directory(const std::string& path, const identity& expected, const std::string& boot_id);
+
+/// Moves database and identity into <data_dir>/damaged: the next start makes new, empty ones under a new replica id.
+/// Nothing is opened, read or removed. Repeated after a crash, it goes on.
+/// @returns an error if check_data_directory() finds one (a missing database is none), if there is nothing here, or if
+/// something was set aside before: that may be the last copy of what it holds.
+status set_aside(const std::string& path, const identity& expected);
 
 /// This boot's id; empty where the kernel tells none (then every unclean stop counts as a reboot).
 std::string current_boot_id();

@@ -17,11 +17,9 @@ namespace {
 
 constexpr const char* cure =
     " It was neither repaired nor replaced. Restore the whole data directory of this node from a copy "
-    "(docs/storage.md, "
-    "\"Restoring a copy\"), or move it away: the node then starts empty, and every bucket with n > 1 gets its data "
-    "back "
-    "from the other owners. What exists on this node only (a cluster of one node, a bucket with n = 1, a write that no "
-    "other owner has) is lost then.";
+    "(docs/storage.md, \"Restoring a copy\"), or set it aside (crema rebuild): the node then starts empty, and every "
+    "bucket with n > 1 gets its data back from the other owners. What exists on this node only (a cluster of one node, "
+    "a bucket with n = 1, a write that no other owner has) is lost then.";
 
 status damaged(const std::string& path, const std::string& what) {
   return {path + ": the database is damaged: " + what + "." + cure};

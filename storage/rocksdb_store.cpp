@@ -20,6 +20,13 @@ namespace {
 /// RocksDB counts key comparisons per thread unless told otherwise; nobody reads the counts.
 void count_nothing() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }
 
+std::string explain(const rocksdb::Status& s) {
+  auto text = s.ToString();
+  return s.IsCorruption() ? text + ". The database is damaged: stop the node, and have it rebuilt from what the others "
+                                   "have (crema rebuild; docs/repair.md)"
+                          : text;
+}
+
 std::string to_string(vnode_id vnode) {
   return "bucket " + std::to_string(vnode.bucket) + ", partition " + std::to_string(vnode.partition);
 }
@@ -42,7 +49,7 @@ public:
       return {};
     count_nothing();
     auto s = database_->db->Write({}, &mine.raw());
-    return s.ok() ? status{} : fail("write", s.ToString());
+    return s.ok() ? status{} : fail("write", explain(s));
   }
 
   status sync() override {
@@ -53,7 +60,7 @@ public:
       return {}; // An idle node leaves its disk in peace.
     auto s = database_->db->SyncWAL();
     if (!s.ok())
-      return fail("sync", s.ToString());
+      return fail("sync", explain(s));
     auto noted = database_->synced.advance(written);
     return noted.ok() ? status{} : fail("sync", noted.error);
   }
@@ -158,7 +165,7 @@ public:
       return {std::move(value), {}};
     if (s.IsNotFound())
       return {};
-    return {std::nullopt, {database_->path + ": cannot read " + std::string{name} + ": " + s.ToString()}};
+    return {std::nullopt, {database_->path + ": cannot read " + std::string{name} + ": " + explain(s)}};
   }
 
 private:
@@ -184,7 +191,7 @@ private:
     return {std::nullopt, cannot_read(vnode, s)};
   }
   status cannot_read(vnode_id vnode, const rocksdb::Status& s) const {
-    return {database_->path + ": cannot read " + to_string(vnode) + ": " + s.ToString()};
+    return {database_->path + ": cannot read " + to_string(vnode) + ": " + explain(s)};
   }
   status damaged_entry(const char* what, vnode_id vnode) const {
     return {database_->path + ": malformed " + what + " entry of " + to_string(vnode)};

@@ -1,11 +1,13 @@
 """What crema brings level by itself: nodes that were away, disks that were lost, remains of deletes."""
 
 import json
+import os
+import pathlib
 import shutil
 import subprocess
 
 import resp
-from harness import LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
+from harness import BINARY, LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -130,6 +132,46 @@ class Repair(ClusterCase):
         self.assertEqual([state["state"] for state in states], ["finished"] * 3)
         self.assertEqual((self.total(states, "differences"), self.total(states, "repaired")), (KEYS // 4, KEYS // 4))
         self.assertEqual(self.copies(node, range(KEYS), "key-"), KEYS)
+
+    def rebuild(self, node, *options):
+        return subprocess.run([BINARY, "rebuild", "--config", node.cluster.file, "--node", node.name, *options],
+                              capture_output=True, text=True, timeout=30 * SLOWNESS, check=False)
+
+    def test_a_node_on_whose_disk_a_bit_has_rotted_says_so_and_is_rebuilt(self):
+        cluster = self.cluster()
+        values = {f"key-{key}": os.urandom(500) for key in range(KEYS)}
+        with cluster["n1"].client(timeout=30) as client:
+            self.assertEqual(set(client.pipeline([("SET", *item) for item in values.items()])), {"OK"})
+        self.assertEqual(self.sync_point(cluster["n1"], 60).returncode, 0)
+        node = cluster["n2"]
+        refused = self.rebuild(node)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("used by another process", refused.stderr)
+        node.terminate()
+        node.start().wait_ready()  # From now on the write-ahead log is in table files.
+        node.terminate()
+        database = pathlib.Path(node.entry["data_dir"]) / "db"
+        rotten = max(database.glob("*.sst"), key=lambda file: file.stat().st_size)
+        content = bytearray(rotten.read_bytes())
+        content[len(content) // 3] ^= 0x40
+        rotten.write_bytes(content)
+        node.start()
+        cluster.wait_ready()
+        self.assertEqual(self.repair(cluster["n1"])[0], 1, "not everything could be compared")
+        told = [other.log_text() for other in cluster if "n2 is left out" in other.log_text()]
+        self.assertIn("block checksum mismatch", told[0])
+        self.assertIn("crema rebuild", told[0], "and what to do about it")
+        node.terminate()
+        done = self.rebuild(node)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn(f"{node.entry['data_dir']}/damaged", done.stdout)
+        node.start()
+        cluster.wait_ready()
+        wait_until(lambda: self.whole(node), LEVEL_SEEN, "n2 is whole")
+        self.assertEqual(self.repair(cluster["n1"])[0], 0)
+        with node.client(timeout=30) as client:
+            replies = client.pipeline([("KV.GET", key, "R", "one") for key in values])
+        self.assertEqual([reply[1] for reply in replies], [[value] for value in values.values()])
 
     def test_a_repair_can_be_paused_resumed_and_cancelled(self):
         cluster = self.cluster()

@@ -569,6 +569,38 @@ TEST_F(SyncPlanner, CountsHowFarAPeerIsAheadAndBehind) {
   EXPECT_EQ(planner.dots_ahead(c), 5U); // Nothing is known of it.
 }
 
+TEST_F(SyncPlanner, KnowsForHowLongAnythingHasDiffered) {
+  using std::chrono::seconds;
+  auto age = [&](seconds later) {
+    planner.plan(now + later);
+    return planner.oldest_difference(now + later);
+  };
+  auto know = [&](node_id node, const dot_clock& known) {
+    if (node == a)
+      planner.set_own(owner(known), {});
+    else
+      planner.set_peer(node, owner(known));
+  };
+  for (auto node : {a, b, c})
+    know(node, clock({{ra, 1, 5}}));
+  EXPECT_EQ(age(seconds{0}), seconds{0});
+  know(a, clock({{ra, 1, 6}}));
+  EXPECT_EQ(age(seconds{1}), seconds{0});
+  know(b, clock({{ra, 1, 6}}));
+  EXPECT_EQ(age(seconds{3}), seconds{2}) << "c lacks it still";
+  know(a, clock({{ra, 1, 8}}));
+  know(c, clock({{ra, 1, 6}}));
+  EXPECT_EQ(age(seconds{4}), seconds{0}) << "that one is everywhere; others have come";
+  planner.unlinked(c);
+  EXPECT_EQ(age(seconds{9}), seconds{5}) << "also of who is away";
+  know(b, clock({{ra, 1, 8}}));
+  know(c, clock({{ra, 1, 8}}));
+  EXPECT_EQ(age(seconds{10}), seconds{0});
+  planner.set_peer(d, temporary(clock({{rd, 1, 1}})));
+  age(seconds{11});
+  EXPECT_EQ(age(seconds{12}), seconds{1}) << "what only a fallback has";
+}
+
 TEST_F(SyncPlanner, KnowsWhichOwnersAreCompleteAndInReach) {
   EXPECT_TRUE(planner.complete_owners(v).empty());
   planner.set_own(owner({}), {});

@@ -367,6 +367,58 @@ TEST_F(DataDirectory, WithoutItsDatabaseIsRefused) {
   expect_refused({file("db"), "missing", "replica id", "away"});
 }
 
+// -- Set aside ------------------------------------------------------------------------------------------------------
+
+TEST_F(DataDirectory, BeginsAnewWhenItWasSetAside) {
+  auto first = run(true, "boot 1");
+  overwrite(file("db/CURRENT"), "rotten");
+  EXPECT_EQ(set_aside(path_, identity_).error, "");
+  EXPECT_EQ(read(file("damaged/db/CURRENT")), "rotten") << "nothing is removed";
+  EXPECT_NE(read(file("damaged/identity.json")), "");
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_TRUE(directory->created());
+  EXPECT_NE(directory->replica(), first) << "else its writes would be named like those that are lost";
+  EXPECT_EQ(open_rocksdb(directory->database_path(), {}, false).what.error, "");
+}
+
+TEST_F(DataDirectory, IsSetAsideOnceUntilSomebodyHasLookedAtIt) {
+  run(true, "boot 1");
+  EXPECT_EQ(set_aside(path_, identity_).error, "");
+  EXPECT_NE(set_aside(path_, identity_).error.find("there is no data"), std::string::npos);
+  run(true, "boot 1");
+  auto before = snapshot(path_);
+  auto what = set_aside(path_, identity_);
+  EXPECT_NE(what.error.find(file("damaged") + ": something was set aside before"), std::string::npos) << what.error;
+  before[file("LOCK")] = read(file("LOCK")); // It was locked, by whom it says.
+  EXPECT_EQ(snapshot(path_), before);
+  fs::remove_all(file("damaged"));
+  EXPECT_EQ(set_aside(path_, identity_).error, "");
+}
+
+TEST_F(DataDirectory, GoesOnBeingSetAsideAfterACrash) {
+  run(true, "boot 1");
+  fs::create_directory(file("damaged"));
+  fs::rename(file("db"), file("damaged/db")); // And there it died.
+  expect_refused({file("db"), "missing"});
+  EXPECT_EQ(set_aside(path_, identity_).error, "");
+  EXPECT_TRUE(fs::exists(file("damaged/db/CURRENT")));
+  EXPECT_NE(open(), nullptr);
+}
+
+TEST_F(DataDirectory, OfSomebodyElseOrInUseIsNotSetAside) {
+  auto mine = identity_;
+  run(true, "boot 1");
+  identity_.node = "n2";
+  EXPECT_NE(set_aside(path_, identity_).error.find("n1"), std::string::npos);
+  auto directory = open_data_directory(path_, mine, "boot 1");
+  ASSERT_NE(directory.opened, nullptr);
+  EXPECT_NE(set_aside(path_, mine).error.find("used by another process"), std::string::npos);
+  EXPECT_TRUE(fs::exists(file("db/CURRENT")));
+  path_ = root_ / "elsewhere";
+  EXPECT_NE(set_aside(path_, mine).error.find("there is no data"), std::string::npos);
+}
+
 } // namespace
 
 } // namespace crema::storage::testing
