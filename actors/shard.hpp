@@ -204,7 +204,10 @@ private:
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
   using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
-  /// The state of a key as others get it.
+  /// The same, and on disk if the bucket asks for that: readers may rely on what was repaired.
+  std::optional<failure> write_through(bucket_id bucket, const answer_fn& answer);
+  std::optional<failure> failed_to_write() const;
+  /// The state of a key as others get it. Of no key (the empty one): nothing.
   std::optional<failure> expanded_state(const held& at, const std::string& key, std::string& object) const;
   std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
                                       dots_by_key& by_key) const;

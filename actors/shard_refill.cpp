@@ -200,7 +200,7 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
   } else {
     write_now(answer);
   }
-  return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+  return failed_to_write();
 }
 
 /// The copy is whole. What the vnode has beyond it is joined into it, while nobody can see it; then it is the vnode.
@@ -238,8 +238,7 @@ std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, c
     size_t added = 0;
     for (const auto& [key, dots] : by_key) {
       protocol::key_page page{key, {}, dots};
-      auto failed = key.empty() ? std::nullopt : expanded_state(at, key, page.object);
-      if (failed)
+      if (auto failed = expanded_state(at, key, page.object))
         return failed;
       added += copy.node.apply_page(page, sink);
       if (batch_.bytes() > batch_bytes_max)

@@ -25,7 +25,7 @@ std::optional<shard::failure> shard::check_complete(vnode_id id, held*& at) {
 /// What is answered from the store must be all that the clock knows.
 std::optional<shard::failure> shard::write_first(const answer_fn& answer) {
   write_now(answer);
-  return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+  return failed_to_write();
 }
 
 std::optional<shard::failure> shard::look(const scrub_request& request, scrub_found& found, const answer_fn& answer) {
@@ -137,12 +137,7 @@ std::optional<shard::failure> shard::repair_keys(const key_repairs& repairs, key
     if (batch_.bytes() > batch_bytes_max)
       write_now(answer);
   }
-  write_now(answer);
-  if (failed_early_.empty() && env_->bucket(repairs.bucket)->durability == durability::fsync)
-    failed_early_ = store_->sync().error;
-  if (!failed_early_.empty())
-    return failure{errc::storage_failure, failed_early_};
-  return {};
+  return write_through(repairs.bucket, answer);
 }
 
 /// In place of what is stored, of which the cache may know better: it learns of the batch what the key holds.

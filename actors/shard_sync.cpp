@@ -101,6 +101,17 @@ void shard::write_now(const answer_fn& answer) {
     failed_early_ = written.error;
 }
 
+std::optional<shard::failure> shard::write_through(bucket_id bucket, const answer_fn& answer) {
+  write_now(answer);
+  if (failed_early_.empty() && env_->bucket(bucket)->durability == durability::fsync)
+    failed_early_ = store_->sync().error;
+  return failed_to_write();
+}
+
+std::optional<shard::failure> shard::failed_to_write() const {
+  return failed_early_.empty() ? std::nullopt : std::optional{failure{errc::storage_failure, failed_early_}};
+}
+
 void shard::reserve_time(timestamp time) {
   if (time <= time_bound_)
     return;
@@ -194,6 +205,8 @@ std::optional<shard::failure> shard::collect_keys(const held& at, const dot_cloc
 }
 
 std::optional<shard::failure> shard::expanded_state(const held& at, const std::string& key, std::string& object) const {
+  if (key.empty())
+    return {};
   auto stored = store_->get(at.node.id(), key);
   if (!stored.what.ok())
     return failure{errc::storage_failure, stored.what.error};
@@ -234,8 +247,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     if (bytes >= request.bytes_max && bytes > 0)
       break;
     key_state state{key, {}, {}};
-    auto failed = key.empty() ? std::nullopt : expanded_state(*at, key, state.object);
-    if (failed)
+    if (auto failed = expanded_state(*at, key, state.object))
       return failed;
     if (planted(bug::page_partial))
       dots.resize(1);
@@ -277,11 +289,8 @@ std::optional<shard::failure> shard::apply_page(const page_message& page, page_a
     if (batch_.bytes() > batch_bytes_max)
       write_now(answer);
   }
-  write_now(answer);
-  if (failed_early_.empty() && env_->bucket(page.bucket)->durability == durability::fsync)
-    failed_early_ = store_->sync().error; // Readers may rely on a repair.
-  if (!failed_early_.empty())
-    return failure{errc::storage_failure, failed_early_};
+  if (auto failed = write_through(page.bucket, answer))
+    return failed;
   if (skewed && applied.dots_new == 0)
     return failure{errc::clock_skew, "the page holds a time too far in the future"};
   applied.clock = at->node.clock().encode();

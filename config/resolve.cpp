@@ -24,6 +24,12 @@ addresses ask(const std::string& host, const std::string& service, int flags) {
   return result;
 }
 
+addresses nothing_now() {
+  addresses result;
+  result.error = EAI_AGAIN;
+  return result;
+}
+
 /// Shared with the thread that asks: nobody can tell it to stop, so it may outlive the question.
 struct lookup {
   std::mutex mutex;
@@ -47,17 +53,13 @@ addresses resolve(const std::string& host, const std::string& service, int flags
       shared->answered.notify_one();
     }}.detach();
   } catch (const std::system_error&) {
-    addresses none;
-    none.error = EAI_AGAIN; // No thread to be had now.
-    return none;
+    return nothing_now(); // No thread to be had.
   }
   auto deadline = std::chrono::steady_clock::now() + limit;
   std::unique_lock<std::mutex> lock{shared->mutex};
   while (!shared->answered.wait_for(lock, slice, [&] { return shared->answer.has_value(); })) {
     if (std::chrono::steady_clock::now() >= deadline || (cancelled && cancelled())) {
-      addresses none;
-      none.error = EAI_AGAIN;
-      return none;
+      return nothing_now();
     }
   }
   return std::move(*shared->answer);

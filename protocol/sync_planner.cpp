@@ -7,15 +7,6 @@
 
 namespace crema::protocol {
 
-namespace {
-
-/// Dots of a closing: each takes an entry in the log.
-constexpr uint64_t lost_at_once = 4096;
-/// No crash loses so many: who named a dot beyond them is broken, and the gap stays.
-constexpr uint64_t lost_in_a_row_max = 1 << 24;
-
-} // namespace
-
 sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
                            std::chrono::nanoseconds lost_after)
     : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)), lost_after_(lost_after) {}
@@ -457,65 +448,6 @@ void sync_planner::plan_settling(own_vnode& v, const std::optional<times>& all, 
   out.settles.push_back({v.note.id, v.stable, v.horizon});
 }
 
-std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
-  if (!v.note.complete() || v.note.copying || !v.note.clock.has_gaps())
-    return std::nullopt;
-  for (auto owner : owners_of(v.note.id)) {
-    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
-    if (note == nullptr || !note->complete())
-      return std::nullopt;
-  }
-  dot_clock gaps;
-  for (const auto& r : v.note.clock.gaps().ranges())
-    if (r.last - r.first < lost_in_a_row_max)
-      gaps.add(r);
-  for (const auto& m : ring_->members) {
-    if (m.id == self_)
-      continue;
-    auto p = peers_.find(m.id);
-    if (p == peers_.end() || !p->second.linked || !p->second.heard)
-      return std::nullopt;
-    auto note = p->second.mirror.find(v.note.id);
-    if (note == p->second.mirror.end())
-      continue;
-    if (note->second.copying)
-      return std::nullopt;
-    gaps.subtract(note->second.clock);
-  }
-  return gaps;
-}
-
-/// What is on its way may fill a gap, and what is not told yet. So they must have been there for long, with every
-/// member up, and after that all have told once more what they have.
-void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync_plan& out) const {
-  auto gaps = gaps_of_all(v);
-  if (!gaps)
-    return v.missing.reset();
-  if (v.missing)
-    v.missing->dots.meet(*gaps);
-  if (!v.missing || v.missing->dots.empty()) {
-    v.missing.reset();
-    if (!gaps->empty())
-      v.missing = own_vnode::missing_dots{std::move(*gaps), now, std::nullopt};
-    return;
-  }
-  if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after_))
-    return;
-  if (!v.missing->asked)
-    v.missing->asked = asked_;
-  for (const auto& m : ring_->members)
-    if (m.id != self_ && !has_told_since(m.id, v.missing->asked))
-      return;
-  closing_task task{v.note.id, {}};
-  for (auto r : v.missing->dots.ranges()) {
-    r.last = std::min(r.last, r.first + (lost_at_once - task.lost.size()) - 1);
-    task.lost.add(r);
-    if (task.lost.size() == lost_at_once)
-      break; // The rest in the next plan.
-  }
-  out.closings.push_back(std::move(task));
-}
-
 /// Only who has spoken over this link is known to be the process that it was.
 vnode_note sync_planner::note_for(node_id peer, const peer_state& p, const own_vnode& v) const {
   auto note = v.note;
@@ -543,111 +475,6 @@ sync_news sync_planner::take_news(node_id peer) {
   p.tell_all = false;
   p.news.clear();
   return out;
-}
-
-// -- For status -----------------------------------------------------------------------------------------------------
-
-void sync_planner::note_difference(own_vnode& v, std::chrono::nanoseconds now) const {
-  auto uneven = known_anywhere(v);
-  auto level = v.note.whole() ? v.note.clock : dot_clock{};
-  for (auto owner : owners_of(v.note.id)) {
-    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
-    level.meet(note != nullptr && note->whole() ? note->clock : dot_clock{});
-  }
-  uneven.subtract(level);
-  v.uneven.meet(uneven);
-  if (!v.uneven.empty())
-    return;
-  v.uneven = std::move(uneven);
-  v.uneven_since = now;
-}
-
-std::chrono::nanoseconds sync_planner::oldest_difference(std::chrono::nanoseconds now) const {
-  auto since = now;
-  for (const auto& [id, v] : own_)
-    if (v.note.role == vnode_role::owner && !v.uneven.empty())
-      since = std::min(since, v.uneven_since);
-  return now - since;
-}
-
-uint64_t sync_planner::dots_behind(node_id peer) const {
-  uint64_t sum = 0;
-  auto p = peers_.find(peer);
-  if (p == peers_.end())
-    return 0;
-  for (const auto& [id, note] : p->second.mirror) {
-    auto v = own_.find(id);
-    if (v == own_.end() || v->second.note.role != vnode_role::owner)
-      continue;
-    for (const auto& r : note.clock.missing_from(v->second.note.clock))
-      sum += r.last - r.first + 1;
-  }
-  return sum;
-}
-
-uint64_t sync_planner::dots_ahead(node_id peer) const {
-  uint64_t sum = 0;
-  for (const auto& [id, v] : own_) {
-    if (!owns(peer, id))
-      continue;
-    const auto* note = mirrored(peer, id);
-    for (const auto& r : v.note.clock.missing_from(note != nullptr ? note->clock : dot_clock{}))
-      sum += r.last - r.first + 1;
-  }
-  return sum;
-}
-
-std::vector<hint_view> sync_planner::hints() const {
-  std::vector<hint_view> result;
-  for (const auto& [id, v] : own_) {
-    if (v.note.role != vnode_role::temporary)
-      continue;
-    hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.since_ms};
-    for (auto owner : owners_of(id))
-      if (!has_all(owner, v))
-        hint.waits_for.push_back(owner);
-    result.push_back(std::move(hint));
-  }
-  std::stable_sort(result.begin(), result.end(),
-                   [](const hint_view& a, const hint_view& b) { return a.since_ms < b.since_ms; });
-  return result;
-}
-
-sync_planner::clocks sync_planner::own_clocks() const {
-  clocks result;
-  for (const auto& [id, v] : own_)
-    result.emplace(id, v.note.clock);
-  return result;
-}
-
-std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
-  std::map<node_id, uint64_t> result;
-  for (const auto& [id, clock] : these)
-    for (auto owner : owners_of(id)) {
-      auto own = own_.find(id);
-      const auto* note = owner != self_ ? mirrored(owner, id) : own != own_.end() ? &own->second.note : nullptr;
-      for (const auto& r : clock.missing_from(note != nullptr && note->whole() ? note->clock : dot_clock{}))
-        result[owner] += r.last - r.first + 1;
-    }
-  return result;
-}
-
-bool sync_planner::waits_for_round_of(node_id peer) const {
-  return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
-    return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) &&
-           !has_told_since(peer, v.second.asked);
-  });
-}
-
-bool sync_planner::copies_wait() const {
-  return std::any_of(peers_.begin(), peers_.end(),
-                     [this](const auto& p) { return p.second.linked && waits_for_round_of(p.first); });
-}
-
-size_t sync_planner::incomplete() const {
-  return static_cast<size_t>(std::count_if(own_.begin(), own_.end(), [](const auto& v) {
-    return v.second.note.role == vnode_role::owner && v.second.note.state != vnode_state::complete;
-  }));
 }
 
 } // namespace crema::protocol

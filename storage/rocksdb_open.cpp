@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* cure =
     " It was neither repaired nor replaced. Restore the whole data directory of this node from a copy "
-    "(docs/storage.md, \"Restoring a copy\"), or set it aside (crema rebuild): the node then starts empty, and every "
+    "(docs/storage.md, \"Restoring a copy\"), or move it away (crema rebuild does): the node then starts empty, and "
+    "every "
     "bucket with n > 1 gets its data back from the other owners. What exists on this node only (a cluster of one node, "
     "a bucket with n = 1, a write that no other owner has) is lost then.";
 
