@@ -23,6 +23,7 @@ struct coordinator_state : desk_port {
     bool linked = false;
     bool up = false;
     std::string why = "not linked yet";
+    int64_t time = 0;                 // Of its clock, as last heard.
     std::vector<caf::actor> replicas; // By shard.
     std::vector<outgoing> out;        // By shard.
   };
@@ -59,6 +60,7 @@ struct coordinator_state : desk_port {
     replica_batch batch;
     batch.epoch = ring->epoch;
     batch.from = env->self;
+    batch.heard = &p == &peers[to_index(env->self)] ? now().count() : p.time;
     batch.ops = std::move(out.ops);
     out = {{}, 0, batch.ops.size()};
     self->send(p.replicas[shard], std::move(batch));
@@ -218,6 +220,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.desk->on_node(x.node, p.up, x.why);
         self->state.want_flush();
       },
+      [self](const peer_time& x) { self->state.peers[to_index(x.node)].time = x.time; },
       [self](const ring_published& x) {
         self->state.ring = x.ring;
         self->state.desk->on_ring(x.ring);

@@ -7,11 +7,13 @@ namespace crema {
 struct gossiper_state {
   static inline constexpr const char* name = "gossiper";
   env_ptr env;
+  static constexpr std::chrono::nanoseconds time_told_every = std::chrono::seconds{1};
   struct peer {
     caf::actor gossiper;
-    int64_t time = 0; // As last heard.
+    int64_t time_told = 0;
   };
-  std::vector<caf::actor> listeners, replicas;
+  std::vector<caf::actor> listeners;  // Of who is up.
+  std::vector<caf::actor> time_users; // And of times.
   std::unique_ptr<protocol::failure_detector> detector;
   std::map<node_id, peer> peers; // Linked ones.
   uint64_t epoch = 0;
@@ -30,36 +32,37 @@ void publish(gossiper_self self, const std::vector<protocol::failure_detector::c
     for (const auto& listener : st.listeners)
       self->send(listener, peer_liveness{c.node, c.up, c.why});
   }
-  for (auto [node, late] : st.detector->take_lateness()) {
-    st.env->log->warn("what {} sends {}", st.env->name_of(node),
-                      late ? "is late by many seconds: its writes are refused" : "is not late any more");
-    for (const auto& replica : st.replicas)
-      self->send(replica, peer_lateness{node, late});
-  }
 }
 
-void beat(gossiper_self self, const gossiper_state::peer& to) {
+void beat(gossiper_self self, const caf::actor& peer) {
   heartbeat h;
   h.from = self->state.env->self;
   h.epoch = self->state.epoch;
-  h.time = self->state.detector->own_time(now(self)).count();
-  h.sent_back = to.time;
-  self->send<caf::message_priority::high>(to.gossiper, h);
+  h.time = now(self).count();
+  self->send<caf::message_priority::high>(peer, h);
+}
+
+/// Not each time: it is rarely looked at, and to be a second out does not matter.
+void tell_time(gossiper_self self, node_id node, gossiper_state::peer& p, int64_t time) {
+  if (time - p.time_told < gossiper_state::time_told_every.count())
+    return;
+  p.time_told = time;
+  for (const auto& user : self->state.time_users)
+    self->send(user, peer_time{node, time});
 }
 
 caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::actor> listeners,
-                       std::vector<caf::actor> local_replicas) {
+                       std::vector<caf::actor> time_users) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
   st.listeners = std::move(listeners);
-  st.replicas = std::move(local_replicas);
+  st.time_users = std::move(time_users);
   st.epoch = env->first_ring->epoch;
   protocol::failure_detector::options options;
   options.heartbeat_interval = env->config.peers.heartbeat;
   options.silence_max = env->config.peers.suspect_after;
   options.silence_min = env->config.peers.suspect_after / 2;
-  options.late_after = late_after(env->config);
   st.detector = std::make_unique<protocol::failure_detector>(options);
   self->delayed_send(self, env->config.peers.heartbeat, tick{});
   return {
@@ -67,7 +70,7 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         auto& s = self->state;
         publish(self, s.detector->tick(now(self)));
         for (auto& [node, peer] : s.peers)
-          beat(self, peer);
+          beat(self, peer.gossiper);
         self->delayed_send(self, s.env->config.peers.heartbeat, tick{});
       },
       [self](const heartbeat& h) {
@@ -75,14 +78,14 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         auto from = s.peers.find(h.from);
         if (h.version != message_version || from == s.peers.end())
           return;
-        from->second.time = h.time;
-        publish(self, s.detector->heard(h.from, now(self), protocol::monotonic{h.sent_back}));
+        tell_time(self, h.from, from->second, h.time);
+        publish(self, s.detector->heard(h.from, now(self)));
       },
       [self](const peer_linked& x) {
         auto& s = self->state;
-        auto& p = s.peers[x.node] = {x.handles.gossiper, 0};
+        s.peers[x.node] = {x.handles.gossiper, 0};
         publish(self, s.detector->linked(x.node, now(self)));
-        beat(self, p); // At once: who comes back is up without waiting for the next tick.
+        beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
       },
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);
@@ -96,8 +99,8 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
 } // namespace
 
 caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners,
-                          std::vector<caf::actor> local_replicas) {
-  return system.spawn(gossiper, std::move(env), std::move(listeners), std::move(local_replicas));
+                          std::vector<caf::actor> time_users) {
+  return system.spawn(gossiper, std::move(env), std::move(listeners), std::move(time_users));
 }
 
 } // namespace crema

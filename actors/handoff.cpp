@@ -4,6 +4,7 @@
 //   tick ──▶ report_request to the shards ──▶ shard_report, once on disk ──▶ sync_state to peers, plan, tasks
 //   sync_state from a peer ──▶ mirror; plan and tasks at once only if a vnode waits for its peers
 #include "actors/handoff_state.hpp"
+#include "protocol/planted.hpp"
 
 namespace crema {
 
@@ -42,19 +43,19 @@ vnode_state_note to_wire(const protocol::vnode_note& note) {
           note.copying};
 }
 
-void send_state(handoff_self self, handoff_state::peer& to, sync_state message) {
+void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
   message.epoch = st.ring->epoch;
   message.from = st.env->self;
   message.incarnation = st.env->incarnation;
-  message.sequence = ++to.sent;
+  message.sequence = ++st.sent[node];
   message.asks = st.planner->ask();
   message.answers = to.answers;
   self->send(to.handoff, std::move(message));
 }
 
 /// What has changed for one peer, in messages that a slow link carries; the last one has the times.
-void tell(handoff_self self, node_id node, handoff_state::peer& to) {
+void tell(handoff_self self, node_id node, const handoff_state::peer& to) {
   auto& st = self->state;
   auto news = st.planner->take_news(node);
   sync_state message;
@@ -65,7 +66,7 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
     message.notes.push_back(std::move(note));
     if (bytes < handoff_state::notes_bytes_max)
       return;
-    send_state(self, to, std::move(message));
+    send_state(self, node, to, std::move(message));
     message = {};
     bytes = 0;
   };
@@ -76,7 +77,7 @@ void tell(handoff_self self, node_id node, handoff_state::peer& to) {
   auto earliest = std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   message.latest = *earliest; // 0 until every shard has reported: then it says nothing.
   message.wall_ms = st.env->wall_ms();
-  send_state(self, to, std::move(message));
+  send_state(self, node, to, std::move(message));
 }
 
 } // namespace
@@ -243,6 +244,8 @@ void on_linked(handoff_self self, const peer_linked& x) {
   st.peers[x.node] = {};
   auto& p = st.peers[x.node];
   p.handoff = x.handles.handoff;
+  if (protocol::planted(protocol::bug::numbers_anew))
+    st.sent.erase(x.node);
   st.planner->linked(x.node);
   tell(self, x.node, p);
   ask_for_reports(self); // What is newer than the last round.
@@ -361,6 +364,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.peers.erase(x.node);
         self->state.planner->unlinked(x.node);
       },
+      [self](const peer_time& x) { self->state.times[x.node] = x.time; },
       [self](const ring_published& x) {
         self->state.ring = x.ring;
         self->state.planner->on_ring(x.ring);

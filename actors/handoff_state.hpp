@@ -41,8 +41,7 @@ struct handoff_state {
   };
   struct peer {
     caf::actor handoff;
-    uint64_t sent = 0;         // Sequence number of the last sync_state to it.
-    uint64_t received = 0;     // And from it.
+    uint64_t received = 0;     // Sequence number of the last sync_state from it.
     uint64_t incarnation = 0;  // Of the process that sent that.
     uint64_t asks = 0;         // Its last question,
     uint64_t asked_before = 0; // as it was when the present round began,
@@ -50,6 +49,7 @@ struct handoff_state {
     uint32_t page_bytes = page_bytes_first;
   };
   std::map<node_id, caf::actor_clock::time_point> heard; // When each last told what it has.
+  std::map<node_id, int64_t> times;                      // Of each one's clock, as last heard.
 
   env_ptr env;
   protocol::ring_ptr ring;
@@ -57,7 +57,10 @@ struct handoff_state {
   std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
 
   std::unique_ptr<protocol::sync_planner> planner;
-  std::map<node_id, peer> peers;       // Linked ones.
+  std::map<node_id, peer> peers; // Linked ones.
+  /// Sequence numbers of the last sync_state to each. A new link does not set them back: the other side may not have
+  /// noticed that there is one.
+  std::map<node_id, uint64_t> sent;
   std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
   size_t reports_due = 0;              // Of this round; 0: there is none.
   bool round_wanted = false;           // When this one has ended.

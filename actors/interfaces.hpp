@@ -33,7 +33,6 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
 ///   report_request                   shard_report to the sender, once what it says is on disk
 ///   count_request -> count_reply
-///   peer_lateness                    from the gossiper: writes and pages of such a node are refused
 ///   ring_published
 ///   stats_request -> stats
 ///   stop_request                     saves the clocks, syncs, quits
@@ -46,13 +45,13 @@ struct replica_options {
 };
 caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options options);
 
-/// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness), and replicas whose messages
-/// are late (peer_lateness).
+/// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness), and who sends writes to
+/// other nodes their times (peer_time).
 ///   heartbeat                        from peers' gossipers
 ///   peer_linked, peer_unlinked, ring_published
 ///   stop_request
 caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners,
-                          std::vector<caf::actor> local_replicas);
+                          std::vector<caf::actor> time_users);
 
 /// The ring of the newest known epoch; publishes it (ring_published). Epoch 1 is what the configuration says.
 ///   stop_request

@@ -72,7 +72,9 @@ void spawn_children(node_self self) {
     st.coordinators.push_back(watched(spawn_coordinator(system, st.env, st.replicas, st.handoff)));
   auto hear_liveness = st.coordinators;
   hear_liveness.push_back(caf::actor_cast<caf::actor>(self));
-  st.gossiper = watched(spawn_gossiper(system, st.env, hear_liveness, st.replicas));
+  auto hear_times = st.coordinators;
+  hear_times.push_back(st.handoff);
+  st.gossiper = watched(spawn_gossiper(system, st.env, hear_liveness, hear_times));
   auto hear_ring = st.listeners();
   hear_ring.insert(hear_ring.end(), st.replicas.begin(), st.replicas.end());
   st.ring_manager = watched(spawn_ring_manager(system, st.env, hear_ring));

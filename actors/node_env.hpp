@@ -56,7 +56,8 @@ using env_ptr = std::shared_ptr<const node_env>;
 inline std::chrono::milliseconds connection_timeout(const config::cluster_config& config) {
   return config.peers.suspect_after + std::chrono::seconds{3};
 }
-/// What peers send that may be as old as this is late. Heartbeats there and back take up to two intervals.
+/// A write that may have been on its way for so long is refused. In health the time that comes back with it is as old
+/// as two heartbeats and a second.
 inline std::chrono::milliseconds late_after(const config::cluster_config& config) {
   return std::max<std::chrono::milliseconds>(std::chrono::seconds{10}, 4 * config.peers.heartbeat);
 }

@@ -40,6 +40,12 @@ void step(handoff_self self, const job& j, node_id to, Request request, Next nex
             [self, j](const caf::error& e) { finish(self, j, text_of(e)); });
 }
 
+/// The newest time of its clock that is known here.
+int64_t heard_of(handoff_self self, node_id node) {
+  auto& st = self->state;
+  return node == st.env->self ? self->clock().now().time_since_epoch().count() : st.times[node];
+}
+
 void run(handoff_self self, const job& j) {
   auto epoch = self->state.ring->epoch;
   step<clock_reply>(
@@ -51,7 +57,7 @@ void run(handoff_self self, const job& j) {
           if (page.keys.empty())
             return finish(self, j, {}); // It has learned them meanwhile.
           auto sent = page;
-          sent.from = self->state.env->self;
+          sent.heard = heard_of(self, j.what.stale);
           self->state.bytes_read_repaired += page.bytes();
           step<page_applied>(self, j, j.what.stale, std::move(sent), [self, j](const page_applied& applied) {
             self->state.repaired_dots += applied.dots_new;

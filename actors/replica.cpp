@@ -1,11 +1,11 @@
 #include "actors/errors.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/shard.hpp"
+#include "protocol/planted.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 namespace crema {
 
@@ -29,7 +29,7 @@ struct replica_state {
   bool tick_pending = false;   // Interval durability: a sync is due.
   uint64_t synced_batches = 0; // How many batches the last one covered.
   caf::strong_actor_ptr report_to;
-  std::set<node_id> late; // What these send may be older than anybody waits for (docs/protocol.md, "Lost writes").
+  uint64_t refused_late = 0;
 };
 using replica_self = caf::stateful_actor<replica_state>*;
 
@@ -146,6 +146,15 @@ caf::result<Reply> reply_to(replica_self self, const Request& request, Work work
   return reply;
 }
 
+/// Nobody waits any more for a write that has been on its way for long, and its dot may have been given up as lost.
+/// @param heard the newest time of our clock that its sender had heard.
+bool is_late(replica_self self, int64_t heard) {
+  std::chrono::nanoseconds age{self->clock().now().time_since_epoch().count() - heard};
+  if (protocol::planted(protocol::bug::late_accepted))
+    return false;
+  return age < age.zero() || age >= late_after(self->state.env->config);
+}
+
 void on_batch(replica_self self, replica_batch& batch) {
   auto& st = self->state;
   auto source = source_of(self, self->current_sender());
@@ -153,7 +162,7 @@ void on_batch(replica_self self, replica_batch& batch) {
   auto refusal = batch.version != message_version ? errc::unknown_version
                  : st.work->stale(batch.epoch)    ? errc::stale_epoch
                                                   : errc::ok;
-  auto late = st.late.count(batch.from) > 0;
+  auto late = is_late(self, batch.heard);
   for (auto& op : batch.ops) {
     auto writes = op.what == replica_op::kind::put || op.what == replica_op::kind::apply;
     auto status = refusal != errc::ok                               ? refusal
@@ -169,6 +178,7 @@ void on_batch(replica_self self, replica_batch& batch) {
     a.status = status;
     a.data = fmt::format("{} refuses: {}", st.env->name, to_string(a.status));
     answer(self, source, std::move(a));
+    st.refused_late += status == errc::late ? 1 : 0;
   }
   want_flush(self);
 }
@@ -207,7 +217,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
       },
       [self](const page_message& x) {
         return reply_to<page_applied>(self, x, [&](shard& work, page_applied& applied) {
-          if (self->state.late.count(x.from) > 0)
+          if (is_late(self, x.heard))
             return std::optional{shard::failure{errc::late, "the page may be old"}};
           return work.apply_page(x, applied, answers(self));
         });
@@ -280,14 +290,10 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return reply;
       },
       [self](const ring_published& x) { self->state.work->on_ring(x.ring); },
-      [self](const peer_lateness& x) {
-        if (x.late)
-          self->state.late.insert(x.node);
-        else
-          self->state.late.erase(x.node);
-      },
       [self](stats_request) {
-        return stats{self->state.work->counters(), {}, {}};
+        auto counters = self->state.work->counters();
+        counters["refused_late"] = self->state.refused_late;
+        return stats{std::move(counters), {}, {}};
       },
       [self](stop_request) {
         do_flush(self);

@@ -117,8 +117,8 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     auto stood_in = source != nullptr && source->role == protocol::vnode_role::temporary;
     (stood_in ? now.bytes_handed_over : now.bytes_caught_up) += bytes;
     auto sent = page;
-    sent.from = now.env->self;
-    step<page_applied>(self, s, sent.from, std::move(sent), [self, s, bytes](const page_applied& applied) {
+    sent.heard = self->clock().now().time_since_epoch().count();
+    step<page_applied>(self, s, now.env->self, std::move(sent), [self, s, bytes](const page_applied& applied) {
       if (applied.dots_new == 0)
         return finish(self, s, {}); // They have come another way meanwhile.
       pay(self, bytes, [self, s, clock = applied.clock] { fetch_page(self, s, clock); });

@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <future>
@@ -90,10 +91,15 @@ sigset_t block_signals() {
 /// Ends the process if an orderly stop hangs, or at the second signal.
 void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
   std::thread([signals, log = std::move(log)] {
-    timespec limit{};
-    limit.tv_sec = stop_limit.count() / 1000;
-    limit.tv_nsec = stop_limit.count() % 1000 * 1'000'000;
-    auto got = sigtimedwait(&signals, nullptr, &limit);
+    auto end = std::chrono::steady_clock::now() + stop_limit;
+    int got = -1;
+    do { // A process that is stopped and continued (also by a debugger or a leak checker) ends the wait early.
+      auto left = std::max<std::chrono::nanoseconds>(end - std::chrono::steady_clock::now(), {});
+      timespec limit{};
+      limit.tv_sec = left / std::chrono::seconds{1};
+      limit.tv_nsec = left % std::chrono::seconds{1} / std::chrono::nanoseconds{1};
+      got = sigtimedwait(&signals, nullptr, &limit);
+    } while (got < 0 && errno == EINTR);
     log->critical("{}", got > 0 ? "second signal: exit at once" : "the orderly stop hangs: exit at once");
     log->flush();
     std::_Exit(exit_failure);

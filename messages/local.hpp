@@ -34,10 +34,11 @@ struct peer_liveness {
   std::string why;
 };
 
-/// Gossiper -> replicas: what the node sends is late, or not any more (protocol/failure_detector.hpp).
-struct peer_lateness {
+/// Gossiper -> coordinators, handoff: the newest time of its own clock that a peer has sent (heartbeat::time), give or
+/// take a second. Told before the peer is called up.
+struct peer_time {
   node_id node{};
-  bool late = false;
+  int64_t time = 0;
 };
 
 /// Ring manager -> all: the newest ring. Immutable.
@@ -173,7 +174,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::client_batch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_linked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_unlinked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_liveness)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_lateness)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_done)

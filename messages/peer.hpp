@@ -49,12 +49,11 @@ struct heartbeat {
   uint16_t version = message_version;
   node_id from{};
   uint64_t epoch = 0;
-  int64_t time = 0;      ///< Nanoseconds, of a clock of the sender's own; who hears it
-  int64_t sent_back = 0; ///< sends it back. 0: none was heard over this link.
+  int64_t time = 0; ///< By the sender's own monotonic clock, in nanoseconds; comes back with writes for it.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, heartbeat& x) {
-    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.time, x.sent_back);
+    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.time);
   }
 };
 

@@ -78,18 +78,19 @@ bool decode(std::string_view bytes, std::vector<replica_op>& ops);
 bool decode(std::string_view bytes, std::vector<replica_answer>& answers);
 
 /// What inspect does for a batch: its fields, and `items` as one string.
-template <class Inspector, class Batch, class Item>
-typename Inspector::result_type inspect_batch(Inspector& f, const char* name, Batch& x, std::vector<Item>& items) {
+template <class Inspector, class Batch, class Item, class... More>
+typename Inspector::result_type inspect_batch(Inspector& f, const char* name, Batch& x, std::vector<Item>& items,
+                                              More&... more) {
   if constexpr (Inspector::reads_state) {
     auto bytes = encode(items);
-    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, bytes);
+    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, more..., bytes);
   } else {
     std::string bytes;
     auto unpack = [&]() -> caf::error {
       // The bytes of another version are left alone; who handles the message sees which one it is.
       return x.version != message_version || decode(bytes, items) ? caf::error{} : caf::sec::invalid_argument;
     };
-    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, bytes, caf::meta::load_callback(unpack));
+    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, more..., bytes, caf::meta::load_callback(unpack));
   }
 }
 
@@ -98,11 +99,14 @@ struct replica_batch {
   uint16_t version = message_version;
   uint64_t epoch = 0;
   node_id from{};
+  /// The newest time of the receiver's clock that the sender had heard. The batch is not older than that; if that is
+  /// long ago, its writes are refused (docs/protocol.md, "Late messages").
+  int64_t heard = 0;
   std::vector<replica_op> ops;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, replica_batch& x) {
-    return inspect_batch(f, "crema::replica_batch", x, x.ops);
+    return inspect_batch(f, "crema::replica_batch", x, x.ops, x.heard);
   }
 };
 

@@ -70,7 +70,7 @@ struct key_state {
 
 /// Some keys of catch-up. Sent to the replica that lacks them, it is answered by page_applied.
 struct page_message : vnode_request<page_message> {
-  node_id from{}; ///< Whose handoff sent it there.
+  int64_t heard = 0; ///< When sent there: as in replica_batch.
   std::vector<key_state> keys;
 
   size_t bytes() const {
@@ -81,7 +81,7 @@ struct page_message : vnode_request<page_message> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
-    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.from, x.keys);
+    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.heard, x.keys);
   }
 };
 

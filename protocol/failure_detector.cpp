@@ -33,7 +33,7 @@ std::vector<failure_detector::change> failure_detector::linked(node_id node, mon
   absorb_pause(now);
   // Until its own rhythm is known: on average the agreed interval, give or take a half.
   double interval = seconds(options_.heartbeat_interval);
-  peers_.try_emplace(node, peer{false, false, now, own_time(now), {interval / 2, interval * 3 / 2}});
+  peers_.try_emplace(node, peer{false, now, {interval / 2, interval * 3 / 2}});
   return {};
 }
 
@@ -43,15 +43,13 @@ std::vector<failure_detector::change> failure_detector::unlinked(node_id node, s
   if (i == peers_.end())
     return {};
   bool was_up = i->second.up;
-  if (i->second.late)
-    lateness_.push_back({node, false}); // Of this link nothing comes any more.
   peers_.erase(i);
   if (!was_up)
     return {};
   return {{node, false, std::move(why)}};
 }
 
-std::vector<failure_detector::change> failure_detector::heard(node_id node, monotonic now, monotonic sent_back) {
+std::vector<failure_detector::change> failure_detector::heard(node_id node, monotonic now) {
   absorb_pause(now);
   auto i = peers_.find(node);
   if (i == peers_.end())
@@ -59,9 +57,6 @@ std::vector<failure_detector::change> failure_detector::heard(node_id node, mono
   auto& x = i->second;
   auto silence = now - x.last;
   x.last = std::max(x.last, now);
-  if (sent_back <= own_time(now)) // Else it is of another life of this process, or made up.
-    x.sent_back = std::max(x.sent_back, sent_back);
-  weigh_lateness(node, x, now);
   if (!x.up) {
     x.up = true;
     return {{node, true, "heard from it after " + milliseconds(silence)}};
@@ -82,7 +77,6 @@ std::vector<failure_detector::change> failure_detector::tick(monotonic now) {
   ticked_ = true;
   std::vector<change> changes;
   for (auto& [node, x] : peers_) {
-    weigh_lateness(node, x, now);
     if (!x.up)
       continue;
     auto silence = now - x.last;
@@ -93,19 +87,6 @@ std::vector<failure_detector::change> failure_detector::tick(monotonic now) {
     }
   }
   return changes;
-}
-
-void failure_detector::weigh_lateness(node_id node, peer& x, monotonic now) {
-  bool late = own_time(now) - x.sent_back >= options_.late_after;
-  if (std::exchange(x.late, late) != late)
-    lateness_.push_back({node, late});
-}
-
-std::vector<failure_detector::lateness> failure_detector::take_lateness() { return std::exchange(lateness_, {}); }
-
-monotonic failure_detector::own_time(monotonic now) {
-  absorb_pause(now);
-  return now - paused_ + monotonic{1};
 }
 
 bool failure_detector::up(node_id node) const {
@@ -139,7 +120,6 @@ void failure_detector::absorb_pause(monotonic now) {
   auto missed = now - last_tick_ - options_.heartbeat_interval;
   for (auto& entry : peers_)
     entry.second.last = std::min(entry.second.last + missed, now);
-  paused_ += missed;
   last_tick_ = now;
 }
 

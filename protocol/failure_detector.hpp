@@ -1,10 +1,6 @@
 // Is a peer up? Two things must hold: the transport has a link to it, and its heartbeats arrive as they used to
 // (phi-accrual: Hayashibara et al., "The φ Accrual Failure Detector", SRDS 2004). A pause of the observer itself (a
 // stopped process, a suspended machine) is not held against its peers.
-//
-// Is what it sends late? Heartbeats carry the time of who sends them, and send back the newest one that was heard: what
-// arrives behind a heartbeat is no older than the time that it sends back. A slow link can hold messages back for
-// longer than anybody waits for them without a moment of silence.
 #pragma once
 
 #include "protocol/types.hpp"
@@ -29,17 +25,12 @@ public:
     std::chrono::milliseconds silence_max{2000}; ///< Down after this much silence whatever phi says.
     std::chrono::milliseconds silence_min{1000}; ///< Never down by phi before this much silence.
     size_t window = 100;                         ///< Inter-arrival times remembered per peer.
-    std::chrono::milliseconds late_after{10000}; ///< What a peer sends is late if it may be as old as this.
   };
   /// A peer went up or down, and why, in words for the log.
   struct change {
     node_id node;
     bool up;
     std::string why;
-  };
-  struct lateness {
-    node_id node;
-    bool late;
   };
 
   explicit failure_detector(options opts);
@@ -49,16 +40,10 @@ public:
   /// The link is lost: down at once. `why` as the transport says.
   std::vector<change> unlinked(node_id node, std::string why, monotonic now);
   /// A heartbeat, or anything else that proves that the peer's actors run: a linked peer is up.
-  /// @param sent_back the newest own_time() that the peer had heard when it sent this; 0: none.
-  std::vector<change> heard(node_id node, monotonic now, monotonic sent_back);
+  std::vector<change> heard(node_id node, monotonic now);
   /// To be called every heartbeat interval. If the last call is longer ago than two intervals, the observer itself was
   /// paused and the time it missed does not count as silence of its peers.
   std::vector<change> tick(monotonic now);
-
-  /// The time that goes into heartbeats: it stands still while the observer is paused. Never 0.
-  monotonic own_time(monotonic now);
-  /// Whose messages have begun or ceased to be late since the last call.
-  std::vector<lateness> take_lateness();
 
   bool up(node_id node) const;
   /// The present suspicion level of a linked peer; infinity for others.
@@ -67,21 +52,16 @@ public:
 private:
   struct peer {
     bool up = false;
-    bool late = false;
     monotonic last{};             // When it was heard (or linked).
-    monotonic sent_back{};        // What it sends now is not older than this own time.
     std::deque<double> intervals; // Between what was heard, in seconds; never empty once linked.
   };
   double suspicion(const peer& x, monotonic now) const;
   void absorb_pause(monotonic now);
-  void weigh_lateness(node_id node, peer& x, monotonic now);
 
   options options_;
   std::map<node_id, peer> peers_; // Linked ones.
   monotonic last_tick_{};
   bool ticked_ = false;
-  monotonic paused_{}; // In all.
-  std::vector<lateness> lateness_;
 };
 
 } // namespace crema::protocol

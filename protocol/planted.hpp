@@ -46,6 +46,9 @@ enum class bug : uint8_t {
   remove_repeated,
   scrub_hasty,
   closed_early,
+  rounds_unasked,
+  numbers_anew,
+  late_accepted,
   count,
 };
 
@@ -85,6 +88,9 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "remove-repeated",
     "scrub-hasty",
     "closed-early",
+    "rounds-unasked",
+    "numbers-anew",
+    "late-accepted",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -272,27 +272,36 @@ directory_result open_data_directory(const std::string& path, const identity& ex
 
 status set_aside(const std::string& path, const identity& expected) {
   auto found = inspect_identity(path, expected);
-  if (!found.what.ok())
-    return found.what;
-  if (!found.record)
+  if (found.what.ok() && !found.record)
     return {path + ": there is no data of this node in it; its next start makes it anew"};
   descriptor lock;
-  auto what = lock_directory(path, lock);
-  if (!what.ok())
-    return what;
+  if (found.what.ok())
+    found.what = lock_directory(path, lock);
+  if (found.what.ok())
+    found = inspect_identity(path, expected); // Again: before the lock, another process may have been here.
+  if (!found.what.ok() || !found.record)
+    return found.what;
   auto to = damaged_path(path);
   std::error_code code;
-  if (fs::exists(identity_path(to), code))
+  if (fs::exists(db_path(path), code) && fs::exists(db_path(to), code))
     return {to + ": something was set aside before. Remove it, if nobody needs what it holds any more"};
   fs::create_directories(to, code);
-  // The database first: without it nothing starts, and this can be repeated.
-  if (!code && fs::exists(db_path(path), code))
-    fs::rename(db_path(path), db_path(to), code);
-  if (!code)
-    fs::rename(identity_path(path), identity_path(to), code);
+  std::vector<fs::path> all;
+  for (auto entry = fs::directory_iterator{path, code}; !code && entry != fs::directory_iterator{};
+       entry.increment(code))
+    if (auto name = entry->path().filename();
+        name != "LOCK" && name != "lost+found" && name != "damaged" && entry->path() != identity_path(path))
+      all.push_back(name);
+  for (const auto& name : all)
+    if (!code)
+      fs::rename(fs::path{path} / name, fs::path{to} / name, code);
   if (code)
     return {path + ": cannot move what it holds to " + to + ": " + code.message()};
-  what = sync_directory(to);
+  // The identity last: until it is gone, this can be repeated, and without a database nothing starts.
+  found.record->replica = 0;
+  auto what = write_identity(to, *found.record);
+  if (what.ok() && !fs::remove(identity_path(path), code) && code)
+    what = {identity_path(path) + ": cannot be removed: " + code.message()};
   return what.ok() ? sync_directory(path) : what;
 }
 

@@ -65,8 +65,8 @@ struct directory_result {
 /// @param boot_id of this boot of the machine (/proc/sys/kernel/random/boot_id); an argument for tests.
 directory_result open_data_directory(const std::string& path, const identity& expected, const std::string& boot_id);
 
-/// Moves database and identity into <data_dir>/damaged: the next start makes new, empty ones under a new replica id.
-/// Nothing is opened, read or removed. Repeated after a crash, it goes on.
+/// Moves all there is into <data_dir>/damaged: the next start makes everything anew, under a new replica id. Nothing is
+/// opened or removed. Repeated after a crash, it goes on. What was moved counts as an old copy should it be put back.
 /// @returns an error if check_data_directory() finds one (a missing database is none), if there is nothing here, or if
 /// something was set aside before: that may be the last copy of what it holds.
 status set_aside(const std::string& path, const identity& expected);

@@ -17,9 +17,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds connection_timeout{5000};
 constexpr milliseconds watch_interval{500};
 constexpr milliseconds redial_min{50}, redial_max{1000};
-/// Of messages that arrive in another order than they were sent: TCP does nothing of the kind, and nobody could live
-/// with any amount.
-constexpr milliseconds overtaking_max{5000};
 
 caf::node_id fake_node_id(size_t node) {
   caf::node_id::default_data::host_id_type host{};
@@ -138,16 +135,34 @@ void network::break_connection(size_t a, size_t b, const std::string& why) {
   link(a, b).waiting.clear();
   link(b, a).waiting.clear();
   for (auto [viewer, peer] : {std::pair{a, b}, std::pair{b, a}}) {
-    auto from = proxies_.lower_bound({viewer, peer, 0});
-    auto to = from;
-    for (; to != proxies_.end() && std::get<0>(to->first) == viewer && std::get<1>(to->first) == peer; ++to)
-      static_cast<proxy*>(caf::actor_cast<caf::abstract_actor*>(to->second.second))
-          ->kill_proxy(nullptr, caf::exit_reason::remote_link_unreachable);
-    proxies_.erase(from, to);
+    kill_proxies(viewer, peer);
     if (host_.running(viewer))
       host_.on_unlink(viewer, peer, why);
   }
   dial_later(a, b, milliseconds{random_.between(redial_min.count(), redial_max.count())});
+}
+
+void network::kill_proxies(size_t viewer, size_t peer) {
+  auto from = proxies_.lower_bound({viewer, peer, 0});
+  auto to = from;
+  for (; to != proxies_.end() && std::get<0>(to->first) == viewer && std::get<1>(to->first) == peer; ++to)
+    static_cast<proxy*>(caf::actor_cast<caf::abstract_actor*>(to->second.second))
+        ->kill_proxy(nullptr, caf::exit_reason::remote_link_unreachable);
+  proxies_.erase(from, to);
+}
+
+void network::break_for_one(size_t node, size_t peer) {
+  auto connection = pair(node, peer).connection;
+  if (connection == 0 || pair(node, peer).half_open || !host_.running(node) || !in_reach(node, peer))
+    return;
+  kill_proxies(node, peer);
+  link(node, peer).waiting.clear();
+  ++link(node, peer).stream;
+  host_.on_unlink(node, peer, "connection lost");
+  host_.after(milliseconds{random_.between(redial_min.count(), redial_max.count())}, [this, node, peer, connection] {
+    if (pair(node, peer).connection == connection && !pair(node, peer).half_open)
+      host_.on_link(node, peer);
+  });
 }
 
 void network::heal(size_t from, size_t to) {
@@ -204,6 +219,7 @@ void network::route(size_t from, size_t to, uint64_t connection, const caf::stro
     return;
   m->content = std::move(*received);
   m->connection = connection;
+  m->stream = link(from, to).stream;
   if (random_.below(10000) < profile_.loss_per_10000 || (loses_words_[from] && random_.one_in(2)))
     return;
   if (random_.below(10000) < profile_.duplicates_per_10000 && !holds_puts(m->content))
@@ -233,13 +249,14 @@ void network::send(size_t from, size_t to, std::shared_ptr<in_flight> m) {
     return;
   }
   auto at = host_.now() + delay() + d.extra;
-  at = std::max(at, d.last_delivery - (profile_.reorder ? overtaking_max : sim_time{0}));
+  if (!profile_.reorder)
+    at = std::max(at, d.last_delivery);
   d.last_delivery = std::max(at, d.last_delivery);
   host_.after(at - host_.now(), [this, from, to, m] { deliver(from, to, m); });
 }
 
 void network::deliver(size_t from, size_t to, const std::shared_ptr<in_flight>& m) {
-  if (pair(from, to).connection != m->connection || !host_.running(to))
+  if (pair(from, to).connection != m->connection || link(from, to).stream != m->stream || !host_.running(to))
     return;
   if (link(from, to).cut) { // Cut while it was on its way.
     link(from, to).waiting.push_back(m);

@@ -65,6 +65,9 @@ public:
   void heal(size_t from, size_t to);
   void heal_all();
   void break_connection(size_t a, size_t b, const std::string& why);
+  /// `node` finds its connection broken and makes a new one before `peer` has noticed anything: what it had sent is
+  /// lost.
+  void break_for_one(size_t node, size_t peer);
   void set_profile(const network_profile& profile) { profile_ = profile; }
   /// Every second message of the node is lost, until told otherwise.
   void lose_words(size_t from, bool lost) { loses_words_[from] = lost; }
@@ -82,10 +85,12 @@ private:
     caf::message_id id;
     caf::message content;
     uint64_t connection;
+    uint64_t stream; // Of its direction.
   };
   struct direction {
     bool cut = false;
     sim_time extra{};
+    uint64_t stream = 0;                             // What is on its way in an older one is lost.
     sim_time last_delivery{};                        // Messages of one direction stay in order, as in TCP.
     std::vector<std::shared_ptr<in_flight>> waiting; // Cut: held back until healed or the connection breaks.
   };
@@ -98,6 +103,7 @@ private:
   };
 
   direction& link(size_t from, size_t to) { return directions_[from * nodes_ + to]; }
+  void kill_proxies(size_t viewer, size_t peer);
   pair_state& pair(size_t a, size_t b) { return pairs_[std::min(a, b) * nodes_ + std::max(a, b)]; }
   bool in_reach(size_t a, size_t b) { return !link(a, b).cut && !link(b, a).cut; }
   void dial_later(size_t a, size_t b, sim_time delay);

@@ -172,7 +172,10 @@ public:
   void strike() override {
     auto a = s_.any();
     for (auto times = s_.random.between(1, 3); times > 0; --times)
-      s_.w.break_connection(a, s_.other(a));
+      if (auto b = s_.other(a); s_.random.one_in(3))
+        s_.w.break_for_one(a, b);
+      else
+        s_.w.break_connection(a, b);
   }
 
 private:

@@ -173,6 +173,10 @@ void world::break_connection(size_t a, size_t b) {
   impl_->note("break " + impl_->name(a) + " - " + impl_->name(b));
   impl_->net.break_connection(a, b, "connection lost");
 }
+void world::break_for_one(size_t node, size_t peer) {
+  impl_->note(fmt::format("{} loses its connection to {} and makes a new one", impl_->name(node), impl_->name(peer)));
+  impl_->net.break_for_one(node, peer);
+}
 void world::set_network(const network_profile& profile) { impl_->net.set_profile(profile); }
 void world::lose_words(size_t node, bool lost) {
   impl_->note(fmt::format("every second message of {} is {}", impl_->name(node), lost ? "lost" : "delivered again"));

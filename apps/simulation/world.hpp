@@ -122,6 +122,7 @@ public:
   void heal_all();
   /// The connection between two nodes breaks now; what is under way on it is lost, also half of what was sent together.
   void break_connection(size_t a, size_t b);
+  void break_for_one(size_t node, size_t peer); ///< The peer notices nothing.
   void set_network(const network_profile& profile);
   /// Every second message of the node is lost, until told otherwise.
   void lose_words(size_t node, bool lost);

@@ -146,6 +146,14 @@ class Stop(ClusterCase):
         node.signal(signal.SIGINT)
         self.assertEqual(node.process.wait(5 * SLOWNESS), 0)
 
+    def test_a_node_that_is_stopped_and_continued_while_it_ends_does_so_in_good_order(self):
+        node = self.cluster(size=1)["n1"]
+        node.signal(signal.SIGTERM)
+        while node.process.poll() is None:  # Each pause cuts a wait for signals short.
+            node.signal(signal.SIGSTOP)
+            node.signal(signal.SIGCONT)
+        self.assertEqual(node.process.returncode, 0, node.log_tail())
+
     def test_sigterm_stops_a_node_whose_peers_are_frozen(self):
         cluster = self.cluster()
         cluster["n2"].pause()

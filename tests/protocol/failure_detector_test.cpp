@@ -22,9 +22,7 @@ public:
 
   void link(node_id id) { note(detector.linked(id, now)); }
   void unlink(node_id id) { note(detector.unlinked(id, "connection reset", now)); }
-  /// By default, of a peer that has heard us just now.
-  void hear(node_id id) { hear(id, detector.own_time(now)); }
-  void hear(node_id id, monotonic sent_back) { note(detector.heard(id, now, sent_back)); }
+  void hear(node_id id) { note(detector.heard(id, now)); }
   void tick() { note(detector.tick(now)); }
 
   /// Lets `duration` pass; `beating` are heard after every interval.
@@ -246,7 +244,7 @@ TEST(FailureDetector, DoesNotFlapWhenHeartbeatsJitter) {
       arrives = std::max<monotonic>(arrives, 1000s + beat * 250ms + std::chrono::milliseconds(random() % 600));
       for (; w.now + 250ms <= arrives; w.tick())
         w.now += 250ms;
-      w.note(w.detector.heard(a, arrives, {}));
+      w.note(w.detector.heard(a, arrives));
     }
     EXPECT_TRUE(w.changes.empty());
   }
@@ -270,62 +268,6 @@ TEST(FailureDetector, AdaptsToAPeerThatIsSlow) {
   for (int i = 0; i < 100; ++i)
     beats_every(1500ms);
   EXPECT_TRUE(w.changes.empty());
-}
-
-TEST(FailureDetector, CallsAPeerLateWhoSendsBackWhatIsOld) {
-  auto w = observer::with({a, b});
-  w.detector.take_lateness();
-  auto heard_last = w.detector.own_time(w.now);
-  for (auto end = w.now + 12s; w.now < end; w.tick()) { // Never silent; but all it says has been on its way for long.
-    w.now += 250ms;
-    w.hear(a, heard_last);
-    w.hear(b);
-    auto late = w.detector.take_lateness();
-    ASSERT_EQ(!late.empty(), w.now == end - 2s) << "ten seconds, not before, and once";
-    EXPECT_TRUE(late.empty() || (late.size() == 1 && late[0].node == a && late[0].late));
-  }
-  EXPECT_TRUE(w.detector.up(a));
-  w.hear(a);
-  auto late = w.detector.take_lateness();
-  ASSERT_EQ(late.size(), 1U);
-  EXPECT_TRUE(late[0].node == a && !late[0].late);
-  EXPECT_TRUE(w.changes.empty());
-}
-
-TEST(FailureDetector, DoesNotBelieveATimeThatWasNeverSent) {
-  auto w = observer::with({a});
-  w.detector.take_lateness();
-  auto made_up = w.detector.own_time(w.now) + 1h;
-  for (auto end = w.now + 12s; w.now < end; w.tick()) {
-    w.now += 250ms;
-    w.hear(a, made_up);
-  }
-  EXPECT_EQ(w.detector.take_lateness().size(), 1U);
-}
-
-TEST(FailureDetector, DoesNotCallAPeerLateForAPauseOfItsOwn) {
-  auto w = observer::with({a});
-  w.detector.take_lateness();
-  auto heard_last = w.detector.own_time(w.now);
-  w.now += 60s;
-  w.hear(a, heard_last);
-  w.tick();
-  EXPECT_TRUE(w.detector.take_lateness().empty());
-}
-
-TEST(FailureDetector, ForgetsLatenessWithTheLink) {
-  auto w = observer::with({a});
-  w.run(11s, {});
-  auto late = w.detector.take_lateness();
-  ASSERT_EQ(late.size(), 1U);
-  EXPECT_TRUE(late[0].late);
-  w.unlink(a);
-  late = w.detector.take_lateness();
-  ASSERT_EQ(late.size(), 1U);
-  EXPECT_FALSE(late[0].late) << "what comes by the next link is new";
-  w.link(a);
-  w.run(9s, {});
-  EXPECT_TRUE(w.detector.take_lateness().empty());
 }
 
 TEST(FailureDetector, FindsASilentPeerInTimeWhateverItsRhythmWas) {

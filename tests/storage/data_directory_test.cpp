@@ -372,9 +372,11 @@ TEST_F(DataDirectory, WithoutItsDatabaseIsRefused) {
 TEST_F(DataDirectory, BeginsAnewWhenItWasSetAside) {
   auto first = run(true, "boot 1");
   overwrite(file("db/CURRENT"), "rotten");
+  overwrite(file("notes.txt"), "of an operator");
   EXPECT_EQ(set_aside(path_, identity_).error, "");
   EXPECT_EQ(read(file("damaged/db/CURRENT")), "rotten") << "nothing is removed";
   EXPECT_NE(read(file("damaged/identity.json")), "");
+  EXPECT_EQ(read(file("damaged/notes.txt")), "of an operator") << "else the next start would find it in the way";
   auto directory = open();
   ASSERT_NE(directory, nullptr);
   EXPECT_TRUE(directory->created());
@@ -394,6 +396,20 @@ TEST_F(DataDirectory, IsSetAsideOnceUntilSomebodyHasLookedAtIt) {
   EXPECT_EQ(snapshot(path_), before);
   fs::remove_all(file("damaged"));
   EXPECT_EQ(set_aside(path_, identity_).error, "");
+}
+
+TEST_F(DataDirectory, ThatWasSetAsideIsAnOldCopyWhenItIsPutBack) {
+  auto first = run(true, "boot 1");
+  EXPECT_EQ(set_aside(path_, identity_).error, "");
+  run(true, "boot 1"); // Here it goes on, and others hear of it.
+  for (const auto* name : {"db", "identity.json"}) {
+    fs::remove_all(file(name));
+    fs::rename(file(std::string{"damaged/"} + name), file(name));
+  }
+  auto directory = open();
+  ASSERT_NE(directory, nullptr);
+  EXPECT_TRUE(directory->copied());
+  EXPECT_NE(directory->replica(), first);
 }
 
 TEST_F(DataDirectory, GoesOnBeingSetAsideAfterACrash) {
