@@ -1,7 +1,6 @@
 #include "actors/errors.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/shard.hpp"
-#include "protocol/planted.hpp"
 
 #include <fmt/format.h>
 
@@ -150,8 +149,6 @@ caf::result<Reply> reply_to(replica_self self, const Request& request, Work work
 /// @param heard the newest time of our clock that its sender had heard.
 bool is_late(replica_self self, int64_t heard) {
   std::chrono::nanoseconds age{self->clock().now().time_since_epoch().count() - heard};
-  if (protocol::planted(protocol::bug::late_accepted))
-    return false;
   return age < age.zero() || age >= late_after(self->state.env->config);
 }
 

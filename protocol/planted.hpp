@@ -45,10 +45,8 @@ enum class bug : uint8_t {
   page_partial,
   remove_repeated,
   scrub_hasty,
-  closed_early,
   rounds_unasked,
   numbers_anew,
-  late_accepted,
   count,
 };
 
@@ -87,10 +85,8 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "page-partial",
     "remove-repeated",
     "scrub-hasty",
-    "closed-early",
     "rounds-unasked",
     "numbers-anew",
-    "late-accepted",
 };
 
 #ifdef CREMA_PLANTED_BUGS

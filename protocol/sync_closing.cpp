@@ -1,6 +1,5 @@
 // Gaps of a clock that nobody will ever fill, because what they name is on no disk any more (docs/protocol.md, "Lost
 // writes").
-#include "protocol/planted.hpp"
 #include "protocol/sync_planner.hpp"
 
 #include <algorithm>
@@ -59,7 +58,7 @@ void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync
       v.missing = own_vnode::missing_dots{std::move(*gaps), now, std::nullopt};
     return;
   }
-  if (now - v.missing->since < (planted(bug::closed_early) ? std::chrono::seconds{0} : lost_after_))
+  if (now - v.missing->since < lost_after_)
     return;
   if (!v.missing->asked)
     v.missing->asked = asked_;
