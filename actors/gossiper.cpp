@@ -44,7 +44,7 @@ void beat(gossiper_self self, const caf::actor& peer) {
 
 /// Not each time: it is rarely looked at, and to be a second out does not matter.
 void tell_time(gossiper_self self, node_id node, gossiper_state::peer& p, int64_t time) {
-  if (time - p.time_told < gossiper_state::time_told_every.count())
+  if (time <= p.time_told || time - p.time_told < gossiper_state::time_told_every.count())
     return;
   p.time_told = time;
   for (const auto& user : self->state.time_users)

@@ -148,8 +148,8 @@ caf::result<Reply> reply_to(replica_self self, const Request& request, Work work
 /// Nobody waits any more for a write that has been on its way for long, and its dot may have been given up as lost.
 /// @param heard the newest time of our clock that its sender had heard.
 bool is_late(replica_self self, int64_t heard) {
-  std::chrono::nanoseconds age{self->clock().now().time_since_epoch().count() - heard};
-  return age < age.zero() || age >= late_after(self->state.env->config);
+  auto now = self->clock().now().time_since_epoch().count();
+  return heard < 0 || heard > now || std::chrono::nanoseconds{now - heard} >= late_after(self->state.env->config);
 }
 
 void on_batch(replica_self self, replica_batch& batch) {
