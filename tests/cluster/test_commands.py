@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness import ClusterCase, wait_until
+from harness import SLOWNESS, ClusterCase, wait_until
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -92,7 +92,7 @@ class Commands(ClusterCase):
         self.assertEqual(cluster["n3"].ask("GET", "empty"), b"")
 
     def test_the_largest_value_and_key_are_taken_and_larger_ones_refused(self):
-        cluster = self.cluster(timeouts={"read_ms": 1000 * SLOWNESS, "write_ms": 2000 * SLOWNESS})
+        cluster = self.cluster(timeouts={"read_ms": int(1000 * SLOWNESS), "write_ms": int(2000 * SLOWNESS)})
         value = self.random.randbytes(16 * MIB)
         self.assertEqual(cluster["n1"].ask("SET", "big", value, timeout=30), "OK")
         for node in cluster:
