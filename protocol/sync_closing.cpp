@@ -17,13 +17,8 @@ constexpr uint64_t lost_in_a_row_max = 1 << 24;
 } // namespace
 
 std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
-  if (!v.note.complete() || v.note.copying || !v.note.clock.has_gaps())
+  if (!v.note.complete() || v.note.copying || !v.note.clock.has_gaps() || !stable(v)) // Not every owner is complete.
     return std::nullopt;
-  for (auto owner : owners_of(v.note.id)) {
-    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
-    if (note == nullptr || !note->complete())
-      return std::nullopt;
-  }
   dot_clock gaps;
   for (const auto& r : v.note.clock.gaps().ranges())
     if (r.last - r.first < lost_in_a_row_max)

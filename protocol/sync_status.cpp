@@ -10,7 +10,9 @@ void sync_planner::note_difference(own_vnode& v, std::chrono::nanoseconds now) c
   auto uneven = known_anywhere(v);
   auto level = v.note.whole() ? v.note.clock : dot_clock{};
   for (auto owner : owners_of(v.note.id)) {
-    const auto* note = owner == self_ ? &v.note : mirrored(owner, v.note.id);
+    if (owner == self_)
+      continue;
+    const auto* note = mirrored(owner, v.note.id);
     level.meet(note != nullptr && note->whole() ? note->clock : dot_clock{});
   }
   uneven.subtract(level);
