@@ -33,10 +33,7 @@ public:
     check(batch_.Put(family(cf_graves), key_, {}));
   }
   void trim_log(vnode_id vnode, const protocol::dot_range& dots) override {
-    // From the smallest string above the dot before. No range may begin with the key of an entry: see log_runs in
-    // rocksdb_tuning.cpp.
-    write_log_key(key_, vnode, {dots.replica, dots.first - 1});
-    key_.push_back('\0');
+    write_log_key(key_, vnode, {dots.replica, dots.first});
     auto end = log_key(vnode, {dots.replica, dots.last}) + '\0';
     check(batch_.DeleteRange(family(cf_log), key_, end));
   }

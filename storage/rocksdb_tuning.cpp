@@ -2,11 +2,11 @@
 
 #include "storage/keys.hpp"
 #include "storage/object_merge.hpp"
+#include "storage/run_memtable.hpp"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/filter_policy.h>
-#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 
 #include <algorithm>
@@ -16,18 +16,7 @@ namespace crema::storage {
 namespace {
 
 constexpr size_t small_memtable_bytes = 1 << 20;
-
-/// The entries of one vnode and replica id in the log. RocksDB 7.8.3 shares the hints of a memtable with its skip list
-/// of range deletions, which corrupts both; so keys at which such a range begins (rocksdb_batch.hpp) are outside.
-class log_runs final : public rocksdb::SliceTransform {
-public:
-  const char* Name() const override { return "crema.log_runs"; }
-  rocksdb::Slice Transform(const rocksdb::Slice& key) const override { return {key.data(), run_bytes}; }
-  bool InDomain(const rocksdb::Slice& key) const override { return key.size() == log_key_bytes; }
-
-private:
-  static constexpr size_t run_bytes = log_key_bytes - sizeof(uint64_t);
-};
+constexpr size_t log_run_bytes = log_key_bytes - sizeof(uint64_t);
 
 rocksdb::CompressionType best_compression() {
   auto supported = rocksdb::GetSupportedCompressions();
@@ -100,13 +89,13 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const rocksdb_optio
   // every file that has the key. So files are not left to pile up.
   data.level0_file_num_compaction_trigger = 4;
   data.max_bytes_for_level_base = 4 * options.memtable_bytes;
+  data.memtable_factory = make_run_memtables(vnode_prefix_bytes);
   data.memtable_whole_key_filtering = true;
   data.memtable_prefix_bloom_size_ratio = 0.05;
 
-  // No filter: it is only read in ranges. Entries of one (vnode, replica id) come in order, so that the place of the
-  // next one need not be searched.
+  // No filter: it is only read in ranges. Entries of one vnode and replica id come in order.
   auto log = common(options.memtable_bytes, plain);
-  log.memtable_insert_with_hint_prefix_extractor = std::make_shared<log_runs>();
+  log.memtable_factory = make_run_memtables(log_run_bytes);
   auto small = common(small_memtable_bytes, plain);
   std::vector<rocksdb::ColumnFamilyDescriptor> result(cf_count);
   result[cf_default] = {rocksdb::kDefaultColumnFamilyName, small};
