@@ -24,7 +24,10 @@ public:
   void bury(vnode_id vnode, timestamp due, std::string_view key) override {
     add(bury_effect{vnode, due, std::string{key}}, key.size());
   }
-  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override { add(trim_log_effect{vnode, dots}, 0); }
+  void trim_log(vnode_id vnode, const protocol::dot_range& dots) override {
+    if (dots.first <= dots.last)
+      add(trim_log_effect{vnode, dots}, 0);
+  }
   void replace(vnode_id vnode, std::string_view key, std::string_view object) override {
     add(replace_effect{vnode, std::string{key}, std::string{object}}, key.size() + object.size());
   }

@@ -33,6 +33,8 @@ public:
     check(batch_.Put(family(cf_graves), key_, {}));
   }
   void trim_log(vnode_id vnode, const protocol::dot_range& dots) override {
+    if (dots.last < dots.first)
+      return;
     write_log_key(key_, vnode, {dots.replica, dots.first});
     auto end = log_key(vnode, {dots.replica, dots.last}) + '\0';
     check(batch_.DeleteRange(family(cf_log), key_, end));

@@ -8,6 +8,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace crema::storage {
@@ -27,6 +28,8 @@ public:
   void add(const char* entry, const key_comparator& compare) {
     auto in_order = sorted_.empty() || compare(sorted_.back(), entry) < 0;
     (in_order ? sorted_ : fresh_).push_back(entry);
+    if (fresh_.size() >= fresh_max)
+      settle(compare);
   }
 
   /// Makes sorted() hold all of them. Merges from the end, and moves what lies between two fresh entries in one go: a
@@ -46,7 +49,7 @@ public:
       *--end = *entry;
       rest = place - begin;
     }
-    fresh_ = {};
+    entries{}.swap(fresh_);
     ++version_;
   }
 
@@ -56,6 +59,9 @@ public:
   uint64_t version() const { return version_; }
 
 private:
+  /// Whoever reads first sorts no more than these while writers wait: 2 ms.
+  static constexpr size_t fresh_max = 2048;
+
   entries sorted_;
   entries fresh_;
   uint64_t version_ = 0;
@@ -174,7 +180,9 @@ public:
   void* take() {
     std::lock_guard guard{mutex_};
     if (free_.empty()) {
-      all_.emplace_back(::operator new(each_));
+      std::unique_ptr<void, release> memory{::operator new(each_)};
+      all_.push_back(std::move(memory));
+      free_.reserve(all_.size()); // So that giving back cannot fail.
       return all_.back().get();
     }
     auto* result = free_.back();
@@ -232,6 +240,10 @@ public:
 
   size_t ApproximateMemoryUsage() override { return runs_.bytes(); }
 
+  void Get(const rocksdb::LookupKey& key, void* arguments, bool (*callback)(void*, const char*)) override {
+    lookup{*this}.Get(key, arguments, callback);
+  }
+
   MemTableRep::Iterator* GetIterator(rocksdb::Arena* arena) override {
     if (arena == nullptr)
       return new iterator(*this, nullptr, nullptr);
@@ -274,6 +286,21 @@ private:
 
     const run_memtable& table_;
     runs::place at_;
+  };
+
+  /// Lends MemTableRep::Get() an iterator: RocksDB 7.8.3 does not delete the one that it asks for there, and does not
+  /// let others see what is in a LookupKey.
+  class lookup final : public MemTableRep {
+  public:
+    explicit lookup(const run_memtable& table) : MemTableRep(nullptr), at_(table, nullptr, nullptr) {}
+    MemTableRep::Iterator* GetDynamicPrefixIterator(rocksdb::Arena* /*arena*/) override { return &at_; }
+    MemTableRep::Iterator* GetIterator(rocksdb::Arena* /*arena*/) override { return &at_; }
+    void Insert(rocksdb::KeyHandle /*handle*/) override {}
+    bool Contains(const char* /*key*/) const override { return false; }
+    size_t ApproximateMemoryUsage() override { return 0; }
+
+  private:
+    iterator at_;
   };
 
   const key_comparator& compare_;

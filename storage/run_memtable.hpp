@@ -14,9 +14,9 @@
 
 namespace crema::storage {
 
-/// For column families whose keys differ in their first `prefix_bytes` bytes by what is read together. Any keys are
-/// allowed, shorter ones too. One writer at a time (`allow_concurrent_memtable_write` off), any number of readers
-/// beside it.
+/// For column families whose keys are in the order of their bytes, and in which what is read together has the same
+/// first `prefix_bytes` bytes; shorter keys are allowed. One writer at a time (`allow_concurrent_memtable_write` off),
+/// any number of readers beside it.
 std::shared_ptr<rocksdb::MemTableRepFactory> make_run_memtables(size_t prefix_bytes);
 
 } // namespace crema::storage

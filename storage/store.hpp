@@ -32,7 +32,7 @@ public:
   /// `operand`. Saves later reads the joining.
   virtual void merge_known(vnode_id vnode, std::string_view key, std::string_view operand, std::string_view object) = 0;
   /// Removes dots from the log (they are stable). The clock that covers them must have been saved before or in this
-  /// batch. Costs the same for one dot and for a million.
+  /// batch. Costs the same for one dot and for a million. A range that ends before it begins is empty.
   virtual void trim_log(vnode_id vnode, const protocol::dot_range& dots) = 0;
   /// Removes the key. Like replace no join: only for who knows that nothing was written since it was looked at.
   virtual void erase(vnode_id vnode, std::string_view key) = 0;

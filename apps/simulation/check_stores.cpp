@@ -200,11 +200,17 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
       continue;
     auto vnode = k.writes.front().vnode;
     auto first = k.owners.front();
-    auto state = [&, &key = k](size_t node) { return state_of(*stores[node], held[node][vnode].place, key, now_ms); };
+    auto of = [&](size_t node) -> const stored_vnode& {
+      auto [found, absent] = held[node].try_emplace(vnode, stored_vnode{vnode, vnode, {}});
+      if (absent) // It has no clock while it knows of nothing.
+        found->second.place = records_of(*stores[node])[vnode].place_of(vnode);
+      return found->second;
+    };
+    auto state = [&, &key = k](size_t node) { return state_of(*stores[node], of(node).place, key, now_ms); };
     for (auto node : k.owners) {
-      auto differs = held[node][vnode].clock != held[first][vnode].clock ? "know different writes"
-                     : state(node) != state(first)                       ? "hold different values"
-                                                                         : "";
+      auto differs = of(node).clock != of(first).clock ? "know different writes"
+                     : state(node) != state(first)     ? "hold different values"
+                                                       : "";
       if (*differs != '\0')
         out.push_back(
             {"convergence",

@@ -704,6 +704,25 @@ TEST_F(Stores, AreFoundWhenOwnersKnowTheSameAndHoldDifferentValues) {
   EXPECT_NE(out[0].what.find("n1 and n2 hold different values"), std::string::npos) << out[0].what;
 }
 
+// Seed 6009368: the only write to a vnode was lost in a power failure, and another vnode has a key of the same name.
+TEST_F(Stores, HoldNothingInAVnodeWithoutAClock) {
+  put(0, 1, "c0-1");
+  auto elsewhere = writes.begin()->second.delta;
+  writes.clear();
+  named(1, 1, "c0-1");
+  std::shared_ptr<storage::store> empty = storage::open_memory(storage::make_memory_disk());
+  std::shared_ptr<storage::store> other = storage::open_memory(storage::make_memory_disk());
+  auto batch = other->make_batch();
+  batch->merge(vnode(0), "k", elsewhere);
+  batch->log(vnode(0), {7, 1}, "k");
+  ASSERT_TRUE(other->write(*batch).ok());
+  findings ignored, out;
+  auto e = all();
+  model m{e, ignored};
+  check_convergence(e, m, {other, empty, empty}, 0, out);
+  EXPECT_TRUE(out.empty()) << out.front().what;
+}
+
 TEST_F(Stores, HaveNoGapsInTheirClocks) {
   for (uint64_t n : {1, 2, 3})
     put(0, n, "c0-" + std::to_string(n));

@@ -8,7 +8,10 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <unistd.h>
+
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -125,43 +128,10 @@ TEST(RunMemtable, AnswersAsASkipListDoes) {
   });
 }
 
-TEST(RunMemtable, IsReadWhileItIsWritten) {
-  std::unique_ptr<rocksdb::Env> files{rocksdb::NewMemEnv(rocksdb::Env::Default())};
-  auto db = open(files.get(), "/runs", make_run_memtables(prefix_bytes));
-  constexpr int keys_written = 20'000;
-  auto key_of = [](int i) { // Not in order within a prefix.
-    auto number = std::to_string(1'000'000 + i * 7919 % keys_written);
-    return std::string{static_cast<char>('a' + i % 5), 'x'} + number;
-  };
-  std::atomic<int> written = 0;
-  std::thread writer{[&] {
-    for (int i = 0; i < keys_written; ++i) {
-      ASSERT_TRUE(db->Put({}, key_of(i), "v").ok());
-      written = i + 1;
-    }
-  }};
-  auto read = [&] {
-    for (bool last = false; !last;) {
-      int before = written;
-      last = before == keys_written;
-      std::unique_ptr<rocksdb::Iterator> found{db->NewIterator({})};
-      int count = 0;
-      std::string previous;
-      for (found->SeekToFirst(); found->Valid(); found->Next(), ++count) {
-        ASSERT_LT(previous, found->key().ToString());
-        previous = found->key().ToString();
-      }
-      ASSERT_GE(count, before);
-      if (before > 0) {
-        std::string value;
-        ASSERT_TRUE(db->Get({}, key_of(before - 1), &value).ok());
-      }
-    }
-  };
-  std::thread reader{read};
-  read();
-  reader.join();
-  writer.join();
+size_t resident_bytes() {
+  size_t all = 0, resident = 0;
+  std::ifstream{"/proc/self/statm"} >> all >> resident;
+  return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 /// As RocksDB compares: by the bytes of the key, the newest first.
@@ -213,6 +183,59 @@ TEST(RunMemtable, FindsTheLastThatIsNotAbove) { // Databases go on by themselves
   EXPECT_EQ(found("b", '5'), "ad1");
   EXPECT_TRUE(table->Contains(written[1].data()));
   EXPECT_FALSE(table->Contains(entry_of("ab4", '5').data()));
+}
+
+TEST(RunMemtable, IsReadWhileItIsWritten) {
+  comparator compare;
+  auto table = table_with(compare);
+  constexpr int keys_written = 20'000;
+  std::vector<std::string> entries;
+  for (int i = 0; i < keys_written; ++i) // Not in order within a prefix.
+    entries.push_back(
+        entry_of(static_cast<char>('a' + i % 5) + ("x" + std::to_string(1'000'000 + i * 7919 % keys_written)), '5'));
+  std::atomic<int> written = 0;
+  std::thread writer{[&] {
+    for (auto& entry : entries) {
+      table->Insert(entry.data());
+      ++written;
+    }
+  }};
+  auto read = [&] {
+    for (bool last = false; !last;) {
+      int before = written;
+      last = before == keys_written;
+      std::unique_ptr<rocksdb::MemTableRep::Iterator> at{table->GetIterator()};
+      int count = 0;
+      const char* previous = nullptr;
+      for (at->SeekToFirst(); at->Valid(); at->Next(), ++count) {
+        ASSERT_TRUE(previous == nullptr || compare(previous, at->key()) < 0);
+        previous = at->key();
+      }
+      ASSERT_GE(count, before);
+    }
+  };
+  std::thread reader{read};
+  read();
+  reader.join();
+  writer.join();
+}
+
+TEST(RunMemtable, GivesBackTheMemoryOfIterators) {
+  std::unique_ptr<rocksdb::Env> files{rocksdb::NewMemEnv(rocksdb::Env::Default())};
+  auto db = open(files.get(), "/runs", make_run_memtables(prefix_bytes));
+  ASSERT_TRUE(db->Put({}, "abc", "v").ok());
+  std::string value;
+  auto read_often = [&] {
+    for (int i = 0; i < 100'000; ++i) {
+      ASSERT_TRUE(db->Get({}, "abc", &value).ok());
+      std::unique_ptr<rocksdb::Iterator> at{db->NewIterator({})};
+      at->SeekToFirst();
+    }
+  };
+  read_often();
+  auto before = resident_bytes();
+  read_often(); // Some 80 bytes for each iterator that stays.
+  EXPECT_LT(resident_bytes(), before + (size_t{4} << 20));
 }
 
 TEST(RunMemtable, CountsItsMemoryTheSameWhetherItWasReadOrNot) { // RocksDB asserts that.

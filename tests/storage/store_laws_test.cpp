@@ -60,7 +60,7 @@ void fill(const std::vector<write_batch*>& batches, const std::vector<vnode_id>&
       batch->merge(vnode, key, object_for(vnode, d, known));
       batch->log(vnode, d, key);
     } else if (what < 7) {
-      batch->trim_log(vnode, {d.replica, std::min(d.counter, other.counter), std::max(d.counter, other.counter)});
+      batch->trim_log(vnode, {d.replica, d.counter, other.counter}); // Often no range at all.
     } else if (what < 8) {
       batch->save_clock(vnode, clock_of(known));
     } else if (what < 9) {
