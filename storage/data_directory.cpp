@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace crema::storage {
@@ -182,14 +181,6 @@ status lock_directory(const std::string& path, descriptor& file) {
   return {};
 }
 
-/// When a file was made; "" where the file system does not tell.
-std::string birth_of(const descriptor& file) {
-  struct statx found {};
-  if (::statx(file.get(), "", AT_EMPTY_PATH, STATX_BTIME, &found) != 0 || (found.stx_mask & STATX_BTIME) == 0)
-    return {};
-  return std::to_string(found.stx_btime.tv_sec) + "." + std::to_string(found.stx_btime.tv_nsec);
-}
-
 class locked_directory final : public data_directory {
 public:
   locked_directory(std::string path, descriptor lock, identity_record record, bool created)
@@ -260,9 +251,8 @@ directory_result open_data_directory(const std::string& path, const identity& ex
   auto record = found.record.value_or(identity_record{});
   if (created)
     what = create_content(path);
-  auto born = birth_of(lock);
-  auto copied = !created && !record.lock_born.empty() && !born.empty() && born != record.lock_born;
-  record.lock_born = born;
+  auto copied = !copied_files(path, record).empty();
+  record.born = {{"LOCK", birth_of(lock_path(path))}, {"db", birth_of(db_path(path))}};
   if (what.ok())
     what = record_start(path, expected, boot_id, created, copied, record);
   if (!what.ok())

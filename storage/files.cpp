@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace crema::storage {
@@ -51,11 +52,31 @@ file_content read_file(const std::string& path) {
   }
 }
 
+namespace {
+
+std::string birth_of(int directory, const char* path, int flags) {
+  struct statx found {};
+  if (::statx(directory, path, flags, STATX_BTIME, &found) != 0 || (found.stx_mask & STATX_BTIME) == 0)
+    return {};
+  return std::to_string(found.stx_btime.tv_sec) + "." + std::to_string(found.stx_btime.tv_nsec);
+}
+
+} // namespace
+
+std::string birth_of(const std::string& path) { return birth_of(AT_FDCWD, path.c_str(), 0); }
+
 status write_file_atomically(const std::string& path, std::string_view bytes) {
+  return write_file_atomically(path, [&](const std::string&) { return std::string{bytes}; });
+}
+
+status write_file_atomically(const std::string& path,
+                             const std::function<std::string(const std::string& born)>& content) {
   auto temporary = path + ".tmp";
   descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   if (!file.valid())
     return system_error(temporary, "create");
+  auto all = content(birth_of(file.get(), "", AT_EMPTY_PATH));
+  std::string_view bytes{all};
   while (!bytes.empty()) {
     auto n = ::write(file.get(), bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR)

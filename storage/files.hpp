@@ -3,6 +3,7 @@
 
 #include "storage/store.hpp"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,12 @@ file_content read_file(const std::string& path);
 
 /// Replaces the file: after a crash at any moment it holds either the old or the new bytes. Durable on return.
 status write_file_atomically(const std::string& path, std::string_view bytes);
+/// The same with bytes that say when the file itself was made.
+status write_file_atomically(const std::string& path, const std::function<std::string(const std::string& born)>& bytes);
+
+/// When a file or directory was made, in words that only mean something beside each other; "" if it is not there, or
+/// the file system does not tell. Renaming changes nothing; a copy has a time of its own.
+std::string birth_of(const std::string& path);
 
 /// Makes creations, renames and removals in this directory durable.
 status sync_directory(const std::string& path);

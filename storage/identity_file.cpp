@@ -20,6 +20,8 @@ using json = nlohmann::json;
 constexpr int format = 2;
 static_assert(format_version == "2");
 
+constexpr const char* identity_file = "identity.json";
+
 std::string to_hex(replica_id id) {
   if (id == 0)
     return "";
@@ -51,7 +53,7 @@ json to_json(const identity_record& record) {
           {"boot_id", record.boot_id},
           {"clean_stop", record.clean},
           {"copied", record.copied},
-          {"lock_born", record.lock_born}};
+          {"born", record.born}};
 }
 
 /// Throws what nlohmann::json throws.
@@ -66,7 +68,7 @@ std::optional<identity_record> from_json(const json& in) {
   in.at("boot_id").get_to(record.boot_id);
   in.at("clean_stop").get_to(record.clean);
   in.at("copied").get_to(record.copied);
-  record.lock_born = in.value("lock_born", "");
+  record.born = in.value("born", record.born);
   auto replica = from_hex(in.at("replica_id"));
   if (!replica)
     return std::nullopt;
@@ -124,7 +126,7 @@ status compare_buckets(const std::string& directory, const identity& recorded, c
 
 } // namespace
 
-std::string identity_path(const std::string& directory) { return directory + "/identity.json"; }
+std::string identity_path(const std::string& directory) { return directory + "/" + identity_file; }
 
 identity_result read_identity(const std::string& directory) {
   auto path = identity_path(directory);
@@ -144,8 +146,21 @@ identity_result read_identity(const std::string& directory) {
 }
 
 status write_identity(const std::string& directory, const identity_record& record) {
-  auto text = to_json(record).dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  return write_file_atomically(identity_path(directory), text);
+  return write_file_atomically(identity_path(directory), [&](const std::string& born) {
+    auto marked = record;
+    marked.born[identity_file] = born;
+    return to_json(marked).dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  });
+}
+
+std::vector<std::string> copied_files(const std::string& directory, const identity_record& record) {
+  std::vector<std::string> result;
+  for (const auto& [name, born] : record.born) {
+    auto now = birth_of(directory + "/" + name);
+    if (!born.empty() && !now.empty() && born != now)
+      result.push_back(name);
+  }
+  return result;
 }
 
 status compare_identities(const std::string& directory, const identity& recorded, const identity& expected) {

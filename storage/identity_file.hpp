@@ -3,6 +3,7 @@
 
 #include "storage/data_directory.hpp"
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -14,8 +15,8 @@ struct identity_record {
   std::string boot_id;    ///< Of the machine when the last run began.
   bool clean = false;     ///< Did the last run stop in good order?
   bool copied = false;    ///< This directory came as a copy, and no run has stopped in good order since.
-  /// When the file LOCK was made, as the file system says. A copy of the directory has another one; "": unknown.
-  std::string lock_born;
+  /// When these files of the directory were made, as the file system says. A copy of one has another time; "": unknown.
+  std::map<std::string, std::string> born;
 };
 
 std::string identity_path(const std::string& directory);
@@ -25,7 +26,11 @@ struct identity_result {
   status what;
 };
 identity_result read_identity(const std::string& directory);
+/// Says in the file, beside `record.born`, when the file itself was made: so one that is put back over a later one is
+/// seen, too.
 status write_identity(const std::string& directory, const identity_record& record);
+/// Of the record, which are not what the file system says now; in words. Empty: none.
+std::vector<std::string> copied_files(const std::string& directory, const identity_record& record);
 
 /// What a node with identity `expected` must not do in a directory recorded for `recorded`, in words; empty: nothing.
 status compare_identities(const std::string& directory, const identity& recorded, const identity& expected);

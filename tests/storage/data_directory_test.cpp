@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 
@@ -166,6 +167,42 @@ TEST_F(DataDirectory, TakesANewIdWhenItIsACopy) {
   ASSERT_TRUE(restored->mark_clean().ok());
   restored.reset();
   EXPECT_FALSE(open()->copied());
+}
+
+// However a backup is put back, over what the node has written since.
+TEST_F(DataDirectory, TakesANewIdWhenABackupIsPutBackInPlace) {
+  auto in_place = fs::copy_options::recursive | fs::copy_options::overwrite_existing;
+  auto backup = path_ + ".backup";
+  std::map<std::string, std::function<void()>> ways;
+  ways["over everything"] = [&] { fs::copy(backup, path_, in_place); };
+  ways["the database removed before"] = [&] {
+    fs::remove_all(file("db"));
+    fs::copy(backup, path_, in_place);
+  };
+  ways["the database only"] = [&] {
+    fs::remove_all(file("db"));
+    fs::copy(backup + "/db", file("db"), in_place);
+  };
+  ways["all but LOCK"] = [&] {
+    for (const auto* name : {"db", "identity.json"}) {
+      fs::remove_all(file(name));
+      fs::copy(backup + "/" + name, file(name), in_place);
+    }
+  };
+  for (const auto& [how, put_back] : ways) {
+    SCOPED_TRACE(how);
+    fs::remove_all(path_);
+    run(true, "boot 1");
+    fs::copy(path_, backup, fs::copy_options::recursive);
+    auto before = run(true, "boot 1");
+    put_back();
+    auto restored = open();
+    ASSERT_TRUE(restored);
+    EXPECT_TRUE(restored->copied());
+    EXPECT_NE(restored->replica(), before);
+    restored.reset();
+    fs::remove_all(backup);
+  }
 }
 
 TEST_F(DataDirectory, KeepsItsIdWhenItIsRenamed) {
