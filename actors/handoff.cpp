@@ -51,6 +51,8 @@ void send_state(handoff_self self, node_id node, const handoff_state::peer& to, 
   message.sequence = ++st.sent[node];
   message.asks = st.planner->ask();
   message.answers = to.answers;
+  message.bytes_per_s = st.budget.rate();
+  message.bytes_moved = st.bytes_moved;
   self->send(to.handoff, std::move(message));
 }
 
@@ -81,6 +83,14 @@ void tell(handoff_self self, node_id node, const handoff_state::peer& to) {
 }
 
 } // namespace
+
+uint64_t pace(const handoff_state& st) {
+  auto result = st.budget.rate();
+  for (const auto& [node, p] : st.peers)
+    if (p.bytes_per_s != 0)
+      result = std::min(result, p.bytes_per_s);
+  return result;
+}
 
 void ask_for_reports(handoff_self self) {
   auto& st = self->state;
@@ -201,6 +211,8 @@ void on_state(handoff_self self, const sync_state& x) {
   p.incarnation = x.incarnation;
   p.received = x.sequence;
   p.asks = x.asks;
+  p.bytes_per_s = x.bytes_per_s;
+  st.has_moved |= std::exchange(p.bytes_moved, x.bytes_moved) != x.bytes_moved;
   if (x.full)
     st.planner->begin_mirror(x.from, x.incarnation);
   for (const auto& n : x.notes) {
@@ -264,7 +276,7 @@ std::map<std::string, uint64_t> counters(handoff_self self) {
       {"refills", st.refills},
       {"syncs_failed", st.sessions_failed},
       {"syncs_running", st.sessions.size()},
-      {"sync_bytes_per_s_max", st.budget.rate()},
+      {"sync_bytes_per_s_max", pace(st)},
       {"bytes_caught_up", st.bytes_caught_up},
       {"bytes_handed_over", st.bytes_handed_over},
       {"bytes_refilled", st.bytes_refilled},

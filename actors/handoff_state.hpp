@@ -47,6 +47,8 @@ struct handoff_state {
     uint64_t asked_before = 0; // as it was when the present round began,
     uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
+    uint64_t bytes_per_s = 0; // What its clients bear of background work; 0: it has not said.
+    uint64_t bytes_moved = 0; // By it, as last heard.
   };
   std::map<node_id, caf::actor_clock::time_point> heard; // When each last told what it has.
   std::map<node_id, int64_t> times;                      // Of each one's clock, as last heard.
@@ -73,8 +75,9 @@ struct handoff_state {
   std::set<vnode_id> refilling;
   std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
-  foreground_load load;   // Since the last round.
-  bool has_moved = false; // Anything since then.
+  foreground_load load;     // Since the last round.
+  bool has_moved = false;   // Anything since then, here or at a peer.
+  uint64_t bytes_moved = 0; // Here, since the start.
 
   std::deque<repair_job> repairs;
   std::set<repair_job> known_repairs; // Queued or running: each once.
@@ -136,6 +139,10 @@ using handoff_self = caf::stateful_actor<handoff_state>*;
 
 /// The replica of `partition` on `node`; null if it is not linked.
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
+
+/// How fast the background may go on now: nobody's clients are to feel it, whether their node gives, takes, or only
+/// coordinates for those that do. Bytes per second.
+uint64_t pace(const handoff_state& st);
 
 /// Begins a round: the shards report, the peers are told, and what follows is done. While one is under way, which may
 /// tell of an earlier time, the next one follows at once.

@@ -16,16 +16,18 @@ void tell(handoff_self self, const job& j, bool done) {
     self->send(caf::actor_cast<caf::actor>(j.waiter), repair_done{j.what.request, j.what.stale, j.what.source, done});
 }
 
-void finish(handoff_self self, const job& done, const std::string& error) {
+void finish(handoff_self self, const job& done, const std::string& error, size_t bytes = 0) {
   auto& st = self->state;
   st.known_repairs.erase(done);
   tell(self, done, error.empty());
-  --st.repairs_running;
   ++(error.empty() ? st.repairs_done : st.repairs_failed);
   if (!error.empty())
     st.env->log->debug("read repair of {} from {} failed: {}", st.env->name_of(done.what.stale),
                        st.env->name_of(done.what.source), error);
-  run_next(self);
+  pay(self, bytes, [self] { // Nobody waits for this one any more; the next has to.
+    --self->state.repairs_running;
+    run_next(self);
+  });
 }
 
 /// Sends one request of a job; any error ends the job.
@@ -48,23 +50,24 @@ int64_t heard_of(handoff_self self, node_id node) {
 
 void run(handoff_self self, const job& j) {
   auto epoch = self->state.ring->epoch;
-  step<clock_reply>(
-      self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode), [self, j, epoch](const clock_reply& known) {
-        auto fetch = page_request{}.about(epoch, j.what.vnode);
-        fetch.key = j.what.key;
-        fetch.clock = known.clock;
-        step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
-          if (page.keys.empty())
-            return finish(self, j, {}); // It has learned them meanwhile.
-          auto sent = page;
-          sent.heard = heard_of(self, j.what.stale);
-          self->state.bytes_read_repaired += page.bytes();
-          step<page_applied>(self, j, j.what.stale, std::move(sent), [self, j](const page_applied& applied) {
-            self->state.repaired_dots += applied.dots_new;
-            finish(self, j, {});
-          });
-        });
-      });
+  step<clock_reply>(self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode),
+                    [self, j, epoch](const clock_reply& known) {
+                      auto fetch = page_request{}.about(epoch, j.what.vnode);
+                      fetch.key = j.what.key;
+                      fetch.clock = known.clock;
+                      step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
+                        if (page.keys.empty())
+                          return finish(self, j, {}); // It has learned them meanwhile.
+                        auto sent = page;
+                        sent.heard = heard_of(self, j.what.stale);
+                        self->state.bytes_read_repaired += page.bytes();
+                        step<page_applied>(self, j, j.what.stale, std::move(sent),
+                                           [self, j, bytes = page.bytes()](const page_applied& applied) {
+                                             self->state.repaired_dots += applied.dots_new;
+                                             finish(self, j, {}, bytes);
+                                           });
+                      });
+                    });
 }
 
 void run_next(handoff_self self) {

@@ -223,7 +223,8 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
 void pay(handoff_self self, size_t bytes, std::function<void()> next) {
   auto& st = self->state;
   st.has_moved = true;
-  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch());
+  st.bytes_moved += bytes;
+  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch(), pace(st));
   if (wait < std::chrono::milliseconds{1})
     return next();
   self->delayed_send(self, wait, resume_session{std::move(next)});

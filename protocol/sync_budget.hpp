@@ -1,10 +1,12 @@
 // How fast a node may move data in the background (catch-up, handed over hints, refill). A token bucket whose rate
-// gives way to clients: it shrinks while their requests are slower than they were without background work, and grows
-// back when they are not (additive increase, multiplicative decrease; Chiu and Jain 1989).
+// gives way to clients: it begins low and doubles until their requests are slower than they were without background
+// work; then it shrinks, and from half of that on grows back in small steps (slow start and congestion avoidance;
+// Jacobson 1988; additive increase, multiplicative decrease; Chiu and Jain 1989).
 #pragma once
 
 #include "protocol/failure_detector.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -13,22 +15,28 @@ namespace crema::protocol {
 class sync_budget {
 public:
   static constexpr uint64_t steps = 64; ///< The rate never falls below the maximum divided by this.
+  static constexpr uint64_t first = 16; ///< It begins with the maximum divided by this.
 
   /// @param rate_max bytes per second.
-  explicit sync_budget(uint64_t rate_max) : rate_max_(rate_max), rate_(rate_max) {}
+  explicit sync_budget(uint64_t rate_max)
+      : rate_max_(rate_max), rate_(std::max<uint64_t>(rate_max / first, 1)), bearable_(rate_max) {}
 
   /// To be called at regular intervals. @param mean how long the client requests took that were answered since the last
   /// call. @param requests how many those were. @param working whether anything was moved meanwhile.
   void on_foreground(std::chrono::microseconds mean, uint64_t requests, bool working);
 
-  /// Takes `bytes`, which have been moved. @returns how long to wait before moving more.
-  std::chrono::nanoseconds take(uint64_t bytes, monotonic now);
+  /// Takes `bytes`, which have been moved. @param rate_max another bound: what others bear.
+  /// @returns how long to wait before moving more.
+  std::chrono::nanoseconds take(uint64_t bytes, monotonic now, uint64_t rate_max = UINT64_MAX);
 
   uint64_t rate() const { return rate_; } ///< Bytes per second.
 
 private:
+  void grow();
+
   uint64_t rate_max_;
   uint64_t rate_;
+  uint64_t bearable_;       // Up to this it doubles.
   double quiet_micros_ = 0; // What requests take without background work; 0: not known.
   monotonic free_at_{};     // What was taken is paid for by then.
 };

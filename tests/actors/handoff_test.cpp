@@ -91,5 +91,50 @@ TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
   EXPECT_GT(relinked.sequence, second.sequence) << "or the same, which has not noticed that there is a new link";
 }
 
+// The node that fetches has no clients, the one that gives has.
+TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
+  ASSERT_TRUE(round_is_begun());
+  auto pace = [&] {
+    caf::scoped_actor self{system_};
+    uint64_t result = 0;
+    self->send(handoff_, stats_request{});
+    sched().run();
+    self->receive([&](const stats& x) { result = x.counters.at("sync_bytes_per_s_max"); });
+    return result;
+  };
+  auto alone = pace();
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  sync_state x;
+  x.from = node_id{1};
+  x.incarnation = 1;
+  x.sequence = 1;
+  x.full = true;
+  x.bytes_per_s = alone / 2;
+  tell(x);
+  EXPECT_EQ(pace(), alone / 2);
+  ++x.sequence;
+  x.full = false;
+  x.bytes_per_s = 10 * alone;
+  tell(x);
+  EXPECT_EQ(pace(), alone);
+  tell(shard_report{0, {}, {}, 1});
+  EXPECT_EQ(told().bytes_per_s, alone);
+
+  auto second = [&](uint64_t requests, std::chrono::microseconds mean) {
+    tell(foreground_load{requests, mean * requests});
+    sched().advance_time(cluster_.sync.interval);
+    sched().run();
+    replica_->receive([](const report_request&) {});
+    tell(shard_report{0, {}, {}, 1});
+    return told().bytes_per_s;
+  };
+  EXPECT_EQ(second(100, std::chrono::milliseconds{1}), alone);
+  EXPECT_EQ(second(100, std::chrono::milliseconds{9}), alone) << "nobody moves anything";
+  ++x.sequence;
+  x.bytes_moved = 1;
+  tell(x);
+  EXPECT_LT(second(100, std::chrono::milliseconds{9}), alone) << "the peer does, and our clients feel it";
+}
+
 } // namespace
 } // namespace crema::test

@@ -9,20 +9,37 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 constexpr uint64_t mib = 1 << 20;
 
+/// One that has grown to its maximum, since nobody was there to be hurt.
+sync_budget grown(uint64_t rate_max) {
+  sync_budget budget{rate_max};
+  while (budget.rate() < rate_max)
+    budget.on_foreground(microseconds{0}, 0, true);
+  return budget;
+}
+
 TEST(SyncBudget, SpreadsBytesOverTime) {
-  sync_budget budget{mib};
+  auto budget = grown(mib);
   monotonic now{};
   EXPECT_EQ(budget.take(mib / 4, now), milliseconds{250});
   EXPECT_EQ(budget.take(mib / 4, now), milliseconds{500});
   EXPECT_EQ(budget.take(mib / 4, now + milliseconds{400}), milliseconds{350});
   EXPECT_EQ(budget.take(mib / 4, now + milliseconds{5000}), milliseconds{250}); // Time that passed is not saved up.
+  EXPECT_EQ(budget.take(mib / 4, now + milliseconds{9000}, mib / 2), milliseconds{500}) << "what others bear";
 }
 
-TEST(SyncBudget, GivesWayToSlowerClientsAndComesBack) {
+TEST(SyncBudget, BeginsLowAndDoubles) {
   sync_budget budget{64 * mib};
-  for (int i = 0; i < 20; ++i)
-    budget.on_foreground(microseconds{1000}, 100, false);
-  EXPECT_EQ(budget.rate(), 64 * mib);
+  for (uint64_t expected : {4, 8, 16, 32, 64, 64}) {
+    EXPECT_EQ(budget.rate(), expected * mib);
+    budget.on_foreground(microseconds{1000}, 100, true);
+  }
+  budget.on_foreground(microseconds{1000}, 100, false);
+  EXPECT_EQ(budget.rate(), 4 * mib) << "nothing was moved";
+}
+
+TEST(SyncBudget, GivesWayToSlowerClientsAndComesBackInSmallSteps) {
+  auto budget = grown(64 * mib);
+  budget.on_foreground(microseconds{1000}, 100, true);
   budget.on_foreground(microseconds{1400}, 100, true);
   EXPECT_EQ(budget.rate(), 64 * mib);
   budget.on_foreground(microseconds{1600}, 100, true);
