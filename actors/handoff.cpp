@@ -282,6 +282,7 @@ std::map<std::string, uint64_t> counters(handoff_self self) {
       {"bytes_refilled", st.bytes_refilled},
       {"bytes_read_repaired", st.bytes_read_repaired},
       {"bytes_scrubbed", st.bytes_scrubbed},
+      {"hint_writes_nowhere_else", st.planner->only_on_fallbacks()},
       {"oldest_difference_ms", static_cast<uint64_t>(age / std::chrono::milliseconds{1})},
       {"vnodes_incomplete", st.planner->incomplete()},
       {"scrub_keys", st.scrub_keys},

@@ -226,6 +226,7 @@ void add_sync(nlohmann::json& status, const node_env& env, const stats& s) {
                      {"partition", h.vnode.partition},
                      {"for", owners},
                      {"writes", h.writes},
+                     {"keys", h.keys},
                      {"bytes", h.bytes},
                      {"age_ms", now_ms - std::min(now_ms, h.since_ms)}});
   }

@@ -14,6 +14,7 @@
 #include "messages/replica.hpp"
 #include "messages/sync.hpp"
 #include "protocol/applied_times.hpp"
+#include "protocol/distinct_counter.hpp"
 #include "protocol/hybrid_clock.hpp"
 #include "protocol/sync_planner.hpp"
 #include "protocol/vnode.hpp"
@@ -124,9 +125,10 @@ private:
     protocol::dot_clock trimmed; // What is no longer in the log.
     bool changed = true;         // Since the last report.
     bool has_graves = false;
-    timestamp next_grave = 0; // The first that was not due when last looked at; 0: none.
-    uint64_t since_ms = 0;    // Temporary: when it came to be, as far as this process knows.
-    uint64_t bytes = 0;       // Temporary: about what it holds.
+    timestamp next_grave = 0;                         // The first that was not due when last looked at; 0: none.
+    uint64_t since_ms = 0;                            // Temporary: when it came to be, as far as this process knows.
+    uint64_t bytes = 0;                               // Temporary: about what it holds.
+    std::unique_ptr<protocol::distinct_counter> keys; // Temporary: how many different ones.
 
     bool copying = false; // The other place may hold a part of a copy.
     uint64_t refills = 0; // Since the process was started.
@@ -135,6 +137,12 @@ private:
     protocol::dot_clock trim_later;
 
     bool whole() const { return protocol::is_whole(state); }
+    void count_held(std::string_view key, size_t object_bytes) {
+      if (keys == nullptr)
+        return;
+      bytes += key.size() + object_bytes;
+      keys->add(storage::object_cache::hash(key));
+    }
   };
   struct read {
     size_t source;
@@ -162,7 +170,7 @@ private:
     /// @param newest the register that is merged wins over whatever the key holds.
     noting_sink(storage::write_batch& batch, held& at, bool newest = false) : batch_(batch), at_(at), newest_(newest) {}
     void merge(vnode_id vnode, std::string_view key, std::string_view operand) override {
-      at_.bytes += key.size() + operand.size();
+      at_.count_held(key, operand.size());
       if (newest_)
         batch_.merge_known(vnode, key, operand, operand); // Who reads it need not look further.
       else

@@ -69,9 +69,15 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
   for (const auto& [id, record] : records) {
     if (env_->bucket(id.bucket) == nullptr || id.partition % count_ != index_)
       continue;
-    if (record.role == vnode_role::temporary)
-      hold(id, record, clock_of(record.place_of(id)));
-    else if (record.role == vnode_role::none && record.self == self_)
+    if (record.role == vnode_role::temporary) {
+      auto& at = hold(id, record, clock_of(record.place_of(id)));
+      auto counted = store_->scan(record.place_of(id), {}, [&](std::string_view key, std::string_view object) {
+        at.count_held(key, object.size());
+        return true;
+      });
+      if (!counted.ok())
+        failed_early_ = counted.error;
+    } else if (record.role == vnode_role::none && record.self == self_)
       dropped_counters_[id] = record.counter;
   }
   write_now({});
@@ -84,14 +90,17 @@ shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
-  at.since_ms = env_->wall_ms();
+  at.since_ms = record.since_ms != 0 ? record.since_ms : env_->wall_ms();
+  if (at.role == vnode_role::temporary)
+    at.keys = std::make_unique<protocol::distinct_counter>();
   at.has_graves = true; // Until looked for.
   return vnodes_.insert_or_assign(id, std::move(at)).first->second;
 }
 
 void shard::save_record(const held& at) {
-  batch_.save_record(at.id, protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id,
-                                              at.copying, at.trimmed}));
+  batch_.save_record(at.id,
+                     protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
+                                       at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().
@@ -457,9 +466,9 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   for (auto* at : changed) {
     at->changed = false;
     auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
-    r.what.changed.push_back(
-        {{at->id, at->role, at->state, at->node.clock(), false, at->copying},
-         {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes, at->since_ms}});
+    r.what.changed.push_back({{at->id, at->role, at->state, at->node.clock(), false, at->copying},
+                              {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes,
+                               at->keys != nullptr ? at->keys->count() : 0, at->since_ms}});
   }
   r.written = store_->written();
   report_ = std::move(r);

@@ -99,10 +99,10 @@ std::string format_duration(uint64_t ms) {
 }
 
 std::string format_hints(const json& hints) {
-  std::vector<row> rows{{"on", "for", "bucket", "partition", "writes", "bytes", "age"}};
+  std::vector<row> rows{{"on", "for", "bucket", "partition", "keys", "writes", "bytes", "age"}};
   for (const auto& h : hints) {
     auto& cells = rows.emplace_back();
-    for (const char* name : {"on", "for", "bucket", "partition", "writes", "bytes"})
+    for (const char* name : {"on", "for", "bucket", "partition", "keys", "writes", "bytes"})
       cells.push_back(cell(h.value(name, json{})));
     auto age = h.value("age_ms", json{});
     cells.push_back(age.is_number_unsigned() ? format_duration(age.get<uint64_t>()) : cell(age));

@@ -44,6 +44,7 @@ struct vnode_facts {
   /// The log is as long as it may be for owners that are away: they will be refilled.
   bool log_full = false;
   uint64_t bytes = 0;    ///< Temporary: about what it holds.
+  uint64_t keys = 0;     ///< Temporary: about how many different ones.
   uint64_t since_ms = 0; ///< Temporary: by its node's wall clock.
 };
 
@@ -53,6 +54,7 @@ struct hint_view {
   std::vector<node_id> waits_for; ///< Owners not known to have all of it.
   uint64_t writes = 0;
   uint64_t bytes = 0;
+  uint64_t keys = 0;
   uint64_t since_ms = 0;
 };
 
@@ -178,6 +180,8 @@ public:
   uint64_t dots_ahead(node_id peer) const;
   /// The oldest first.
   std::vector<hint_view> hints() const;
+  /// How many writes in temporary vnodes of this node no owner is known to have.
+  uint64_t only_on_fallbacks() const;
   /// Own vnodes that are not complete.
   size_t incomplete() const;
   /// What this node has on disk.

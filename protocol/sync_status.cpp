@@ -63,7 +63,7 @@ std::vector<hint_view> sync_planner::hints() const {
   for (const auto& [id, v] : own_) {
     if (v.note.role != vnode_role::temporary)
       continue;
-    hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.since_ms};
+    hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.keys, v.facts.since_ms};
     for (auto owner : owners_of(id))
       if (!has_all(owner, v))
         hint.waits_for.push_back(owner);
@@ -72,6 +72,20 @@ std::vector<hint_view> sync_planner::hints() const {
   std::stable_sort(result.begin(), result.end(),
                    [](const hint_view& a, const hint_view& b) { return a.since_ms < b.since_ms; });
   return result;
+}
+
+uint64_t sync_planner::only_on_fallbacks() const {
+  uint64_t sum = 0;
+  for (const auto& [id, v] : own_) {
+    if (v.note.role != vnode_role::temporary)
+      continue;
+    auto here = v.note.clock;
+    for (auto owner : owners_of(id))
+      if (const auto* note = mirrored(owner, id); note != nullptr)
+        here.subtract(note->clock);
+    sum += here.size();
+  }
+  return sum;
 }
 
 sync_planner::clocks sync_planner::own_clocks() const {

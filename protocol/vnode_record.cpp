@@ -5,7 +5,7 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint8_t record_version = 2;
+constexpr uint8_t record_version = 3, version_without_since = 2;
 constexpr uint8_t in_second_place = 1, copying = 2;
 } // namespace
 
@@ -19,6 +19,7 @@ std::string encode(const vnode_record& x) {
   out.u64(x.self);
   out.varint(x.counter);
   x.trimmed.encode(out);
+  out.varint(x.since_ms);
   return bytes;
 }
 
@@ -32,8 +33,10 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   x.self = in.u64();
   x.counter = in.varint();
   auto trimmed = dot_clock::decode(in);
-  if (!in.finished() || !trimmed || version != record_version || role > static_cast<uint8_t>(vnode_role::none) ||
-      state > static_cast<uint8_t>(vnode_state::catching_up) || flags > (in_second_place | copying))
+  x.since_ms = version == version_without_since ? 0 : in.varint();
+  if (!in.finished() || !trimmed || (version != record_version && version != version_without_since) ||
+      role > static_cast<uint8_t>(vnode_role::none) || state > static_cast<uint8_t>(vnode_state::catching_up) ||
+      flags > (in_second_place | copying))
     return std::nullopt;
   x.role = static_cast<vnode_role>(role);
   x.state = static_cast<vnode_state>(state);

@@ -44,18 +44,21 @@ struct vnode_record {
   /// Dots that are no longer in the log because every owner has them (or was given up on): a replica that lacks one of
   /// them cannot catch up from here, only be refilled.
   dot_clock trimmed;
+  /// Temporary: when it came to be, by its node's wall clock. 0: not known.
+  uint64_t since_ms = 0;
 
   /// Where the data of vnode `id` is.
   vnode_id place_of(vnode_id id) const { return in_second_place ? other_place(id) : id; }
 
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
-           a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed;
+           a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed &&
+           a.since_ms == b.since_ms;
   }
 };
 
-/// u8 version 2 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock
-/// trimmed
+/// u8 version 3 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock
+/// trimmed | varint since_ms. Version 2 ended with the clock.
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

@@ -83,8 +83,19 @@ class Sloppy(ClusterCase):
         self.assertEqual({hint["on"] for hint in listed}, set(names[3:]))
         for hint in listed:
             self.assertEqual(set(hint["for"].split(", ")), set(names[:3]))
-            self.assertEqual((hint["bucket"], hint["writes"]), ("sloppy", 1))
+            self.assertEqual((hint["bucket"], hint["writes"], hint["keys"]), ("sloppy", 1, 1))
             self.assertGreater(hint["bytes"], 8)
+        self.assertEqual(asked.status()["counters"]["hint_writes_nowhere_else"], 1)
+        age = min(hint["age_ms"] for hint in listed)
+        standing_in = cluster[names[4]]
+        standing_in.kill()
+        standing_in.start()
+        cluster.wait_ready()
+        wait_until(lambda: len(hints(asked)[0]) == 2, 5 * SLOWNESS, "it still has what it held")
+        again = next(hint for hint in hints(asked)[0] if hint["on"] == standing_in.name)
+        self.assertEqual((again["keys"], again["writes"]), (1, 1))
+        self.assertGreater(again["bytes"], 8)
+        self.assertGreater(again["age_ms"], age, "a restart does not make it younger")
         away[0].start()
         cluster.wait_ready()
         with away[0].client() as client:
@@ -94,6 +105,22 @@ class Sloppy(ClusterCase):
             node.start()
         cluster.wait_ready()
         wait_until(lambda: hints(asked) == ([], 0), 10 * SLOWNESS, "everything is handed over")
+
+    def test_a_fallback_does_not_wait_longer_for_an_owner_than_it_is_told_to(self):
+        cluster = self.cluster(4, buckets=BUCKETS, hints={"age_max_s": 2})
+        _, nodes, _ = explained(cluster["n1"].ask("KV.EXPLAIN", "key"))
+        names = [row["node"].decode() for row in nodes]
+        away, standing_in = cluster[names[0]], cluster[names[3]]
+        away.kill()
+        cluster.wait_down(away.name, KILLED_SEEN)
+        self.assertEqual(cluster[names[1]].ask("SET", "key", "value"), "OK")
+        wait_until(lambda: standing_in.status()["counters"]["hints_dropped_early"] == 1, 15 * SLOWNESS,
+                   "two owners have it, the third stays away")
+        wait_until(lambda: hints(standing_in)[0] == [], 5 * SLOWNESS, "it is no longer listed")
+        away.start()
+        cluster.wait_ready()
+        with away.client() as client:
+            wait_until(lambda: client.call("KV.GET", "key", "R", "one")[1] == [b"value"], 10 * SLOWNESS, "it learns from the other owners")
 
 
 if __name__ == "__main__":

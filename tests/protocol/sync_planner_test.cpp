@@ -467,6 +467,17 @@ TEST_F(SyncPlanner, TellsAFallbackOnlyOfWhatItHoldsForIt) {
   EXPECT_TRUE(planner.take_news(d).changed.empty());
 }
 
+TEST_F(OnAFallback, CountsWhatNoOwnerIsKnownToHave) {
+  EXPECT_EQ(planner.only_on_fallbacks(), 0U);
+  planner.set_own(temporary(clock({{rd, 1, 5}})), {});
+  EXPECT_EQ(planner.only_on_fallbacks(), 5U);
+  planner.set_peer(a, owner(clock({{rd, 1, 2}})));
+  planner.set_peer(c, owner(clock({{rd, 2, 3}, {ra, 1, 9}})));
+  EXPECT_EQ(planner.only_on_fallbacks(), 2U);
+  planner.unlinked(a);
+  EXPECT_EQ(planner.only_on_fallbacks(), 2U) << "it is down, and has them";
+}
+
 TEST_F(OnAFallback, TellsOwnersWhenATemporaryVnodeComesAndGoes) {
   planner.take_news(a);
   planner.set_own(temporary(clock({{rd, 1, 1}})), {});

@@ -13,6 +13,7 @@ vnode_record example() {
   x.counter = 300;
   x.copying = true;
   x.trimmed.add(dot_range{7, 1, 12});
+  x.since_ms = 1'700'000'000'000;
   return x;
 }
 
@@ -28,7 +29,13 @@ TEST(VnodeRecord, HasTheDocumentedBytes) {
   x.in_second_place = true;
   x.self = 0x0102030405060708;
   x.counter = 5;
-  EXPECT_EQ(encode(x), std::string("\x02\x02\x03\x01\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00", 14));
+  x.since_ms = 6;
+  std::string bytes("\x03\x02\x03\x01\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06", 15);
+  EXPECT_EQ(encode(x), bytes);
+  bytes.pop_back();
+  bytes.front() = 2;
+  x.since_ms = 0;
+  EXPECT_EQ(decode_vnode_record(bytes), x);
 }
 
 TEST(VnodeRecord, IsRefusedWhenItIsCutLongerOrUnknown) {
