@@ -254,6 +254,16 @@ void check_remains(const evidence& e, size_t node, const storage::store& store, 
                 return true;
               })
         .ok();
+    auto due = from_micros(now_ms * 1000);
+    store
+        .scan_graves(place, due,
+                     [&, id = vnode, &known = clock, at = place](timestamp, std::string_view key) {
+                       auto object = store.get(at, key).object;
+                       if (!object || has_remains(*object, known, now_ms))
+                         left(id, fmt::format("a note that key {} is to be removed", key));
+                       return true;
+                     })
+        .ok();
   }
 }
 

@@ -26,9 +26,10 @@ import unittest
 import ports
 import resp
 
-# The second one is built beside the first: build/release/crema, build/release/tests/cluster/lose_objects.
+# The others are built beside the first: build/release/crema, build/release/tests/cluster/lose_objects.
 BINARY = os.path.abspath(os.environ.get("CREMA_BINARY", pathlib.Path(__file__).parents[2] / "build/release/crema"))
 LOSE_OBJECTS = pathlib.Path(BINARY).parent / "tests/cluster/lose_objects"
+COUNT_REMAINS = pathlib.Path(BINARY).parent / "tests/cluster/count_remains"
 SANITIZED = os.environ.get("CREMA_SANITIZE", "") != ""
 SLOWNESS = float(os.environ.get("CREMA_SLOWNESS", 1))  # Time limits of the product hold for the release build.
 START_DEADLINE = 20.0 * SLOWNESS

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import resp
-from harness import BINARY, LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
+from harness import BINARY, COUNT_REMAINS, LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -194,6 +194,38 @@ class Repair(ClusterCase):
         for node in cluster:
             wait_until(lambda: self.counter(node, "keys_cleaned") == 2 * KEYS, LEVEL_SEEN,
                        f"{node.name} holds nothing of them any more")
+
+    def test_nothing_is_left_of_keys_that_were_all_deleted(self):
+        cluster = self.cluster()
+        self.fill(cluster["n1"], range(500), "key-")
+        self.fill(cluster["n2"], range(500), "key-", db="carts")
+        with cluster["n2"].client(timeout=30) as client:  # Some go by themselves.
+            client.pipeline([("SET", f"key-{key}", "short", "PX", "1500") for key in range(400, 500)])
+        cluster["n3"].kill()  # And one node has to learn of it later.
+        for db in (None, "carts"):
+            with cluster["n1"].client(timeout=30, db=db) as client:
+                replies = client.pipeline([("DEL", f"key-{key}") for key in range(500 if db else 400)])
+            self.assertEqual([reply for reply in replies if isinstance(reply, Exception)], [])
+        cluster["n3"].start()
+        cluster.wait_ready()
+        for node in cluster:
+            wait_until(lambda: self.counter(node, "keys_cleaned") >= 1000 and self.counter(node, "hint_vnodes") == 0, 3 * LEVEL_SEEN,
+                       f"{node.name} has cleaned up")
+        nothing = {"objects": 0, "logged": 0, "graves": 0, "gaps": 0}
+        left = {}
+
+        def settled():  # Whoever has cleaned up may yet have to trim its log: then it goes on.
+            for node in cluster:
+                node.terminate()
+                left[node.name] = json.loads(subprocess.run([COUNT_REMAINS, f"{node.entry['data_dir']}/db"], stdout=subprocess.PIPE,
+                                                            check=True).stdout)
+                node.start()
+            cluster.wait_ready()
+            return all(counted == nothing for counted in left.values())
+        try:
+            wait_until(settled, 3 * LEVEL_SEEN, "nothing is left", every=2.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {left}") from None
 
     def test_tombstones_wait_for_a_node_that_is_away(self):
         cluster = self.cluster()

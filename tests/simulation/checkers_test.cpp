@@ -572,6 +572,20 @@ TEST_F(SettledStores, AreFoundWithATombstone) {
   EXPECT_EQ(leftovers(), 1U);
 }
 
+TEST_F(SettledStores, AreFoundWithANoteOfAKeyThatIsGone) {
+  put(0, 1, "c0-1");
+  settled(0, {1}, clock({1}));
+  auto batch = store->make_batch();
+  batch->bury(vnode(0), 0, "k"); // It may expire, or be removed, later.
+  batch->bury(vnode(0), from_micros(9'000'000), "gone");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_EQ(leftovers(), 0U);
+  batch->clear();
+  batch->bury(vnode(0), 0, "gone");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_EQ(leftovers(), 1U);
+}
+
 TEST_F(SettledStores, AreFoundWithAnExpiredValue) {
   for (bucket_id bucket : {0, 1}) {
     named(bucket, 1, "c0-1", {}, 4000);
