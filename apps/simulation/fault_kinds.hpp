@@ -38,7 +38,7 @@ public:
   fault_log log;
   bool over = false;
   /// The one node that may lose its disk. With the W of the default buckets one disk may go without an acknowledged
-  /// write going with it; there is no way yet in which the others give it back what it had (docs/simulation.md).
+  /// write going with it (docs/simulation.md).
   size_t fragile;
 
 private:
