@@ -1,6 +1,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/request_desk.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace crema {
@@ -12,6 +13,7 @@ struct coordinator_state : desk_port {
   static constexpr size_t bytes_per_message_max = size_t{512} << 10; // A slow link must carry one within its timeout.
   static constexpr std::chrono::milliseconds tick_interval{10};
   static constexpr std::chrono::milliseconds load_interval{500};
+  static constexpr std::chrono::seconds explain_timeout{1};
   static constexpr std::chrono::seconds count_timeout{30};
 
   struct outgoing {
@@ -42,6 +44,36 @@ struct coordinator_state : desk_port {
       send_out(p, shard);
   }
   void reply(const std::shared_ptr<reply_sink>& sink, client_reply r) override {
+    if (r.explained == nullptr)
+      return deliver(sink, std::move(r));
+    auto vnode = r.explained->vnode;
+    auto done = [this, sink, r = std::move(r)](const vnode_standings& x) {
+      auto told = r;
+      auto all = std::make_shared<explanation>(*r.explained);
+      explain_standings(x, *all);
+      told.explained = std::move(all);
+      deliver(sink, std::move(told));
+      want_flush();
+    };
+    self->request(handoff, explain_timeout, vnode_query{vnode}).then(done, [done](const caf::error&) {
+      done(vnode_standings{});
+    });
+  }
+  void explain_standings(const vnode_standings& x, explanation& out) const {
+    for (auto& row : out.nodes) {
+      auto is_this = [&](const protocol::standing& s) { return env->name_of(s.node) == row.front().second; };
+      auto found = std::find_if(x.nodes.begin(), x.nodes.end(), is_this);
+      if (found == x.nodes.end())
+        continue;
+      if (found->role == protocol::vnode_role::temporary)
+        row.emplace_back("stands_in_with_writes", std::to_string(found->writes));
+      else
+        row.emplace_back("lacks_writes", std::to_string(found->lacks));
+      if (auto told = x.told.find(found->node); told != x.told.end())
+        row.emplace_back("told_ms_ago", std::to_string(told->second.count()));
+    }
+  }
+  void deliver(const std::shared_ptr<reply_sink>& sink, client_reply r) {
     for (auto& x : replies) {
       if (x.first == sink) {
         x.second.push_back(std::move(r));

@@ -383,6 +383,12 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.planner->on_ring(x.ring);
       },
       [self](stats_request) { return statistics_of(self); },
+      [self](const vnode_query& x) {
+        vnode_standings result{self->state.planner->standings(x.vnode), {}};
+        for (const auto& [node, heard] : self->state.heard)
+          result.told[node] = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now() - heard);
+        return result;
+      },
       [self](const repair_query& x) { answer_repair(self, x); },
       [self](const sync_point_query& x) { answer_sync_point(self, x); },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },

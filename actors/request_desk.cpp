@@ -715,6 +715,7 @@ void request_desk::explain_place(const std::shared_ptr<reply_sink>& sink, const 
                                  const config::bucket_config& bucket) {
   auto partition = protocol::partition_of(request.key, ring_->partitions());
   auto e = std::make_shared<explanation>();
+  e->vnode = {bucket.db, partition};
   e->summary = place_of(bucket, request.key, partition);
   e->nodes = explain_nodes(bucket.db, partition, bucket.n);
   client_reply r;
@@ -728,6 +729,7 @@ std::shared_ptr<const explanation> request_desk::explain(const pending& p) {
     return nullptr;
   auto yes_or_no = [](bool x) { return x ? "yes" : "no"; };
   auto e = std::make_shared<explanation>();
+  e->vnode = {p.bucket->db, p.partition};
   e->summary = place_of(*p.bucket, p.request.key, p.partition);
   e->summary.emplace_back("replied_after_us", p.log->micros_since_begin(now_));
   if (p.put) {

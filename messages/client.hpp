@@ -19,6 +19,7 @@ namespace crema {
 /// Where a key lives and how a request for it went, for people: names and values in the order in which to show them.
 struct explanation {
   using fields = std::vector<std::pair<std::string, std::string>>;
+  vnode_id vnode; ///< That the key is in.
   fields summary;
   std::vector<fields> nodes;     ///< The preference list: owners, then fallbacks.
   std::vector<fields> exchanges; ///< Who was asked for what, and what came back until the reply.

@@ -113,6 +113,15 @@ struct foreground_load {
   std::chrono::microseconds sum{0};
 };
 
+/// Coordinator -> handoff: how do the nodes stand that have this vnode? -> vnode_standings.
+struct vnode_query {
+  vnode_id vnode;
+};
+struct vnode_standings {
+  std::vector<protocol::standing> nodes;
+  std::map<node_id, std::chrono::milliseconds> told; ///< So long ago each peer told what it has.
+};
+
 /// Handoff's note to itself: a session that had to wait for the budget goes on.
 struct resume_session {
   std::function<void()> next;
@@ -188,6 +197,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_abandon)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::foreground_load)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnode_query)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnode_standings)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::resume_session)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnodes_incomplete)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats_request)

@@ -58,6 +58,14 @@ struct hint_view {
   uint64_t since_ms = 0;
 };
 
+/// How a node that has a vnode stands among the others that have it, as far as they told.
+struct standing {
+  node_id node;
+  vnode_role role;
+  uint64_t writes = 0; ///< That it knows, ever.
+  uint64_t lacks = 0;  ///< That others know.
+};
+
 struct catch_up_task {
   vnode_id vnode;
   node_id from{};
@@ -180,6 +188,7 @@ public:
   uint64_t dots_ahead(node_id peer) const;
   /// The oldest first.
   std::vector<hint_view> hints() const;
+  std::vector<standing> standings(vnode_id vnode) const;
   /// How many writes in temporary vnodes of this node no owner is known to have.
   uint64_t only_on_fallbacks() const;
   /// Own vnodes that are not complete.

@@ -74,6 +74,22 @@ std::vector<hint_view> sync_planner::hints() const {
   return result;
 }
 
+std::vector<standing> sync_planner::standings(vnode_id vnode) const {
+  std::vector<std::pair<node_id, const vnode_note*>> notes;
+  if (auto own = own_.find(vnode); own != own_.end())
+    notes.emplace_back(self_, &own->second.note);
+  for (const auto& [node, p] : peers_)
+    if (const auto* note = mirrored(node, vnode); note != nullptr)
+      notes.emplace_back(node, note);
+  dot_clock known;
+  for (const auto& [node, note] : notes)
+    known.join(note->clock);
+  std::vector<standing> result;
+  for (const auto& [node, note] : notes)
+    result.push_back({node, note->role, note->clock.size(), known.size() - note->clock.size()});
+  return result;
+}
+
 uint64_t sync_planner::only_on_fallbacks() const {
   uint64_t sum = 0;
   for (const auto& [id, v] : own_) {

@@ -86,6 +86,8 @@ class Sloppy(ClusterCase):
             self.assertEqual((hint["bucket"], hint["writes"], hint["keys"]), ("sloppy", 1, 1))
             self.assertGreater(hint["bytes"], 8)
         self.assertEqual(asked.status()["counters"]["hint_writes_nowhere_else"], 1)
+        _, nodes, _ = explained(asked.ask("KV.EXPLAIN", "key"))
+        self.assertEqual(next(row for row in nodes if row["node"].decode() == asked.name)["stands_in_with_writes"], b"1")
         age = min(hint["age_ms"] for hint in listed)
         standing_in = cluster[names[4]]
         standing_in.kill()
@@ -101,6 +103,9 @@ class Sloppy(ClusterCase):
         with away[0].client() as client:
             self.assertEqual(client.call("GET", "key"), b"value")  # From those who stand in for the other two.
             wait_until(lambda: client.call("KV.GET", "key", "R", "one")[1] == [b"value"], 5, "the owner is repaired")
+            _, nodes, _ = explained(client.call("KV.EXPLAIN", "key"))
+            told = next(row for row in nodes if row["node"].decode() == away[0].name)
+            self.assertEqual(told["lacks_writes"], b"0")
         for node in away[1:]:
             node.start()
         cluster.wait_ready()

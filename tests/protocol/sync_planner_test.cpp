@@ -467,6 +467,21 @@ TEST_F(SyncPlanner, TellsAFallbackOnlyOfWhatItHoldsForIt) {
   EXPECT_TRUE(planner.take_news(d).changed.empty());
 }
 
+TEST_F(OnAFallback, TellsHowAllThatHaveAVnodeStand) {
+  EXPECT_TRUE(planner.standings(v).empty());
+  planner.set_own(temporary(clock({{rd, 1, 2}})), {});
+  planner.set_peer(a, owner(clock({{ra, 1, 3}, {rd, 1, 1}})));
+  planner.set_peer(b, owner({}));
+  std::map<node_id, standing> found;
+  for (const auto& s : planner.standings(v))
+    found.emplace(s.node, s);
+  ASSERT_EQ(found.size(), 3U) << "c has told nothing";
+  EXPECT_EQ(found.at(a).lacks, 1U);
+  EXPECT_EQ(found.at(b).lacks, 5U);
+  EXPECT_EQ(found.at(d).role, vnode_role::temporary);
+  EXPECT_EQ(found.at(d).writes, 2U);
+}
+
 TEST_F(OnAFallback, CountsWhatNoOwnerIsKnownToHave) {
   EXPECT_EQ(planner.only_on_fallbacks(), 0U);
   planner.set_own(temporary(clock({{rd, 1, 5}})), {});
