@@ -323,7 +323,7 @@ void tell_progress(handoff_self self) {
     return;
   st.progress_told = now;
   st.env->log->info("{} vnodes are not complete yet; {} are being copied; {} have been since the start, {} MB",
-                    st.planner->incomplete(), st.refilling.size(), st.refills, st.bytes_refilled >> 20);
+                    st.planner->incomplete(), st.refilling.size(), st.refills_done, st.bytes_refilled >> 20);
 }
 
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root,

@@ -132,8 +132,8 @@ struct handoff_state {
   uint64_t scrub_keys = 0, scrub_ranges = 0, scrub_differences = 0, scrub_repaired = 0, scrub_busy = 0,
            scrub_errors = 0;
   uint64_t repairs_done = 0, repairs_failed = 0, repairs_dropped = 0, repaired_dots = 0;
-  uint64_t catch_ups = 0, refills = 0, sessions_failed = 0, bytes_caught_up = 0, bytes_handed_over = 0,
-           bytes_refilled = 0, bytes_read_repaired = 0, bytes_scrubbed = 0;
+  uint64_t catch_ups = 0, refills = 0, refills_done = 0, sessions_failed = 0, bytes_caught_up = 0,
+           bytes_handed_over = 0, bytes_refilled = 0, bytes_read_repaired = 0, bytes_scrubbed = 0;
 };
 using handoff_self = caf::stateful_actor<handoff_state>*;
 

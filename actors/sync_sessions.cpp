@@ -155,6 +155,7 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
       self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
                                  self->state.env->name_of(s->from));
       s->filling = false;
+      ++self->state.refills_done;
       self->state.planner->refilled(s->vnode);
       ask_for_reports(self); // It waits for rounds of its peers from now on.
       return finish(self, s, {});

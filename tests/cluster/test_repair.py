@@ -75,6 +75,17 @@ class Repair(ClusterCase):
         for db in (0, 1):
             self.assertEqual(self.copies(cluster["n2"], range(KEYS), "key-", db), KEYS)
 
+    def test_a_node_that_is_refilled_tells_how_far_it_is(self):
+        cluster = self.cluster(sync={"mb_per_s_max": 1})
+        with cluster["n1"].client(timeout=30) as client:
+            client.pipeline([("SET", f"key-{key}", "x" * 5000) for key in range(1000)])
+        cluster["n2"].kill()
+        shutil.rmtree(cluster["n2"].entry["data_dir"])
+        cluster["n2"].start()
+        wait_until(lambda: 0 < self.counter(cluster["n2"], "vnodes_incomplete") < 128, LEVEL_SEEN, "some are whole, some are not")
+        wait_until(lambda: "vnodes are not complete yet" in cluster["n2"].log_text(), LEVEL_SEEN, "the log says so")
+        wait_until(lambda: self.whole(cluster["n2"]), 6 * LEVEL_SEEN, "n2 is whole")
+
     def test_all_nodes_lose_power_at_once_and_one_its_disk(self):
         cluster = self.cluster()
         self.fill(cluster["n1"], range(KEYS), "key-", db=1)
@@ -127,10 +138,19 @@ class Repair(ClusterCase):
         node.start()
         cluster.wait_ready()
         self.assertLess(self.copies(node, range(KEYS), "key-"), KEYS, "the damage is there, and nobody knows")
+        lost = next(key for key in range(KEYS) if self.copies(node, [key], "key-") == 0)
+        told = node.ask("KV.EXPLAIN", f"key-{lost}")
+        partition = int(told[told.index(b"partition") + 1])
+        code, states = self.repair(cluster["n1"], "--bucket", "default", "--partition", partition)
+        first = self.total(states, "repaired")
+        self.assertEqual((code, self.total(states, "vnodes"), self.total(states, "differences")), (0, 1, first))
+        self.assertTrue(0 < first < KEYS // 4, first)
+        self.assertEqual(self.copies(node, [lost], "key-"), 1)
         code, states = self.repair(cluster["n3"])
         self.assertEqual(code, 0)
         self.assertEqual([state["state"] for state in states], ["finished"] * 3)
-        self.assertEqual((self.total(states, "differences"), self.total(states, "repaired")), (KEYS // 4, KEYS // 4))
+        rest = KEYS // 4 - first
+        self.assertEqual((self.total(states, "differences"), self.total(states, "repaired")), (rest, rest))
         self.assertEqual(self.copies(node, range(KEYS), "key-"), KEYS)
 
     def rebuild(self, node, *options):
