@@ -43,6 +43,17 @@ vnode_state_note to_wire(const protocol::vnode_note& note) {
           note.copying};
 }
 
+/// Within some rounds: those of different nodes begin at different times.
+bool is_recent(handoff_self self, std::optional<caf::actor_clock::time_point> when) {
+  constexpr int rounds = 4;
+  return when && self->clock().now() - *when <= rounds * self->state.env->config.sync.interval;
+}
+
+bool moves(handoff_self self) {
+  auto& st = self->state;
+  return !st.sessions.empty() || st.repairs_running > 0 || is_recent(self, st.moved);
+}
+
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
   message.epoch = st.ring->epoch;
@@ -51,8 +62,8 @@ void send_state(handoff_self self, node_id node, const handoff_state::peer& to, 
   message.sequence = ++st.sent[node];
   message.asks = st.planner->ask();
   message.answers = to.answers;
-  message.bytes_per_s = st.budget.rate();
-  message.bytes_moved = st.bytes_moved;
+  message.bearable = st.budget.share();
+  message.moves = moves(self);
   self->send(to.handoff, std::move(message));
 }
 
@@ -84,12 +95,13 @@ void tell(handoff_self self, node_id node, const handoff_state::peer& to) {
 
 } // namespace
 
-uint64_t pace(const handoff_state& st) {
-  auto result = st.budget.rate();
+uint64_t pace(handoff_self self) {
+  auto& st = self->state;
+  auto share = protocol::sync_budget::whole;
   for (const auto& [node, p] : st.peers)
-    if (p.bytes_per_s != 0)
-      result = std::min(result, p.bytes_per_s);
-  return result;
+    if (auto heard = st.heard.find(node); heard != st.heard.end() && is_recent(self, heard->second))
+      share = std::min(share, p.bearable);
+  return st.budget.rate(share);
 }
 
 void ask_for_reports(handoff_self self) {
@@ -211,8 +223,9 @@ void on_state(handoff_self self, const sync_state& x) {
   p.incarnation = x.incarnation;
   p.received = x.sequence;
   p.asks = x.asks;
-  p.bytes_per_s = x.bytes_per_s;
-  st.has_moved |= std::exchange(p.bytes_moved, x.bytes_moved) != x.bytes_moved;
+  p.bearable = x.bearable;
+  if (x.moves)
+    p.moved = self->clock().now();
   if (x.full)
     st.planner->begin_mirror(x.from, x.incarnation);
   for (const auto& n : x.notes) {
@@ -246,7 +259,9 @@ void on_state(handoff_self self, const sync_state& x) {
 void weigh_load(handoff_self self) {
   auto& st = self->state;
   auto mean = st.load.sum / static_cast<int64_t>(std::max<uint64_t>(st.load.requests, 1));
-  st.budget.on_foreground(mean, st.load.requests, std::exchange(st.has_moved, false));
+  auto working = moves(self) || std::any_of(st.peers.begin(), st.peers.end(),
+                                            [&](const auto& p) { return is_recent(self, p.second.moved); });
+  st.budget.on_foreground(mean, st.load.requests, working);
   st.load = {};
 }
 
@@ -276,7 +291,7 @@ std::map<std::string, uint64_t> counters(handoff_self self) {
       {"refills", st.refills},
       {"syncs_failed", st.sessions_failed},
       {"syncs_running", st.sessions.size()},
-      {"sync_bytes_per_s_max", pace(st)},
+      {"sync_bytes_per_s_max", pace(self)},
       {"bytes_caught_up", st.bytes_caught_up},
       {"bytes_handed_over", st.bytes_handed_over},
       {"bytes_refilled", st.bytes_refilled},

@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -47,8 +48,8 @@ struct handoff_state {
     uint64_t asked_before = 0; // as it was when the present round began,
     uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
-    uint64_t bytes_per_s = 0; // What its clients bear of background work; 0: it has not said.
-    uint64_t bytes_moved = 0; // By it, as last heard.
+    uint32_t bearable = protocol::sync_budget::whole;  // What its clients bear of background work.
+    std::optional<caf::actor_clock::time_point> moved; // When it last said that it does some.
   };
   std::map<node_id, caf::actor_clock::time_point> heard; // When each last told what it has.
   std::map<node_id, int64_t> times;                      // Of each one's clock, as last heard.
@@ -75,9 +76,8 @@ struct handoff_state {
   std::set<vnode_id> refilling;
   std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
-  foreground_load load;     // Since the last round.
-  bool has_moved = false;   // Anything since then, here or at a peer.
-  uint64_t bytes_moved = 0; // Here, since the start.
+  foreground_load load;                              // Since the last round.
+  std::optional<caf::actor_clock::time_point> moved; // When this node last moved anything.
 
   std::deque<repair_job> repairs;
   std::set<repair_job> known_repairs; // Queued or running: each once.
@@ -142,7 +142,9 @@ const caf::actor* replica_of(handoff_state& st, node_id node, partition_id parti
 
 /// How fast the background may go on now: nobody's clients are to feel it, whether their node gives, takes, or only
 /// coordinates for those that do. Bytes per second.
-uint64_t pace(const handoff_state& st);
+uint64_t pace(handoff_self self);
+/// Counts what was moved. @returns how long to wait before moving more.
+std::chrono::nanoseconds book(handoff_self self, size_t bytes);
 
 /// Begins a round: the shards report, the peers are told, and what follows is done. While one is under way, which may
 /// tell of an earlier time, the next one follows at once.

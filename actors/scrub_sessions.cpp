@@ -403,7 +403,7 @@ void pay_for_range(handoff_self self, size_t bytes, std::function<void()> next) 
   st.bytes_scrubbed += bytes;
   if (!st.scrub.by_itself)
     return pay(self, bytes, std::move(next));
-  auto rest = std::chrono::microseconds{bytes * 1'000'000 / std::max<uint64_t>(pace(st), 1) *
+  auto rest = std::chrono::microseconds{bytes * 1'000'000 / std::max<uint64_t>(pace(self), 1) *
                                         (handoff_state::scrub_by_itself_share - 1)};
   pay(self, bytes, [self, rest, next = std::move(next)]() mutable {
     self->delayed_send(self, rest, resume_session{std::move(next)});

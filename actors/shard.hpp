@@ -232,6 +232,7 @@ private:
   /// reason: there is nothing to read.
   held* find(const replica_op& op, std::string& why);
   held& stand_in(vnode_id id);
+  void count_held(held& at);
   void refuse(size_t source, const replica_op& op, errc why, std::string text, const answer_fn& answer);
   /// To a read of a temporary vnode that does not exist.
   void answer_nothing(size_t source, const replica_op& op, const answer_fn& answer);

@@ -71,12 +71,7 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       continue;
     if (record.role == vnode_role::temporary) {
       auto& at = hold(id, record, clock_of(record.place_of(id)));
-      auto counted = store_->scan(record.place_of(id), {}, [&](std::string_view key, std::string_view object) {
-        at.count_held(key, object.size());
-        return true;
-      });
-      if (!counted.ok())
-        failed_early_ = counted.error;
+      count_held(at);
     } else if (record.role == vnode_role::none && record.self == self_)
       dropped_counters_[id] = record.counter;
   }
@@ -90,11 +85,28 @@ shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
-  at.since_ms = record.since_ms != 0 ? record.since_ms : env_->wall_ms();
+  auto now_ms = env_->wall_ms();
+  at.since_ms = record.since_ms != 0 ? std::min(record.since_ms, now_ms) : now_ms;
   if (at.role == vnode_role::temporary)
     at.keys = std::make_unique<protocol::distinct_counter>();
   at.has_graves = true; // Until looked for.
   return vnodes_.insert_or_assign(id, std::move(at)).first->second;
+}
+
+/// About what a temporary vnode from before the start holds. Nobody is to wait for it: of many objects some are looked
+/// at.
+void shard::count_held(held& at) {
+  constexpr size_t looked_at_max = 20'000;
+  size_t seen = 0;
+  auto scanned = store_->scan(at.node.id(), {}, [&](std::string_view key, std::string_view object) {
+    at.count_held(key, object.size());
+    return ++seen < looked_at_max;
+  });
+  if (!scanned.ok()) // Whoever needs what cannot be read will say so.
+    env_->log->warn("the writes held for bucket {} partition {} cannot be counted: {}", at.id.bucket, at.id.partition,
+                    scanned.error);
+  if (seen == looked_at_max)
+    at.bytes = at.bytes * std::max<uint64_t>(at.node.clock().size(), seen) / seen;
 }
 
 void shard::save_record(const held& at) {

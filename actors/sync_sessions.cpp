@@ -221,11 +221,15 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
 
 } // namespace
 
-void pay(handoff_self self, size_t bytes, std::function<void()> next) {
+std::chrono::nanoseconds book(handoff_self self, size_t bytes) {
   auto& st = self->state;
-  st.has_moved = true;
-  st.bytes_moved += bytes;
-  auto wait = st.budget.take(bytes, self->clock().now().time_since_epoch(), pace(st));
+  auto now = self->clock().now();
+  st.moved = now;
+  return st.budget.take(bytes, now.time_since_epoch(), pace(self));
+}
+
+void pay(handoff_self self, size_t bytes, std::function<void()> next) {
+  auto wait = book(self, bytes);
   if (wait < std::chrono::milliseconds{1})
     return next();
   self->delayed_send(self, wait, resume_session{std::move(next)});

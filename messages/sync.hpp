@@ -194,15 +194,15 @@ struct sync_state {
   uint64_t wall_ms = 0;
   uint64_t asks = 0;    ///< A number; who has this message sends it back
   uint64_t answers = 0; ///< with what it had on disk after that, or later. 0: nothing was asked yet.
-  /// How much background work per second the clients of `from` bear, as far as it can tell, and how much it has done
-  /// since its start. 0: not said.
-  uint64_t bytes_per_s = 0;
-  uint64_t bytes_moved = 0;
+  /// Of the background work that `from` might do, the share that its clients bear, as far as it has tried
+  /// (sync_budget); and whether it does any.
+  uint32_t bearable = 0;
+  bool moves = false;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
     return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
-             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bytes_per_s, x.bytes_moved);
+             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves);
   }
 };
 

@@ -14,8 +14,11 @@ namespace crema::protocol {
 
 class sync_budget {
 public:
-  static constexpr uint64_t steps = 64; ///< The rate never falls below the maximum divided by this.
-  static constexpr uint64_t first = 16; ///< It begins with the maximum divided by this.
+  static constexpr uint64_t steps = 64;   ///< The rate never falls below the maximum divided by this.
+  static constexpr uint64_t first = 16;   ///< It begins with the maximum divided by this.
+  static constexpr uint32_t whole = 1024; ///< A share of the maximum: all of it.
+  static constexpr std::chrono::seconds wait_max{
+      5}; ///< What is owed beyond is forgotten: the rate may be another by then.
 
   /// @param rate_max bytes per second.
   explicit sync_budget(uint64_t rate_max)
@@ -30,13 +33,21 @@ public:
   std::chrono::nanoseconds take(uint64_t bytes, monotonic now, uint64_t rate_max = UINT64_MAX);
 
   uint64_t rate() const { return rate_; } ///< Bytes per second.
+  /// Which share of its maximum that is: others may have another maximum.
+  uint32_t share() const { return static_cast<uint32_t>(rate_ * whole / rate_max_); }
+  /// No more than this share, but never less than the least rate.
+  uint64_t rate(uint32_t share) const {
+    return std::min(rate_, std::max(step(), rate_max_ / whole * std::min(share, whole)));
+  }
 
 private:
+  uint64_t step() const { return std::max<uint64_t>(rate_max_ / steps, 1); }
   void grow();
 
   uint64_t rate_max_;
   uint64_t rate_;
   uint64_t bearable_;       // Up to this it doubles.
+  unsigned deaf_ = 0;       // So many more calls may tell of a time before the rate was halved.
   double quiet_micros_ = 0; // What requests take without background work; 0: not known.
   monotonic free_at_{};     // What was taken is paid for by then.
 };

@@ -188,6 +188,7 @@ public:
   uint64_t dots_ahead(node_id peer) const;
   /// The oldest first.
   std::vector<hint_view> hints() const;
+  /// Nothing unless this node has the vnode.
   std::vector<standing> standings(vnode_id vnode) const;
   /// How many writes in temporary vnodes of this node no owner is known to have.
   uint64_t only_on_fallbacks() const;

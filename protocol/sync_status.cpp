@@ -75,9 +75,10 @@ std::vector<hint_view> sync_planner::hints() const {
 }
 
 std::vector<standing> sync_planner::standings(vnode_id vnode) const {
-  std::vector<std::pair<node_id, const vnode_note*>> notes;
-  if (auto own = own_.find(vnode); own != own_.end())
-    notes.emplace_back(self_, &own->second.note);
+  auto own = own_.find(vnode);
+  if (own == own_.end())
+    return {}; // Others told it as long as it was here, if at all.
+  std::vector<std::pair<node_id, const vnode_note*>> notes{{self_, &own->second.note}};
   for (const auto& [node, p] : peers_)
     if (const auto* note = mirrored(node, vnode); note != nullptr)
       notes.emplace_back(node, note);

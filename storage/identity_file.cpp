@@ -68,7 +68,7 @@ std::optional<identity_record> from_json(const json& in) {
   in.at("boot_id").get_to(record.boot_id);
   in.at("clean_stop").get_to(record.clean);
   in.at("copied").get_to(record.copied);
-  record.born = in.value("born", record.born);
+  record.born = in.value("born", std::map<std::string, std::string>{{"LOCK", in.value("lock_born", "")}}); // As once.
   auto replica = from_hex(in.at("replica_id"));
   if (!replica)
     return std::nullopt;

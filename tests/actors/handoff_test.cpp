@@ -1,3 +1,4 @@
+#include "protocol/sync_budget.hpp"
 #include "test_cluster.hpp"
 
 namespace crema::test {
@@ -107,18 +108,22 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   sync_state x;
   x.from = node_id{1};
   x.incarnation = 1;
-  x.sequence = 1;
   x.full = true;
-  x.bytes_per_s = alone / 2;
-  tell(x);
-  EXPECT_EQ(pace(), alone / 2);
-  ++x.sequence;
-  x.full = false;
-  x.bytes_per_s = 10 * alone;
-  tell(x);
+  x.latest = 1;
+  auto hear = [&](uint32_t bearable, bool moves) {
+    ++x.sequence;
+    x.bearable = bearable;
+    x.moves = moves;
+    tell(x);
+    x.full = false;
+  };
+  constexpr auto whole = protocol::sync_budget::whole;
+  hear(whole / 32, false);
+  EXPECT_EQ(pace(), (uint64_t{cluster_.sync.mb_per_s_max} << 20) / 32);
+  hear(0, false);
+  EXPECT_GT(pace(), 0U);
+  hear(whole, false);
   EXPECT_EQ(pace(), alone);
-  tell(shard_report{0, {}, {}, 1});
-  EXPECT_EQ(told().bytes_per_s, alone);
 
   auto second = [&](uint64_t requests, std::chrono::microseconds mean) {
     tell(foreground_load{requests, mean * requests});
@@ -126,14 +131,20 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
     sched().run();
     replica_->receive([](const report_request&) {});
     tell(shard_report{0, {}, {}, 1});
-    return told().bytes_per_s;
+    return told().bearable;
   };
-  EXPECT_EQ(second(100, std::chrono::milliseconds{1}), alone);
-  EXPECT_EQ(second(100, std::chrono::milliseconds{9}), alone) << "nobody moves anything";
-  ++x.sequence;
-  x.bytes_moved = 1;
-  tell(x);
-  EXPECT_LT(second(100, std::chrono::milliseconds{9}), alone) << "the peer does, and our clients feel it";
+  tell(shard_report{0, {}, {}, 1});
+  auto usual = told().bearable;
+  EXPECT_EQ(second(100, std::chrono::milliseconds{1}), usual);
+  EXPECT_EQ(second(100, std::chrono::milliseconds{9}), usual) << "nobody moves anything";
+  hear(whole, true);
+  auto low = second(100, std::chrono::milliseconds{9});
+  EXPECT_LT(low, usual) << "the peer does, and our clients feel it";
+  hear(whole / 64, false);
+  EXPECT_LT(pace(), alone);
+  for (int i = 0; i < 10; ++i)
+    second(0, {});
+  EXPECT_EQ(pace(), alone) << "who has not been heard for long says nothing";
 }
 
 } // namespace

@@ -227,13 +227,13 @@ TEST_F(Messages, SyncStatesKeepEveryField) {
   x.wall_ms = 9;
   x.asks = 10;
   x.answers = 11;
-  x.bytes_per_s = 12;
-  x.bytes_moved = 13;
+  x.bearable = 12;
+  x.moves = true;
   auto y = round_trip(system_, x);
   EXPECT_EQ(std::tie(y.version, y.epoch, y.from, y.incarnation, y.sequence, y.full, y.latest, y.wall_ms, y.asks,
-                     y.answers, y.bytes_per_s, y.bytes_moved),
+                     y.answers, y.bearable, y.moves),
             std::tie(x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full, x.latest, x.wall_ms, x.asks,
-                     x.answers, x.bytes_per_s, x.bytes_moved));
+                     x.answers, x.bearable, x.moves));
   ASSERT_EQ(y.notes.size(), 1U);
   EXPECT_EQ(std::tie(y.notes[0].bucket, y.notes[0].partition, y.notes[0].role, y.notes[0].state, y.notes[0].clock),
             std::make_tuple(6, 7, 1, 2, std::string{"clock"}));

@@ -229,7 +229,7 @@ class Repair(ClusterCase):
         cluster["n3"].start()
         cluster.wait_ready()
         for node in cluster:
-            wait_until(lambda: self.counter(node, "keys_cleaned") >= 1000 and self.counter(node, "hint_vnodes") == 0, 3 * LEVEL_SEEN,
+            wait_until(lambda: self.counter(node, "keys_cleaned") >= 900 and self.counter(node, "hint_vnodes") == 0, 3 * LEVEL_SEEN,
                        f"{node.name} has cleaned up")
         nothing = {"objects": 0, "logged": 0, "graves": 0, "gaps": 0}
         left = {}
@@ -243,7 +243,7 @@ class Repair(ClusterCase):
             cluster.wait_ready()
             return all(counted == nothing for counted in left.values())
         try:
-            wait_until(settled, 3 * LEVEL_SEEN, "nothing is left", every=2.0)
+            wait_until(settled, 3 * LEVEL_SEEN, "nothing is left", every=2.0 * SLOWNESS)
         except AssertionError as error:
             raise AssertionError(f"{error}: {left}") from None
 

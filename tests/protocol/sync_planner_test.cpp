@@ -480,6 +480,8 @@ TEST_F(OnAFallback, TellsHowAllThatHaveAVnodeStand) {
   EXPECT_EQ(found.at(b).lacks, 5U);
   EXPECT_EQ(found.at(d).role, vnode_role::temporary);
   EXPECT_EQ(found.at(d).writes, 2U);
+  planner.remove_own(v);
+  EXPECT_TRUE(planner.standings(v).empty()) << "what the others told is old from now on";
 }
 
 TEST_F(OnAFallback, CountsWhatNoOwnerIsKnownToHave) {

@@ -1,9 +1,9 @@
 // The memtable against RocksDB's own: two databases take the same writes and answer the same, whatever is read in
 // between.
 #include "storage/run_memtable.hpp"
+#include "tests/storage/temporary_directory.hpp"
 
 #include <rocksdb/db.h>
-#include <rocksdb/env.h>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -24,10 +24,11 @@ namespace {
 
 constexpr size_t prefix_bytes = 2;
 
-std::unique_ptr<rocksdb::DB> open(rocksdb::Env* env, const std::string& path,
-                                  std::shared_ptr<rocksdb::MemTableRepFactory> memtables) {
+/// Where a sync costs nothing, if there is such a place: databases are made by the hundred.
+std::string in_memory() { return ::access("/dev/shm/", W_OK) == 0 ? "/dev/shm/" : ::testing::TempDir(); }
+
+std::unique_ptr<rocksdb::DB> open(const std::string& path, std::shared_ptr<rocksdb::MemTableRepFactory> memtables) {
   rocksdb::Options options;
-  options.env = env;
   options.create_if_missing = true;
   options.allow_concurrent_memtable_write = false;
   if (memtables != nullptr)
@@ -89,9 +90,9 @@ void step(iterators& both) {
 
 TEST(RunMemtable, AnswersAsASkipListDoes) {
   rc::check([] {
-    std::unique_ptr<rocksdb::Env> memory{rocksdb::NewMemEnv(rocksdb::Env::Default())};
-    auto skip_list = open(memory.get(), "/skip_list", nullptr);
-    auto runs = open(memory.get(), "/runs", make_run_memtables(prefix_bytes));
+    temporary_directory directory{in_memory()};
+    auto skip_list = open(directory / "skip_list", nullptr);
+    auto runs = open(directory / "runs", make_run_memtables(prefix_bytes));
     std::vector<std::unique_ptr<iterators>> open_ones;
     auto steps = *rc::gen::inRange(1, 300);
     for (int i = 0; i < steps; ++i) {
@@ -221,8 +222,8 @@ TEST(RunMemtable, IsReadWhileItIsWritten) {
 }
 
 TEST(RunMemtable, GivesBackTheMemoryOfIterators) {
-  std::unique_ptr<rocksdb::Env> files{rocksdb::NewMemEnv(rocksdb::Env::Default())};
-  auto db = open(files.get(), "/runs", make_run_memtables(prefix_bytes));
+  temporary_directory directory{in_memory()};
+  auto db = open(directory / "runs", make_run_memtables(prefix_bytes));
   ASSERT_TRUE(db->Put({}, "abc", "v").ok());
   std::string value;
   auto read_often = [&] {
@@ -234,8 +235,12 @@ TEST(RunMemtable, GivesBackTheMemoryOfIterators) {
   };
   read_often();
   auto before = resident_bytes();
-  read_often(); // Some 80 bytes for each iterator that stays.
+  read_often();             // Some 80 bytes for each iterator that stays.
+#ifdef __SANITIZE_ADDRESS__ // Keeps what was freed, and finds by itself what was not.
+  (void)before;
+#else
   EXPECT_LT(resident_bytes(), before + (size_t{4} << 20));
+#endif
 }
 
 TEST(RunMemtable, CountsItsMemoryTheSameWhetherItWasReadOrNot) { // RocksDB asserts that.

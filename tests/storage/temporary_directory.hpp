@@ -11,7 +11,9 @@ namespace crema::storage::testing {
 
 class temporary_directory {
 public:
-  temporary_directory() : path_(::testing::TempDir() + "crema-storage-XXXXXX") {
+  /// @param where ends with a slash.
+  explicit temporary_directory(const std::string& where = ::testing::TempDir())
+      : path_(where + "crema-storage-XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr)
       std::abort();
   }
