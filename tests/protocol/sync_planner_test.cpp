@@ -185,13 +185,14 @@ TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
 
 TEST_F(SyncPlanner, ListsHintsAndWhoIsNotKnownToHaveThem) {
   auto held = clock({{ra, 1, 3}});
-  planner.set_own({v, vnode_role::temporary, vnode_state::complete, held}, {false, false, false, 100, 42});
+  planner.set_own({v, vnode_role::temporary, vnode_state::complete, held}, {false, false, false, 100, 2, 42});
   planner.set_peer(b, owner(held));
   planner.set_peer(c, owner(clock({{ra, 1, 2}})));
   auto hints = planner.hints();
   ASSERT_EQ(hints.size(), 1U);
   EXPECT_EQ(hints[0].writes, 3U);
   EXPECT_EQ(hints[0].bytes, 100U);
+  EXPECT_EQ(hints[0].keys, 2U);
   EXPECT_EQ(hints[0].since_ms, 42U);
   EXPECT_EQ(std::count(hints[0].waits_for.begin(), hints[0].waits_for.end(), b), 0);
   EXPECT_EQ(std::count(hints[0].waits_for.begin(), hints[0].waits_for.end(), c), 1);
