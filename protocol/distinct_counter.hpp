@@ -3,10 +3,10 @@
 // `depth` zero bits, one bit more whenever they become too many.
 #pragma once
 
-#include <boost/unordered/unordered_flat_set.hpp>
-
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <unordered_set>
 
 namespace crema::protocol {
 
@@ -21,7 +21,8 @@ public:
     kept_.insert(hash);
     while (kept_.size() > kept_max) {
       ++depth_;
-      boost::unordered::erase_if(kept_, [this](uint64_t x) { return !sampled(x); });
+      for (auto x = kept_.begin(); x != kept_.end();)
+        x = sampled(*x) ? std::next(x) : kept_.erase(x);
     }
   }
 
@@ -30,7 +31,7 @@ public:
 private:
   bool sampled(uint64_t hash) const { return (hash & ((uint64_t{1} << depth_) - 1)) == 0; }
 
-  boost::unordered_flat_set<uint64_t> kept_;
+  std::unordered_set<uint64_t> kept_;
   unsigned depth_ = 0;
 };
 
