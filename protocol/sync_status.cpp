@@ -86,6 +86,7 @@ std::vector<standing> sync_planner::standings(vnode_id vnode) const {
   for (const auto& [node, note] : notes)
     known.join(note->clock);
   std::vector<standing> result;
+  result.reserve(notes.size());
   for (const auto& [node, note] : notes)
     result.push_back({node, note->role, note->clock.size(), known.size() - note->clock.size()});
   return result;

@@ -251,7 +251,7 @@ directory_result open_data_directory(const std::string& path, const identity& ex
   auto record = found.record.value_or(identity_record{});
   if (created)
     what = create_content(path);
-  auto copied = !copied_files(path, record).empty();
+  auto copied = is_a_copy(path, record);
   record.born = {{"LOCK", birth_of(lock_path(path))}, {"db", birth_of(db_path(path))}};
   if (what.ok())
     what = record_start(path, expected, boot_id, created, copied, record);

@@ -153,14 +153,12 @@ status write_identity(const std::string& directory, const identity_record& recor
   });
 }
 
-std::vector<std::string> copied_files(const std::string& directory, const identity_record& record) {
-  std::vector<std::string> result;
-  for (const auto& [name, born] : record.born) {
-    auto now = birth_of(directory + "/" + name);
-    if (!born.empty() && !now.empty() && born != now)
-      result.push_back(name);
-  }
-  return result;
+bool is_a_copy(const std::string& directory, const identity_record& record) {
+  return std::any_of(record.born.begin(), record.born.end(), [&](const auto& file) {
+    auto path = directory;
+    auto now = birth_of(path.append("/").append(file.first));
+    return !file.second.empty() && !now.empty() && file.second != now;
+  });
 }
 
 status compare_identities(const std::string& directory, const identity& recorded, const identity& expected) {

@@ -29,8 +29,8 @@ identity_result read_identity(const std::string& directory);
 /// Says in the file, beside `record.born`, when the file itself was made: so one that is put back over a later one is
 /// seen, too.
 status write_identity(const std::string& directory, const identity_record& record);
-/// Of the record, which are not what the file system says now; in words. Empty: none.
-std::vector<std::string> copied_files(const std::string& directory, const identity_record& record);
+/// Does the file system say of one of the files that it was made at another time than the record says?
+bool is_a_copy(const std::string& directory, const identity_record& record);
 
 /// What a node with identity `expected` must not do in a directory recorded for `recorded`, in words; empty: nothing.
 status compare_identities(const std::string& directory, const identity& recorded, const identity& expected);
