@@ -107,7 +107,7 @@ struct coordinator_state : desk_port {
     replies.clear();
     if (now() >= load_due) {
       load_due = now() + load_interval;
-      if (auto load = desk->take_load(); load.requests > 0)
+      if (auto load = desk->take_load(); load.took.count() > 0)
         self->send(handoff, load);
     }
     if (!tick_pending && !desk->idle()) {

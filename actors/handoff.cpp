@@ -258,10 +258,9 @@ void on_state(handoff_self self, const sync_state& x) {
 /// What clients have felt since the last round decides how fast the background goes on.
 void weigh_load(handoff_self self) {
   auto& st = self->state;
-  auto mean = st.load.sum / static_cast<int64_t>(std::max<uint64_t>(st.load.requests, 1));
   auto working = moves(self) || std::any_of(st.peers.begin(), st.peers.end(),
                                             [&](const auto& p) { return is_recent(self, p.second.moved); });
-  st.budget.on_foreground(mean, st.load.requests, working);
+  st.budget.on_foreground(st.load.took.tail(), st.load.took.count(), working);
   st.load = {};
 }
 
@@ -380,9 +379,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
           ask_for_reports(self);
       },
       [self](const foreground_load& x) {
-        auto& load = self->state.load;
-        load.requests += x.requests;
-        load.sum += x.sum;
+        self->state.load.took.add(x.took);
       },
       [](const resume_session& x) { x.next(); },
       [self](repair_wanted& wanted) { want_repair(self, std::move(wanted)); },

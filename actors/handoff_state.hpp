@@ -27,8 +27,7 @@ struct handoff_state {
   static constexpr size_t fill_tries_max = 15;
   static constexpr std::chrono::seconds fill_retry_after{1};
   static constexpr size_t notes_bytes_max = size_t{256} << 10;
-  /// Requests of clients wait while a page is made or stored.
-  static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 32 * 1024, page_bytes_max = 128 * 1024;
+  static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 32 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
   static constexpr std::chrono::seconds page_timeout{5};
@@ -114,8 +113,8 @@ struct handoff_state {
     uint64_t keys = 0, differences = 0, repaired = 0, busy = 0;
     bool whole() const { return !bucket && !partition; }
   };
-  static constexpr uint32_t scrub_keys_max = 1024, scrub_bytes_max = page_bytes_max; ///< In one range.
-  static constexpr size_t scrub_reads_max = 64; ///< Keys that are read whole at once.
+  static constexpr uint32_t scrub_keys_max = 1024, scrub_bytes_max = 128 * 1024; ///< In one range.
+  static constexpr size_t scrub_reads_max = 64;                                  ///< Keys that are read whole at once.
   static constexpr size_t scrub_shortened_max = 32;
   static constexpr size_t scrub_tries_max = 4; ///< Of a range in which owners differ and may be right to.
   static constexpr uint32_t scrub_by_itself_share = 8;

@@ -21,11 +21,16 @@ struct node_env {
   node_id self{};
   std::string name;
   config::cluster_config config;
-  protocol::ring_ptr first_ring;         ///< The ring known at start: persisted, or claimed from the configuration.
-  uint64_t incarnation = 0;              ///< Random per process.
-  bool restored = false;                 ///< The data directory is an older copy of the one that was used last.
-  uint64_t fingerprint = 0;              ///< What peers must agree with us on.
-  bool own_threads = true;               ///< Replicas block in the store on threads of their own; off in simulation.
+  protocol::ring_ptr first_ring; ///< The ring known at start: persisted, or claimed from the configuration.
+  uint64_t incarnation = 0;      ///< Random per process.
+  bool restored = false;         ///< The data directory is an older copy of the one that was used last.
+  uint64_t fingerprint = 0;      ///< What peers must agree with us on.
+  bool own_threads = true;       ///< Replicas block in the store on threads of their own; off in simulation.
+  struct page_limits {
+    uint32_t bytes_max = 16 * 1024; ///< Requests of clients wait while a page is made or stored.
+    size_t keys_max = 4096;         ///< Of which the source of a catch-up remembers what is lacking.
+  };
+  page_limits pages;                     ///< Of sync; small in simulation, where keys are few.
   std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.
   std::shared_ptr<spdlog::logger> log;
 

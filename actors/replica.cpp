@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <functional>
 
 namespace crema {
 
@@ -28,6 +30,9 @@ struct replica_state {
   bool tick_pending = false;   // Interval durability: a sync is due.
   uint64_t synced_batches = 0; // How many batches the last one covered.
   caf::strong_actor_ptr report_to;
+  /// Sync and scrub, in the order in which they came: between two of them requests of clients have their turn.
+  std::deque<std::function<void()>> background;
+  bool background_due = false;
   uint64_t refused_late = 0;
 };
 using replica_self = caf::stateful_actor<replica_state>*;
@@ -132,17 +137,47 @@ std::optional<shard::failure> check(replica_self self, const Request& x) {
   return {};
 }
 
-/// What `work` makes of the request, or why not. It may have written, or left something for the next flush.
-template <class Reply, class Request, class Work>
-caf::result<Reply> reply_to(replica_self self, const Request& request, Work work) {
-  Reply reply;
-  auto failed = check(self, request);
-  if (!failed)
-    failed = work(*self->state.work, reply);
+void want_background(replica_self self) {
+  auto& st = self->state;
+  if (st.background_due || st.background.empty())
+    return;
+  st.background_due = true;
+  self->send(self, background_turn{});
+}
+
+/// Behind what is in the mailbox now, and behind all that was put off before.
+void put_off(replica_self self, std::function<void()> job) {
+  self->state.background.push_back(std::move(job));
+  want_background(self);
+}
+
+/// One job, and a flush before the next.
+void on_background_turn(replica_self self) {
+  auto& st = self->state;
+  st.background_due = false;
+  auto job = std::move(st.background.front());
+  st.background.pop_front();
+  job();
   want_flush(self);
-  if (failed)
-    return to_error(*failed);
-  return reply;
+  want_background(self);
+}
+
+/// What `work` makes of the request, or why not; in its turn. It may have written, or left something for the next
+/// flush.
+template <class Reply, class Request, class Work>
+caf::result<Reply> reply_to(replica_self self, Request& x, Work work) {
+  auto promise = self->make_response_promise<Reply>();
+  put_off(self, [self, promise, request = std::move(x), work]() mutable {
+    Reply reply;
+    auto failed = check(self, request);
+    if (!failed)
+      failed = work(*self->state.work, request, reply);
+    if (failed)
+      promise.deliver(to_error(*failed));
+    else
+      promise.deliver(std::move(reply));
+  });
+  return promise;
 }
 
 /// Nobody waits any more for a write that has been on its way for long, and its dot may have been given up as lost.
@@ -188,6 +223,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
   return {
       [self](replica_batch& batch) { on_batch(self, batch); },
       [self](flush) { do_flush(self); },
+      [self](background_turn) { on_background_turn(self); },
       [self, store = options.store](tick) {
         auto& s = self->state;
         s.tick_pending = false;
@@ -208,45 +244,51 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
           return to_error(*failed);
         return reply;
       },
-      [self](const page_request& x) {
-        return reply_to<page_message>(
-            self, x, [&](shard& work, page_message& page) { return work.make_page(x, page, answers(self)); });
-      },
-      [self](const page_message& x) {
-        return reply_to<page_applied>(self, x, [&](shard& work, page_applied& applied) {
-          if (is_late(self, x.heard))
-            return std::optional{shard::failure{errc::late, "the page may be old"}};
-          return work.apply_page(x, applied, answers(self));
+      [self](page_request& x) {
+        return reply_to<page_message>(self, x, [self](shard& work, const page_request& request, page_message& page) {
+          return work.make_page(request, page, answers(self));
         });
       },
-      [self](const fill_begin& x) {
-        auto may_begin = self->state.work->begin_fill(x, answers(self));
-        want_flush(self);
-        return may_begin;
+      [self](page_message& x) {
+        return reply_to<page_applied>(self, x, [self](shard& work, const page_message& page, page_applied& applied) {
+          if (is_late(self, page.heard))
+            return std::optional{shard::failure{errc::late, "the page may be old"}};
+          return work.apply_page(page, applied, answers(self));
+        });
+      },
+      [self](const fill_begin& x) -> caf::result<bool> {
+        auto promise = self->make_response_promise<bool>();
+        put_off(self,
+                [self, promise, x]() mutable { promise.deliver(self->state.work->begin_fill(x, answers(self))); });
+        return promise;
       },
       [self](const fill_abandon& x) {
-        self->state.work->abandon_fill(x.vnode, answers(self));
-        want_flush(self);
+        put_off(self, [self, x] { self->state.work->abandon_fill(x.vnode, answers(self)); });
       },
-      [self](const fill_request& x) {
-        return reply_to<fill_page>(
-            self, x, [&](shard& work, fill_page& page) { return work.make_fill_page(x, page, answers(self)); });
+      [self](fill_request& x) {
+        return reply_to<fill_page>(self, x, [self](shard& work, const fill_request& request, fill_page& page) {
+          return work.make_fill_page(request, page, answers(self));
+        });
       },
-      [self](const fill_page& x) {
-        return reply_to<page_applied>(
-            self, x, [&](shard& work, page_applied&) { return work.apply_fill_page(x, answers(self)); });
+      [self](fill_page& x) {
+        return reply_to<page_applied>(self, x, [self](shard& work, const fill_page& page, page_applied&) {
+          return work.apply_fill_page(page, answers(self));
+        });
       },
-      [self](const scrub_request& x) {
-        return reply_to<scrub_found>(
-            self, x, [&](shard& work, scrub_found& found) { return work.look(x, found, answers(self)); });
+      [self](scrub_request& x) {
+        return reply_to<scrub_found>(self, x, [self](shard& work, const scrub_request& request, scrub_found& found) {
+          return work.look(request, found, answers(self));
+        });
       },
-      [self](const scrub_read& x) {
-        return reply_to<scrub_states>(
-            self, x, [&](shard& work, scrub_states& states) { return work.read_keys(x, states, answers(self)); });
+      [self](scrub_read& x) {
+        return reply_to<scrub_states>(self, x, [self](shard& work, const scrub_read& request, scrub_states& states) {
+          return work.read_keys(request, states, answers(self));
+        });
       },
-      [self](const key_repairs& x) {
-        return reply_to<keys_repaired>(
-            self, x, [&](shard& work, keys_repaired& done) { return work.repair_keys(x, done, answers(self)); });
+      [self](key_repairs& x) {
+        return reply_to<keys_repaired>(self, x, [self](shard& work, const key_repairs& repairs, keys_repaired& done) {
+          return work.repair_keys(repairs, done, answers(self));
+        });
       },
       [self](const scrub_finished& x) {
         self->state.work->note_scrub(x.wall_ms);

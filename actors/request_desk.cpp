@@ -297,8 +297,7 @@ void request_desk::start_waiting(monotonic now) {
 }
 
 void request_desk::leave(pending& p) {
-  ++load_.requests;
-  load_.sum += std::chrono::duration_cast<std::chrono::microseconds>(now_ - p.began);
+  load_.took.add(std::chrono::duration_cast<std::chrono::microseconds>(now_ - p.began));
   p.answered = true;
   (p.started ? active_bytes_ : waiting_bytes_) -= p.weight;
   p.weight = 0;

@@ -16,12 +16,14 @@
 #include "protocol/applied_times.hpp"
 #include "protocol/distinct_counter.hpp"
 #include "protocol/hybrid_clock.hpp"
+#include "protocol/missing_keys.hpp"
 #include "protocol/sync_planner.hpp"
 #include "protocol/vnode.hpp"
 #include "storage/cached_store.hpp"
 #include "storage/store.hpp"
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -40,7 +42,8 @@ public:
   static constexpr size_t shards_max = 64;
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
   static constexpr uint64_t page_dots_max = 4096;            ///< Dots looked up for one page of the end of a refill.
-  static constexpr size_t page_keys_max = 4096;              ///< Keys in one page of catch-up, or of a scrub.
+  static constexpr size_t page_keys_max = 4096;              ///< Keys looked at together, or in one page of a scrub.
+  static constexpr size_t ahead_max = 16;                    ///< Catch-ups that are remembered between two pages.
   static constexpr size_t scrub_bytes_max = size_t{1} << 20; ///< Looked at for one question of a scrub.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
@@ -211,14 +214,16 @@ private:
   void put_number(std::string_view name, uint64_t number);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
-  using dots_by_key = std::map<std::string, std::vector<dot>, std::less<>>;
   /// The same, and on disk if the bucket asks for that: readers may rely on what was repaired.
   std::optional<failure> write_through(bucket_id bucket, const answer_fn& answer);
   std::optional<failure> failed_to_write() const;
   /// The state of a key as others get it. Of no key (the empty one): nothing.
   std::optional<failure> expanded_state(const held& at, const std::string& key, std::string& object) const;
-  std::optional<failure> collect_keys(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
-                                      dots_by_key& by_key) const;
+  /// Has `keys` told what is in the log of what a peer with this clock lacks.
+  std::optional<failure> look_up(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
+                                 protocol::missing_keys& keys) const;
+  protocol::missing_keys take_ahead(vnode_id vnode, const protocol::dot_clock& theirs);
+  void forget_ahead(vnode_id vnode);
 
   std::optional<failure> check_complete(vnode_id id, held*& at);
   std::optional<failure> write_first(const answer_fn& answer);
@@ -266,6 +271,12 @@ private:
     uint64_t written; // It may go out when so much is on disk.
   };
   std::optional<waiting_report> report_;
+  struct looked_ahead {
+    vnode_id vnode;
+    protocol::missing_keys keys;
+    uint64_t used; // In which report.
+  };
+  std::list<looked_ahead> ahead_; // For pages to come; the one used last is the last.
   size_t settlements_ = 0;
   uint64_t reports_ = 0;
   std::vector<write_answer> writes_; // Applied in batch_; answered when it is written.

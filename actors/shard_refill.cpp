@@ -63,20 +63,18 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
     if (!clock || !trimmed)
       return failure{errc::invalid_context, "the clock does not decode"};
     dot after{request.after_replica, request.after_counter};
-    for (auto r : clock->missing_from(*trimmed)) {
-      if (dot{r.replica, r.last} < after || dot{r.replica, r.last} == after)
-        continue;
-      if (r.replica == after.replica)
+    auto ranges = clock->missing_from(*trimmed);
+    for (auto& r : ranges)
+      if (r.replica < after.replica)
+        r.last = r.first - 1; // Empty.
+      else if (r.replica == after.replica)
         r.first = std::max(r.first, after.counter + 1);
-      scanned = store_->scan_log(at->node.id(), r, [&](const dot& d, std::string_view key) {
-        if (!room(16 + key.size()))
-          return false;
-        page.dots.push_back({d.replica, d.counter, std::string{key}});
-        return true;
-      });
-      if (!scanned.ok() || !page.done)
-        break;
-    }
+    scanned = store_->scan_log(at->node.id(), ranges, [&](const dot& d, std::string_view key) {
+      if (!room(16 + key.size()))
+        return false;
+      page.dots.push_back({d.replica, d.counter, std::string{key}});
+      return true;
+    });
     break;
   }
   case fill_stage::rest: {
@@ -86,26 +84,23 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
       return failure{errc::behind, "the log does not reach back far enough"};
     std::set<std::string, std::less<>> seen;
     std::string failed;
-    for (const auto& r : at->node.clock().missing_from(*clock)) {
-      scanned = store_->scan_log(at->node.id(), r, [&](const dot& d, std::string_view key) {
-        if (!key.empty() && seen.find(key) == seen.end()) {
-          auto stored = store_->get(at->node.id(), key);
-          failed = stored.what.error;
-          if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
-            return false;
-          seen.emplace(key);
-          page.keys.push_back({std::string{key}, stored.object.value_or(""), stored.object.has_value()});
-        }
-        page.dots.push_back({d.replica, d.counter, std::string{key}});
-        clock->add(d);
-        page.done = page.dots.size() < page_dots_max;
-        return page.done;
-      });
-      if (!failed.empty())
-        return failure{errc::storage_failure, failed};
-      if (!scanned.ok() || !page.done)
-        break;
-    }
+    auto news = at->node.clock().missing_from(*clock);
+    scanned = store_->scan_log(at->node.id(), news, [&](const dot& d, std::string_view key) {
+      if (!key.empty() && seen.find(key) == seen.end()) {
+        auto stored = store_->get(at->node.id(), key);
+        failed = stored.what.error;
+        if (!failed.empty() || !room(key.size() + stored.object.value_or("").size()))
+          return false;
+        seen.emplace(key);
+        page.keys.push_back({std::string{key}, stored.object.value_or(""), stored.object.has_value()});
+      }
+      page.dots.push_back({d.replica, d.counter, std::string{key}});
+      clock->add(d);
+      page.done = page.dots.size() < page_dots_max;
+      return page.done;
+    });
+    if (!failed.empty())
+      return failure{errc::storage_failure, failed};
     if (page.done && *clock != at->node.clock())
       return failure{errc::behind, "the log has holes"};
     page.clock = clock->encode();
@@ -218,6 +213,7 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
     batch_.trim_log(copy.node.id(), r);
   batch_.save_clock(copy.node.id(), copy.node.clock());
   batch_.drop_vnode(at.node.id());
+  forget_ahead(at.id);
   copy.state = at.state == vnode_state::complete ? vnode_state::complete : vnode_state::catching_up;
   copy.has_graves = true; // Until looked for.
   copy.refills = at.refills + 1;
@@ -232,13 +228,13 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
 std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, const answer_fn& answer) {
   noting_sink sink{batch_, copy};
   while (!copy.node.clock().covers(at.node.clock())) {
-    dots_by_key by_key;
-    if (auto failed = collect_keys(at, copy.node.clock(), {}, by_key))
+    protocol::missing_keys keys{page_keys_max};
+    if (auto failed = look_up(at, copy.node.clock(), {}, keys))
       return failed;
     size_t added = 0;
-    for (const auto& [key, dots] : by_key) {
-      protocol::key_page page{key, {}, dots};
-      if (auto failed = expanded_state(at, key, page.object))
+    for (const auto* next = keys.next(nullptr); next != nullptr; next = keys.next(&next->first)) {
+      protocol::key_page page{next->first, {}, next->second};
+      if (auto failed = expanded_state(at, page.key, page.object))
         return failed;
       added += copy.node.apply_page(page, sink);
       if (batch_.bytes() > batch_bytes_max)
@@ -261,14 +257,13 @@ std::optional<shard::failure> shard::join_into_copy(const held& at, held& copy, 
     return failed;
   if (auto failed = join_keys(theirs, {}, at, copy, answer))
     return failed;
-  for (const auto& r : at.node.clock().missing_from(copy.node.clock())) {
-    auto scanned = store_->scan_log(theirs, r, [&](const dot& d, std::string_view key) {
-      batch_.log(mine, d, key);
-      return true;
-    });
-    if (!scanned.ok())
-      return failure{errc::storage_failure, scanned.error};
-  }
+  auto missing = at.node.clock().missing_from(copy.node.clock());
+  auto scanned = store_->scan_log(theirs, missing, [&](const dot& d, std::string_view key) {
+    batch_.log(mine, d, key);
+    return true;
+  });
+  if (!scanned.ok())
+    return failure{errc::storage_failure, scanned.error};
   for (const auto& r : at.trimmed.missing_from(copy.node.clock()))
     copy.trimmed.add(r);
   copy.node.take_clock(at.node.clock());

@@ -90,19 +90,16 @@ std::optional<shard::failure> shard::keys_since(const held& at, const dot_clock&
   // A copy that is being made has read some keys already, and would not be told. The log must say all that was learned.
   if (at.copying || reports_ < at.copied_until || !then.covers(at.trimmed) || !at.node.clock().covers(then))
     return {};
-  uint64_t left = page_dots_max;
+  auto learned = at.node.clock().missing_from(then);
+  if (protocol::count(learned) > page_dots_max)
+    return {};
   std::set<std::string> found;
-  for (const auto& r : at.node.clock().missing_from(then)) {
-    if (r.last - r.first >= left)
-      return {};
-    left -= r.last - r.first + 1;
-    auto scanned = store_->scan_log(at.node.id(), r, [&](const dot&, std::string_view key) {
-      found.emplace(key);
-      return true;
-    });
-    if (!scanned.ok())
-      return failure{errc::storage_failure, scanned.error};
-  }
+  auto scanned = store_->scan_log(at.node.id(), learned, [&](const dot&, std::string_view key) {
+    found.emplace(key);
+    return true;
+  });
+  if (!scanned.ok())
+    return failure{errc::storage_failure, scanned.error};
   keys = std::move(found);
   return {};
 }

@@ -17,17 +17,6 @@ using protocol::planted;
 using protocol::vnode_role;
 using protocol::vnode_state;
 
-namespace {
-
-uint64_t dots_in(const std::vector<protocol::dot_range>& ranges) {
-  uint64_t count = 0;
-  for (const auto& r : ranges)
-    count += r.last - r.first + 1;
-  return count;
-}
-
-} // namespace
-
 // -- The vnodes of a shard ------------------------------------------------------------------------------------------
 
 void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
@@ -199,30 +188,32 @@ std::optional<shard::failure> shard::clock_of(vnode_id id, std::string& clock) {
   return {};
 }
 
-/// Looks up which keys wrote the dots that `theirs` lacks, and keeps the first page_keys_max keys, each with *all* of
-/// its dots: a page that shows the effect of a dot but leaves it out would let a delete be seen by some owners only,
-/// should the source be lost before the next page.
-std::optional<shard::failure> shard::collect_keys(const held& at, const dot_clock& theirs, const std::string& only_key,
-                                                  dots_by_key& by_key) const {
-  std::optional<std::string> left_out; // The smallest.
-  for (const auto& r : at.node.clock().missing_from(theirs)) {
-    auto scanned = store_->scan_log(at.node.id(), r, [&](const dot& d, std::string_view key) {
-      if ((!only_key.empty() && key != only_key) || (left_out && key >= *left_out))
+/// A page gives each key with *all* of its dots: one that shows the effect of a dot but leaves it out would let a
+/// delete be seen by some owners only, should the source be lost before the next page.
+std::optional<shard::failure> shard::look_up(const held& at, const dot_clock& theirs, const std::string& only_key,
+                                             protocol::missing_keys& keys) const {
+  auto scanned =
+      store_->scan_log(at.node.id(), keys.unread(at.node.clock(), theirs), [&](const dot& d, std::string_view key) {
+        if (only_key.empty() || key == only_key)
+          keys.note(d, key);
         return true;
-      auto found = by_key.find(key);
-      if (found == by_key.end())
-        found = by_key.emplace(key, std::vector<dot>{}).first;
-      found->second.push_back(d);
-      if (by_key.size() > page_keys_max) {
-        left_out = std::prev(by_key.end())->first;
-        by_key.erase(std::prev(by_key.end()));
-      }
-      return true;
-    });
-    if (!scanned.ok())
-      return failure{errc::storage_failure, scanned.error};
-  }
-  return {};
+      });
+  return scanned.ok() ? std::nullopt : std::optional{failure{errc::storage_failure, scanned.error}};
+}
+
+/// What an earlier page of the same catch-up has left, or a new one.
+protocol::missing_keys shard::take_ahead(vnode_id vnode, const dot_clock& theirs) {
+  for (auto it = ahead_.begin(); it != ahead_.end(); ++it)
+    if (it->vnode == vnode && it->keys.serves(theirs)) {
+      auto keys = std::move(it->keys);
+      ahead_.erase(it);
+      return keys;
+    }
+  return protocol::missing_keys{env_->pages.keys_max};
+}
+
+void shard::forget_ahead(vnode_id vnode) {
+  ahead_.remove_if([&](const auto& a) { return a.vnode == vnode; });
 }
 
 std::optional<shard::failure> shard::expanded_state(const held& at, const std::string& key, std::string& object) const {
@@ -251,31 +242,38 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     return failure{errc::invalid_context, "the clock does not decode"};
   if (!theirs->covers(at->trimmed))
     return failure{errc::behind, "the log does not reach back far enough"};
-  if (!request.key.empty() && dots_in(at->node.clock().missing_from(*theirs)) > repair_dots_max)
+  if (!request.key.empty() && protocol::count(at->node.clock().missing_from(*theirs)) > repair_dots_max)
     return failure{errc::busy, "too far behind for the repair of one key"};
   write_now(answer);
-  dots_by_key by_key;
-  if (auto failed = collect_keys(*at, *theirs, request.key, by_key))
-    return failed;
-  if (by_key.empty() && request.key.empty() && !theirs->covers(at->node.clock())) {
+  page.about(epoch(), request.vnode());
+  auto keys = request.key.empty() ? take_ahead(at->id, *theirs) : protocol::missing_keys{1};
+  const protocol::missing_keys::by_key::value_type* next = nullptr;
+  do {
+    if (auto failed = look_up(*at, *theirs, request.key, keys))
+      return failed;
+    size_t bytes = 0;
+    for (next = keys.next(nullptr); next != nullptr && (bytes < request.bytes_max || bytes == 0);
+         next = keys.next(&next->first)) {
+      const auto& [key, dots] = *next;
+      key_state state{key, {}, {}};
+      if (auto failed = expanded_state(*at, key, state.object))
+        return failed;
+      for (const auto& d : dots)
+        if (!planted(bug::page_partial) || state.dots.empty())
+          state.dots.insert(state.dots.end(), {d.replica, d.counter});
+      bytes += key.size() + state.object.size() + 16 * dots.size();
+      page.keys.push_back(std::move(state));
+    }
+  } while (page.keys.empty() && keys.is_through());
+  if (page.keys.empty() && request.key.empty() && !theirs->covers(at->node.clock())) {
     env_->log->error("bucket {} partition {}: the log lacks dots that are in the clock; peers are refilled instead",
                      request.bucket, request.partition);
     return failure{errc::behind, "the log has holes"};
   }
-  page.about(epoch(), request.vnode());
-  size_t bytes = 0;
-  for (auto& [key, dots] : by_key) {
-    if (bytes >= request.bytes_max && bytes > 0)
-      break;
-    key_state state{key, {}, {}};
-    if (auto failed = expanded_state(*at, key, state.object))
-      return failed;
-    if (planted(bug::page_partial))
-      dots.resize(1);
-    for (const auto& d : dots)
-      state.dots.insert(state.dots.end(), {d.replica, d.counter});
-    bytes += state.key.size() + state.object.size() + 16 * dots.size();
-    page.keys.push_back(std::move(state));
+  if (request.key.empty() && (next != nullptr || keys.left_some_out())) {
+    ahead_.push_back({at->id, std::move(keys), reports_});
+    if (ahead_.size() > ahead_max)
+      ahead_.pop_front();
   }
   ++pages_;
   return {};
@@ -344,7 +342,7 @@ void shard::trim(held& at, const dot_clock& stable) {
     return;
   }
   auto trimmable = stable.missing_from(at.trimmed);
-  auto count = dots_in(trimmable);
+  auto count = protocol::count(trimmable);
   if (count == 0 || (count < trim_at_once && stable != at.node.clock()))
     return;
   auto id = at.node.id();
@@ -432,6 +430,7 @@ void shard::drop(const protocol::drop_task& task, const answer_fn& answer) {
   answer_reads(answer);
   at.role = vnode_role::none;
   batch_.drop_vnode(at.node.id());
+  forget_ahead(at.id);
   save_record(at);
   dropped_counters_[task.vnode] = at.node.counter();
   ++(task.early ? dropped_early_ : dropped_);
@@ -448,6 +447,7 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   if (request.newest_at_peers != 0 && !keeps_time_)
     pass(request.newest_at_peers);
   ++reports_;
+  ahead_.remove_if([&](const auto& a) { return reports_ > a.used + copied_reports; });
   auto wall = env_->wall_micros();
   clock_.observe(request.newest_at_peers, wall);
   clock_.observe(request.newest_here, wall);

@@ -83,7 +83,7 @@ public:
     auto took = self_->clock().now() - sent_;
     auto& size = found->second.page_bytes;
     if (took < std::chrono::milliseconds{50})
-      size = std::min(size * 2, handoff_state::page_bytes_max);
+      size = std::min(size * 2, self_->state.env->pages.bytes_max);
     else if (took > std::chrono::milliseconds{500})
       size = std::max(size / 2, handoff_state::page_bytes_min);
   }
@@ -95,7 +95,8 @@ private:
 
 uint32_t page_bytes(handoff_self self, node_id from) {
   auto found = self->state.peers.find(from);
-  return found == self->state.peers.end() ? handoff_state::page_bytes_first : found->second.page_bytes;
+  auto bytes = found == self->state.peers.end() ? handoff_state::page_bytes_first : found->second.page_bytes;
+  return std::min(bytes, self->state.env->pages.bytes_max);
 }
 
 void fetch_page(handoff_self self, const session_ptr& s, const std::string& clock) {

@@ -3,6 +3,7 @@
 
 #include "messages/client.hpp"
 #include "messages/peer.hpp"
+#include "protocol/latency_tail.hpp"
 #include "protocol/ring.hpp"
 #include "protocol/sync_planner.hpp"
 
@@ -109,8 +110,7 @@ struct openings {
 
 /// Coordinator -> handoff: how long client requests took that were answered since the last one.
 struct foreground_load {
-  uint64_t requests = 0;
-  std::chrono::microseconds sum{0};
+  protocol::latency_tail took;
 };
 
 /// Coordinator -> handoff: how do the nodes stand that have this vnode? -> vnode_standings.
@@ -173,9 +173,11 @@ struct count_query {
 /// Main -> node -> all: finish what is in flight, then quit.
 struct stop_request {};
 
-/// An actor's note to itself: periodic work is due; what the mailbox held has been seen, send the batches; scan on.
+/// An actor's note to itself: periodic work is due; what the mailbox held has been seen, send the batches; so has what
+/// goes before background work, do some.
 struct tick {};
 struct flush {};
+struct background_turn {};
 
 } // namespace crema
 
@@ -211,3 +213,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::count_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::flush)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::background_turn)

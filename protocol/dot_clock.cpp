@@ -272,15 +272,16 @@ dot_clock dot_clock::gaps() const {
   return all;
 }
 
-uint64_t dot_clock::size() const {
+uint64_t count(const std::vector<dot_range>& ranges) {
   uint64_t sum = 0;
-  for (const auto& known : entries_)
-    for (size_t i = 0; i < known.ranges(); ++i) {
-      auto count = known.range(i).last - known.range(i).first + 1;
-      sum = count > UINT64_MAX - sum ? UINT64_MAX : sum + count;
-    }
+  for (const auto& r : ranges) {
+    auto more = r.last - r.first + 1;
+    sum = more > UINT64_MAX - sum ? UINT64_MAX : sum + more;
+  }
   return sum;
 }
+
+uint64_t dot_clock::size() const { return count(ranges()); }
 
 bool operator==(const dot_clock& a, const dot_clock& b) {
   auto same_interval = [](const dot_clock::interval& x, const dot_clock::interval& y) {

@@ -24,6 +24,9 @@ struct dot_range {
   }
 };
 
+/// How many dots; saturates.
+uint64_t count(const std::vector<dot_range>& ranges);
+
 /// Larger counters are malformed: a replica never gets there, and the arithmetic on counters cannot overflow.
 constexpr uint64_t counter_max = UINT64_MAX / 2;
 /// Can `d` name a write?

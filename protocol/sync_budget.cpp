@@ -6,24 +6,27 @@ namespace crema::protocol {
 
 namespace {
 constexpr uint64_t requests_min = 10; // Fewer say nothing about load.
-constexpr double slower = 1.5;        // Than this times what is usual: give way.
-constexpr double memory = 0.1;        // Weight of the newest sample of what is usual.
+constexpr double slower = 1.75;       // Than this times what is usual: give way.
+constexpr double closer = 1.1;        // One sample brings what is usual so much nearer to it: a stray one says little.
 constexpr unsigned lag = 2;           // Calls until all nodes go at a new rate, and clients feel it.
 } // namespace
 
-void sync_budget::on_foreground(std::chrono::microseconds mean, uint64_t requests, bool working) {
+void sync_budget::on_foreground(std::chrono::microseconds tail, uint64_t requests, bool working) {
   if (!working) { // What comes next begins low again.
     rate_ = std::min(rate_, std::max<uint64_t>(rate_max_ / first, 1));
     bearable_ = std::min(rate_max_, bearable_ + step());
   }
   if (requests < requests_min) // Nobody is there to be hurt.
     return working ? grow() : void();
-  auto micros = static_cast<double>(mean.count());
-  if (!working || quiet_micros_ == 0 || micros < quiet_micros_)
-    quiet_micros_ = quiet_micros_ == 0 ? micros : quiet_micros_ * (1 - memory) + micros * memory;
-  // What going slow does not cure is not of our making: it becomes what is usual.
-  if (working && rate_ == step() && micros > quiet_micros_)
-    quiet_micros_ *= 1 + memory / 4;
+  auto micros = static_cast<double>(tail.count());
+  if (quiet_micros_ == 0)
+    quiet_micros_ = micros;
+  else if (micros < quiet_micros_)
+    quiet_micros_ = std::max(micros, quiet_micros_ / closer);
+  else if (!working)
+    quiet_micros_ = std::min(micros, quiet_micros_ * closer);
+  else if (rate_ == step()) // What going slow does not cure is not of our making: it becomes what is usual.
+    quiet_micros_ = std::min(micros, quiet_micros_ * (1 + (closer - 1) / 4));
   if (!working)
     return;
   if (micros <= slower * quiet_micros_) {

@@ -24,9 +24,10 @@ public:
   explicit sync_budget(uint64_t rate_max)
       : rate_max_(rate_max), rate_(std::max<uint64_t>(rate_max / first, 1)), bearable_(rate_max) {}
 
-  /// To be called at regular intervals. @param mean how long the client requests took that were answered since the last
-  /// call. @param requests how many those were. @param working whether anything was moved meanwhile.
-  void on_foreground(std::chrono::microseconds mean, uint64_t requests, bool working);
+  /// To be called at regular intervals. @param tail how long the slow ones took of the client requests that were
+  /// answered since the last call (latency_tail). @param requests how many those were. @param working whether anything
+  /// was moved meanwhile.
+  void on_foreground(std::chrono::microseconds tail, uint64_t requests, bool working);
 
   /// Takes `bytes`, which have been moved. @param rate_max another bound: what others bear.
   /// @returns how long to wait before moving more.
@@ -48,7 +49,7 @@ private:
   uint64_t rate_;
   uint64_t bearable_;       // Up to this it doubles.
   unsigned deaf_ = 0;       // So many more calls may tell of a time before the rate was halved.
-  double quiet_micros_ = 0; // What requests take without background work; 0: not known.
+  double quiet_micros_ = 0; // What that is without background work, about as often more as less; 0: not known.
   monotonic free_at_{};     // What was taken is paid for by then.
 };
 

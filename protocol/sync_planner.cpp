@@ -278,10 +278,10 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
       source = node;
   }
   auto first = out.catch_ups.begin() + static_cast<std::ptrdiff_t>(before);
-  if (first != out.catch_ups.end()) // One at a time is begun: not always with the same, which may have failed.
-    std::rotate(first,
-                first + static_cast<std::ptrdiff_t>(v.failures % static_cast<size_t>(out.catch_ups.end() - first)),
-                out.catch_ups.end());
+  if (first != out.catch_ups.end()) { // One at a time is begun. The load is spread, and who has failed is not the next.
+    auto turn = (v.note.id.partition + v.failures) % static_cast<size_t>(out.catch_ups.end() - first);
+    std::rotate(first, first + static_cast<std::ptrdiff_t>(turn), out.catch_ups.end());
+  }
   // A copy only when nobody's log is left to learn from; of whom it does not matter.
   auto needs_copy = !all_known && out.catch_ups.size() == before && source;
   if (needs_copy)

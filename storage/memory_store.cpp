@@ -156,16 +156,17 @@ public:
     return {};
   }
 
-  status scan_log(vnode_id vnode, const protocol::dot_range& range,
+  status scan_log(vnode_id vnode, const std::vector<protocol::dot_range>& ranges,
                   const std::function<bool(const dot&, std::string_view)>& visit) const override {
     std::vector<std::pair<dot, std::string>> found;
     {
       std::lock_guard<std::mutex> lock{disk_->mutex};
       const auto& log = disk_->now.log;
-      auto last = std::make_pair(vnode, dot{range.replica, range.last});
-      for (auto it = log.lower_bound({vnode, {range.replica, range.first}}); it != log.end() && !(last < it->first);
-           ++it)
-        found.emplace_back(it->first.second, it->second);
+      for (const auto& r : ranges) {
+        auto last = std::make_pair(vnode, dot{r.replica, r.last});
+        for (auto it = log.lower_bound({vnode, {r.replica, r.first}}); it != log.end() && !(last < it->first); ++it)
+          found.emplace_back(it->first.second, it->second);
+      }
     }
     for (const auto& [id, key] : found)
       if (!visit(id, key))

@@ -94,8 +94,9 @@ public:
   virtual status scan(vnode_id vnode, std::string_view after,
                       const std::function<bool(std::string_view key, std::string_view object)>& visit) const = 0;
 
-  /// Visits the logged dots of one vnode within `range` in counter order, until `visit` returns false.
-  virtual status scan_log(vnode_id vnode, const protocol::dot_range& range,
+  /// Visits the logged dots of one vnode within `ranges` in order, until `visit` returns false. @pre the ranges are in
+  /// order and disjoint, as those of a clock are; one that ends before it begins is empty.
+  virtual status scan_log(vnode_id vnode, const std::vector<protocol::dot_range>& ranges,
                           const std::function<bool(const dot& d, std::string_view key)>& visit) const = 0;
 
   /// Visits what was buried in one vnode and is due at `until` or before, earliest first, until `visit` returns false.

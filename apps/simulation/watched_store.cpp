@@ -99,9 +99,9 @@ public:
               const std::function<bool(std::string_view, std::string_view)>& visit) const override {
     return inner_->scan(vnode, after, visit);
   }
-  status scan_log(vnode_id vnode, const protocol::dot_range& range,
+  status scan_log(vnode_id vnode, const std::vector<protocol::dot_range>& ranges,
                   const std::function<bool(const dot&, std::string_view)>& visit) const override {
-    return inner_->scan_log(vnode, range, visit);
+    return inner_->scan_log(vnode, ranges, visit);
   }
   status scan_graves(vnode_id vnode, timestamp until,
                      const std::function<bool(timestamp, std::string_view)>& visit) const override {

@@ -264,7 +264,7 @@ TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
   EXPECT_EQ(rest.dots.size(), 1U);
   auto logged = [&] {
     size_t count = 0;
-    EXPECT_TRUE(b_.store->scan_log(here, {8, 1, 9}, [&](const dot&, auto) { return ++count > 0; }).ok());
+    EXPECT_TRUE(b_.store->scan_log(here, {{8, 1, 9}}, [&](const dot&, auto) { return ++count > 0; }).ok());
     return count;
   };
   EXPECT_EQ(logged(), 9U);

@@ -23,9 +23,8 @@ std::string count(const storage::store& store, remains& found) {
   for (const auto& [place, clock] : clocks.clocks) {
     auto counting = [](size_t& into) { return [&into](auto&&...) { return ++into > 0; }; };
     auto what = store.scan(place, {}, counting(found.objects));
-    for (const auto& r : clock.ranges())
-      if (what.ok())
-        what = store.scan_log(place, r, counting(found.logged));
+    if (what.ok())
+      what = store.scan_log(place, clock.ranges(), counting(found.logged));
     if (what.ok())
       what = store.scan_graves(place, UINT64_MAX, counting(found.graves));
     if (!what.ok())

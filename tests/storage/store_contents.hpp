@@ -61,7 +61,7 @@ inline entries all_of(const store& s, vnode_id vnode, std::string_view after = {
 inline std::vector<std::pair<dot, std::string>> log_of(const store& s, vnode_id vnode,
                                                        const protocol::dot_range& range) {
   std::vector<std::pair<dot, std::string>> result;
-  auto what = s.scan_log(vnode, range, [&](const dot& d, std::string_view key) {
+  auto what = s.scan_log(vnode, {range}, [&](const dot& d, std::string_view key) {
     result.emplace_back(d, key);
     return true;
   });

@@ -1,0 +1,47 @@
+#include "protocol/missing_keys.hpp"
+
+#include "protocol/planted.hpp"
+
+#include <algorithm>
+
+namespace crema::protocol {
+
+std::vector<dot_range> missing_keys::unread(const dot_clock& mine, const dot_clock& theirs) {
+  if (is_through()) {
+    left_out_.reset();
+    looked_up_ = {};
+  }
+  auto known = theirs;
+  known.join(looked_up_);
+  if (looked_up_.empty() || !planted(bug::page_outdated))
+    looked_up_ = mine;
+  theirs_ = theirs;
+  return mine.missing_from(known);
+}
+
+void missing_keys::note(const dot& d, std::string_view key) {
+  if (left_out_ && key >= *left_out_)
+    return;
+  auto found = keys_.find(key);
+  if (found == keys_.end())
+    found = keys_.emplace(key, std::vector<dot>{}).first;
+  found->second.push_back(d);
+  if (keys_.size() > keys_max_) {
+    left_out_ = std::prev(keys_.end())->first;
+    keys_.erase(std::prev(keys_.end()));
+  }
+}
+
+const missing_keys::by_key::value_type* missing_keys::next(const std::string* key) {
+  auto at = key == nullptr ? keys_.begin() : keys_.upper_bound(*key);
+  while (at != keys_.end()) {
+    auto& dots = at->second;
+    dots.erase(std::remove_if(dots.begin(), dots.end(), [&](const dot& d) { return theirs_.contains(d); }), dots.end());
+    if (!dots.empty())
+      return &*at;
+    at = keys_.erase(at);
+  }
+  return nullptr;
+}
+
+} // namespace crema::protocol
