@@ -125,8 +125,11 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   hear(whole, false);
   EXPECT_EQ(pace(), alone);
 
-  auto second = [&](uint64_t requests, std::chrono::microseconds mean) {
-    tell(foreground_load{requests, mean * requests});
+  auto second = [&](uint64_t requests, std::chrono::microseconds took) {
+    foreground_load load;
+    for (uint64_t i = 0; i < requests; ++i)
+      load.took.add(took);
+    tell(load);
     sched().advance_time(cluster_.sync.interval);
     sched().run();
     replica_->receive([](const report_request&) {});
