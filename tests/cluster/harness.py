@@ -74,6 +74,7 @@ class Node:
         self.cluster, self.entry, self.namespace = cluster, entry, namespace
         self.name, self.host, self.port = entry["name"], entry["host"], entry["resp_port"]
         self.log = cluster.directory / f"{self.name}.log"
+        self.environment = {}  # Beside that of this process, from the next start on.
         self.process = None
 
     def start(self, config=None):
@@ -81,7 +82,8 @@ class Node:
         command = [BINARY, "node", "--config", str(config or self.cluster.file), "--node", self.name]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, cwd=self.cluster.directory, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, preexec_fn=child_setup(self.namespace))
+                                            stderr=log, env={**os.environ, **self.environment},
+                                            preexec_fn=child_setup(self.namespace))
         return self
 
     def client(self, timeout=10.0, db=None):
