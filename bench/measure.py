@@ -16,12 +16,15 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, threads included.
 
 
-def redis_benchmark(port, command, requests, options, clients, pipeline=1):
-    """One run. -> its row of numbers; RuntimeError with what it printed if it failed."""
-    done = subprocess.run(["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-t", command.lower(), "-n", str(requests),
-                           "-r", str(options.keys), "-d", str(options.value_bytes), "-c", str(clients), "-P", str(pipeline), "--csv"],
+def redis_benchmark(port, command, requests, options, clients, pipeline=1, keys=None, prefix=None):
+    """One run. -> its row of numbers; RuntimeError with what it printed if it failed. With a `prefix` the command is SET, and its keys
+    begin with that instead of "key:"."""
+    what = ["-t", command.lower()] if prefix is None else ["SET", prefix + "__rand_int__", "x" * options.value_bytes]
+    done = subprocess.run(["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-n", str(requests), "-r", str(keys or options.keys),
+                           "-d", str(options.value_bytes), "-c", str(clients), "-P", str(pipeline), "--csv", *what],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row.get("test") == command]
+    name = command if prefix is None else " ".join(what)
+    rows = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row.get("test") == name]
     if done.returncode != 0 or len(rows) != 1:
         raise RuntimeError(done.stdout)
     row = rows[0]
