@@ -138,8 +138,7 @@ void world::impl::start(size_t n) {
   env->incarnation = random.next();
   env->restored = x.restored;
   env->own_threads = false;
-  if (opts.seed % 2 == 0)
-    env->pages = {200, 3}; // Else all that is lacking fits into one.
+  env->pages = opts.pages;
   env->wall_micros = [this, n] { return wall_micros(n); };
   env->log = std::make_shared<spdlog::logger>(
       name(n), std::make_shared<log_sink>([this](const std::string& text) { traced.line(now(), text); }));

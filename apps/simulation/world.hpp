@@ -3,6 +3,7 @@
 // that happens follows from the seed. Faults are verbs here; when they strike is decided elsewhere (faults.hpp).
 #pragma once
 
+#include "actors/node_env.hpp"
 #include "apps/simulation/random.hpp"
 #include "config/cluster_config.hpp"
 #include "messages/client.hpp"
@@ -56,6 +57,7 @@ public:
     config::cluster_config cluster; ///< Nodes, buckets, timeouts; ports and directories are not used.
     size_t coordinators = 2;        ///< Per node.
     size_t shards = 2;              ///< Per node.
+    node_env::page_limits pages;
     std::string trace_file;         ///< Empty: only the hash of the trace is kept.
   };
 
