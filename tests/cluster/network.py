@@ -144,6 +144,10 @@ class Network:
         """The host hears the others, and they do not hear it."""
         self.drop(index, self.others(index), directions=("out",))
 
+    def deafen(self, index):
+        """The others hear the host, and it does not hear them."""
+        self.drop(index, self.others(index), directions=("in",))
+
     def others(self, index):
         return [other for other in range(len(self.namespaces)) if other != index]
 

@@ -7,6 +7,7 @@ import unittest
 
 import harness
 import resp
+from copies import LWW, SIBLINGS, Writes
 from harness import ClusterCase, wait_until
 from ports import free_ports
 from siblings_model import KeyHistory
@@ -130,6 +131,17 @@ class Oracles(unittest.TestCase):
         self.assertIsNone(ledger.complaint("k", b"k:4", 2), "newer than what was acknowledged when the read began")
         for value in (None, b"k:2", b"k:5", b"k:6", b"other:4"):
             self.assertIsNotNone(ledger.complaint("k", value, 4), value)
+
+    def test_writes_complain_of_lost_refused_replaced_and_foreign_values(self):
+        writes = Writes()
+        for db in (LWW, SIBLINGS):
+            writes.acked[db, "k"] = [b"a", b"b"]
+            writes.unknown[db, "k"] = {b"u"}
+            writes.refused[db, "k"] = {b"r"}
+        for db, good in [(LWW, [b"b"]), (LWW, [b"u"]), (SIBLINGS, [b"a", b"b"]), (SIBLINGS, [b"a", b"b", b"u"])]:
+            self.assertIsNone(writes.complaint(db, "k", good))
+            for bad in ([], [b"a"], good[1:], [*good, b"r"], [*good, b"x"], [*good, good[0]]):
+                self.assertIsNotNone(writes.complaint(db, "k", bad), (db, bad))
 
 
 if __name__ == "__main__":
