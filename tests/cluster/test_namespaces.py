@@ -1,4 +1,4 @@
-"""The multi-host form: three nodes with addresses of their own, and a network that can be cut."""
+"""The multi-host form: nodes with addresses of their own, and a network that can be cut."""
 
 import time
 import unittest
@@ -6,21 +6,25 @@ import unittest
 import resp
 from harness import SLOWNESS, ClusterCase, wait_until
 from network import Network
-from test_kill import run_kill_under_load
+from test_kill import run_kill_all_under_load, run_kill_under_load
 
 
 class Hosts(ClusterCase):
     SERIAL = True
     TIMEOUT = 300
 
-    def hosts(self):
-        """A running cluster of three hosts, and its network."""
-        network = Network(self, 3)
-        return self.cluster(network=network), network
+    def hosts(self, count=3):
+        """A running cluster of hosts, and its network."""
+        network = Network(self, count)
+        return self.cluster(count, network=network), network
 
     def test_no_acknowledged_write_is_missing_after_a_host_s_node_was_killed_under_load(self):
         cluster, _ = self.hosts()
         run_kill_under_load(self, cluster)
+
+    def test_no_acknowledged_write_is_missing_after_the_nodes_of_five_hosts_were_killed_at_once_under_load(self):
+        cluster, _ = self.hosts(5)
+        run_kill_all_under_load(self, cluster, 0, 1)
 
     def test_a_host_that_is_cut_off_is_down_within_three_seconds_and_writes_go_on(self):
         cluster, network = self.hosts()
