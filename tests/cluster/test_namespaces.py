@@ -1,9 +1,12 @@
 """The multi-host form: nodes with addresses of their own, and a network that can be cut."""
 
+import re
+import shutil
 import time
 import unittest
 
 import resp
+from copies import BUCKETS, LEVEL, Writes, level, own_copies
 from harness import SLOWNESS, ClusterCase, wait_until
 from network import Network
 from test_kill import run_kill_all_under_load, run_kill_under_load
@@ -13,10 +16,10 @@ class Hosts(ClusterCase):
     SERIAL = True
     TIMEOUT = 300
 
-    def hosts(self, count=3):
+    def hosts(self, count=3, **options):
         """A running cluster of hosts, and its network."""
         network = Network(self, count)
-        return self.cluster(count, network=network), network
+        return self.cluster(count, network=network, **options), network
 
     def test_no_acknowledged_write_is_missing_after_a_host_s_node_was_killed_under_load(self):
         cluster, _ = self.hosts()
@@ -25,6 +28,34 @@ class Hosts(ClusterCase):
     def test_no_acknowledged_write_is_missing_after_the_nodes_of_five_hosts_were_killed_at_once_under_load(self):
         cluster, _ = self.hosts(5)
         run_kill_all_under_load(self, cluster, 0, 1)
+
+    def test_a_host_of_five_that_lost_its_disk_is_whole_again_and_tells_how_far_it_is(self):
+        cluster, _ = self.hosts(5, sync={"mb_per_s_max": 1})
+        writes, keys, node = Writes(), [f"key-{number}" for number in range(400)], cluster["n2"]
+        self.assertEqual(writes.put(cluster["n1"], "x" * 2500, keys), [])
+        level(cluster, writes, since=time.monotonic())
+        owned = [own_copies(node, db, keys).keys() for db in BUCKETS]
+        node.kill()
+        shutil.rmtree(node.entry["data_dir"])
+        at = len(node.log_text())
+        started = time.monotonic()
+        node.start()
+        seen = []
+
+        def incomplete():
+            seen.append(node.status()["counters"]["vnodes_incomplete"])
+            return seen[-1]
+
+        wait_until(lambda: 0 < incomplete() < seen[0], LEVEL, "some vnodes are whole, some are not")
+        self.assertEqual(writes.put(cluster["n1"], "meanwhile", keys), [])
+        wait_until(lambda: incomplete() == 0, 3 * LEVEL, "n2 is whole")
+        self.say(f"whole after {time.monotonic() - started:.1f} s, vnodes not complete: {sorted(set(seen), reverse=True)}")
+        self.assertEqual(seen, sorted(seen, reverse=True), "their number only falls")
+        log = node.log_text()[at:]
+        self.assertIn(" vnodes are not complete yet; ", log)
+        self.assertEqual(len(set(re.findall(r"bucket \d+ partition \d+: refilled from n", log))), seen[0], "each is named")
+        level(cluster, writes, started, 4 * LEVEL)
+        self.assertEqual([own_copies(node, db, keys).keys() for db in BUCKETS], owned)
 
     def test_a_host_that_is_cut_off_is_down_within_three_seconds_and_writes_go_on(self):
         cluster, network = self.hosts()
