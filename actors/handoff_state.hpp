@@ -28,6 +28,8 @@ struct handoff_state {
   static constexpr std::chrono::seconds fill_retry_after{1};
   static constexpr size_t notes_bytes_max = size_t{256} << 10;
   static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 32 * 1024;
+  /// Of a copy. Pages of catch-up are smaller: each of their keys is looked up.
+  static constexpr uint32_t page_bytes_part = 4;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
   static constexpr std::chrono::seconds page_timeout{5};

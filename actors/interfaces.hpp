@@ -31,6 +31,7 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
 ///   births, settlement, closing, drop_temporary
 ///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
+///   (of these three lines, what makes or stores a page: one between two flushes, in the order in which they come)
 ///   report_request                   shard_report to the sender, once what it says is on disk
 ///   count_request -> count_reply
 ///   ring_published

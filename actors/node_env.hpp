@@ -27,8 +27,8 @@ struct node_env {
   uint64_t fingerprint = 0;      ///< What peers must agree with us on.
   bool own_threads = true;       ///< Replicas block in the store on threads of their own; off in simulation.
   struct page_limits {
-    uint32_t bytes_max = 16 * 1024; ///< Requests of clients wait while a page is made or stored.
-    size_t keys_max = 4096;         ///< Of which the source of a catch-up remembers what is lacking.
+    uint32_t bytes_max = 64 * 1024;       ///< Requests of clients wait while a page is made or stored.
+    size_t ahead_bytes = size_t{1} << 19; ///< Of what a catch-up lacks its source remembers so much between two pages.
   };
   page_limits pages;                     ///< Of sync; small in simulation, where keys are few.
   std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.

@@ -30,7 +30,8 @@ struct replica_state {
   bool tick_pending = false;   // Interval durability: a sync is due.
   uint64_t synced_batches = 0; // How many batches the last one covered.
   caf::strong_actor_ptr report_to;
-  /// Sync and scrub, in the order in which they came: between two of them requests of clients have their turn.
+  /// Sync and scrub, in the order in which they came: between two of them requests of clients have their turn. But not
+  /// the repair of one key, which a read may wait for.
   std::deque<std::function<void()>> background;
   bool background_due = false;
   uint64_t refused_late = 0;
@@ -158,25 +159,29 @@ void on_background_turn(replica_self self) {
   auto job = std::move(st.background.front());
   st.background.pop_front();
   job();
-  want_flush(self);
   want_background(self);
 }
 
-/// What `work` makes of the request, or why not; in its turn. It may have written, or left something for the next
-/// flush.
+/// What `work` makes of the request, or why not; in its turn, unless it is to be at once. It may have written, or left
+/// something for the next flush.
 template <class Reply, class Request, class Work>
-caf::result<Reply> reply_to(replica_self self, Request& x, Work work) {
+caf::result<Reply> reply_to(replica_self self, Request& x, Work work, bool at_once = false) {
   auto promise = self->make_response_promise<Reply>();
-  put_off(self, [self, promise, request = std::move(x), work]() mutable {
+  auto job = [self, promise, request = std::move(x), work]() mutable {
     Reply reply;
     auto failed = check(self, request);
     if (!failed)
       failed = work(*self->state.work, request, reply);
+    want_flush(self);
     if (failed)
       promise.deliver(to_error(*failed));
     else
       promise.deliver(std::move(reply));
-  });
+  };
+  if (at_once)
+    job();
+  else
+    put_off(self, std::move(job));
   return promise;
 }
 
@@ -245,16 +250,25 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return reply;
       },
       [self](page_request& x) {
-        return reply_to<page_message>(self, x, [self](shard& work, const page_request& request, page_message& page) {
-          return work.make_page(request, page, answers(self));
-        });
+        auto asker = reinterpret_cast<uintptr_t>(self->current_sender().get());
+        auto of_one_key = !x.key.empty();
+        return reply_to<page_message>(
+            self, x,
+            [self, asker](shard& work, const page_request& request, page_message& page) {
+              return work.make_page(request, page, answers(self), asker);
+            },
+            of_one_key);
       },
       [self](page_message& x) {
-        return reply_to<page_applied>(self, x, [self](shard& work, const page_message& page, page_applied& applied) {
-          if (is_late(self, page.heard))
-            return std::optional{shard::failure{errc::late, "the page may be old"}};
-          return work.apply_page(page, applied, answers(self));
-        });
+        auto of_one_key = x.keys.size() == 1;
+        return reply_to<page_applied>(
+            self, x,
+            [self](shard& work, const page_message& page, page_applied& applied) {
+              if (is_late(self, page.heard))
+                return std::optional{shard::failure{errc::late, "the page may be old"}};
+              return work.apply_page(page, applied, answers(self));
+            },
+            of_one_key);
       },
       [self](const fill_begin& x) -> caf::result<bool> {
         auto promise = self->make_response_promise<bool>();
@@ -263,7 +277,10 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return promise;
       },
       [self](const fill_abandon& x) {
-        put_off(self, [self, x] { self->state.work->abandon_fill(x.vnode, answers(self)); });
+        put_off(self, [self, x] {
+          self->state.work->abandon_fill(x.vnode, answers(self));
+          want_flush(self);
+        });
       },
       [self](fill_request& x) {
         return reply_to<fill_page>(self, x, [self](shard& work, const fill_request& request, fill_page& page) {
@@ -335,6 +352,9 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return stats{std::move(counters), {}, {}};
       },
       [self](stop_request) {
+        for (auto& job : self->state.background) // Who waits for it would not hear that nothing comes.
+          job();
+        self->state.background.clear();
         do_flush(self);
         auto closed = self->state.work->close();
         if (!closed.ok())

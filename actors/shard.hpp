@@ -43,7 +43,7 @@ public:
   static constexpr uint64_t time_reserve_micros = 1'000'000; ///< No time is given out beyond a bound that is on disk.
   static constexpr uint64_t page_dots_max = 4096;            ///< Dots looked up for one page of the end of a refill.
   static constexpr size_t page_keys_max = 4096;              ///< Keys looked at together, or in one page of a scrub.
-  static constexpr size_t ahead_max = 16;                    ///< Catch-ups that are remembered between two pages.
+  static constexpr size_t ahead_max = 32;                    ///< Catch-ups that are remembered between two pages.
   static constexpr size_t scrub_bytes_max = size_t{1} << 20; ///< Looked at for one question of a scrub.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
   static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
@@ -76,7 +76,9 @@ public:
     std::string text;
   };
   std::optional<failure> clock_of(vnode_id id, std::string& clock);
-  std::optional<failure> make_page(const page_request& request, page_message& page, const answer_fn& answer);
+  /// @param asker any number that tells it from others.
+  std::optional<failure> make_page(const page_request& request, page_message& page, const answer_fn& answer,
+                                   uintptr_t asker = 0);
   std::optional<failure> apply_page(const page_message& page, page_applied& applied, const answer_fn& answer);
 
   // Refill (docs/protocol.md, "Sync"): the source's side, and ours.
@@ -222,7 +224,7 @@ private:
   /// Has `keys` told what is in the log of what a peer with this clock lacks.
   std::optional<failure> look_up(const held& at, const protocol::dot_clock& theirs, const std::string& only_key,
                                  protocol::missing_keys& keys) const;
-  protocol::missing_keys take_ahead(vnode_id vnode, const protocol::dot_clock& theirs);
+  protocol::missing_keys take_ahead(vnode_id vnode, uintptr_t asker, const protocol::dot_clock& theirs);
   void forget_ahead(vnode_id vnode);
 
   std::optional<failure> check_complete(vnode_id id, held*& at);
@@ -273,6 +275,7 @@ private:
   std::optional<waiting_report> report_;
   struct looked_ahead {
     vnode_id vnode;
+    uintptr_t asker;
     protocol::missing_keys keys;
     uint64_t used; // In which report.
   };

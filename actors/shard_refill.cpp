@@ -228,7 +228,7 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
 std::optional<shard::failure> shard::catch_up_copy(const held& at, held& copy, const answer_fn& answer) {
   noting_sink sink{batch_, copy};
   while (!copy.node.clock().covers(at.node.clock())) {
-    protocol::missing_keys keys{page_keys_max};
+    protocol::missing_keys keys{env_->pages.ahead_bytes};
     if (auto failed = look_up(at, copy.node.clock(), {}, keys))
       return failed;
     size_t added = 0;

@@ -202,14 +202,16 @@ std::optional<shard::failure> shard::look_up(const held& at, const dot_clock& th
 }
 
 /// What an earlier page of the same catch-up has left, or a new one.
-protocol::missing_keys shard::take_ahead(vnode_id vnode, const dot_clock& theirs) {
-  for (auto it = ahead_.begin(); it != ahead_.end(); ++it)
-    if (it->vnode == vnode && it->keys.serves(theirs)) {
-      auto keys = std::move(it->keys);
-      ahead_.erase(it);
-      return keys;
-    }
-  return protocol::missing_keys{env_->pages.keys_max};
+protocol::missing_keys shard::take_ahead(vnode_id vnode, uintptr_t asker, const dot_clock& theirs) {
+  protocol::missing_keys keys{env_->pages.ahead_bytes};
+  auto found =
+      std::find_if(ahead_.begin(), ahead_.end(), [&](const auto& a) { return a.vnode == vnode && a.asker == asker; });
+  if (found == ahead_.end())
+    return keys;
+  if (found->keys.serves(theirs))
+    keys = std::move(found->keys);
+  ahead_.erase(found);
+  return keys;
 }
 
 void shard::forget_ahead(vnode_id vnode) {
@@ -229,8 +231,8 @@ std::optional<shard::failure> shard::expanded_state(const held& at, const std::s
   return {};
 }
 
-std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page,
-                                               const answer_fn& answer) {
+std::optional<shard::failure> shard::make_page(const page_request& request, page_message& page, const answer_fn& answer,
+                                               uintptr_t asker) {
   std::string why;
   auto* at = find(request.vnode(), why);
   if (at == nullptr)
@@ -246,7 +248,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     return failure{errc::busy, "too far behind for the repair of one key"};
   write_now(answer);
   page.about(epoch(), request.vnode());
-  auto keys = request.key.empty() ? take_ahead(at->id, *theirs) : protocol::missing_keys{1};
+  auto keys = request.key.empty() ? take_ahead(at->id, asker, *theirs) : protocol::missing_keys{SIZE_MAX};
   const protocol::missing_keys::by_key::value_type* next = nullptr;
   do {
     if (auto failed = look_up(*at, *theirs, request.key, keys))
@@ -271,7 +273,7 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
     return failure{errc::behind, "the log has holes"};
   }
   if (request.key.empty() && (next != nullptr || keys.left_some_out())) {
-    ahead_.push_back({at->id, std::move(keys), reports_});
+    ahead_.push_back({at->id, asker, std::move(keys), reports_});
     if (ahead_.size() > ahead_max)
       ahead_.pop_front();
   }

@@ -106,7 +106,7 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     return finish(self, s, {});
   auto request = page_request{}.about(st.ring->epoch, s->vnode);
   request.clock = clock;
-  request.bytes_max = page_bytes(self, s->from);
+  request.bytes_max = page_bytes(self, s->from) / handoff_state::page_bytes_part;
   page_timer timer{self};
   step<page_message>(self, s, s->from, std::move(request), [self, s, timer](const page_message& page) {
     timer.arrived(s->from);

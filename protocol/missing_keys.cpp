@@ -12,9 +12,8 @@ std::vector<dot_range> missing_keys::unread(const dot_clock& mine, const dot_clo
     looked_up_ = {};
   }
   auto known = theirs;
-  known.join(looked_up_);
-  if (looked_up_.empty() || !planted(bug::page_outdated))
-    looked_up_ = mine;
+  known.join(planted(bug::page_outdated) && !looked_up_.empty() ? mine : looked_up_);
+  looked_up_ = mine;
   theirs_ = theirs;
   return mine.missing_from(known);
 }
@@ -23,12 +22,17 @@ void missing_keys::note(const dot& d, std::string_view key) {
   if (left_out_ && key >= *left_out_)
     return;
   auto found = keys_.find(key);
-  if (found == keys_.end())
+  if (found == keys_.end()) {
     found = keys_.emplace(key, std::vector<dot>{}).first;
+    bytes_ += bytes_of(found->first);
+  }
   found->second.push_back(d);
-  if (keys_.size() > keys_max_) {
-    left_out_ = std::prev(keys_.end())->first;
-    keys_.erase(std::prev(keys_.end()));
+  bytes_ += sizeof(dot);
+  while (bytes_ > bytes_max_ && keys_.size() > 1) {
+    auto last = std::prev(keys_.end());
+    bytes_ -= bytes_of(last->first) + last->second.size() * sizeof(dot);
+    left_out_ = last->first;
+    keys_.erase(last);
   }
 }
 
@@ -36,9 +40,12 @@ const missing_keys::by_key::value_type* missing_keys::next(const std::string* ke
   auto at = key == nullptr ? keys_.begin() : keys_.upper_bound(*key);
   while (at != keys_.end()) {
     auto& dots = at->second;
-    dots.erase(std::remove_if(dots.begin(), dots.end(), [&](const dot& d) { return theirs_.contains(d); }), dots.end());
+    auto lacking = std::remove_if(dots.begin(), dots.end(), [&](const dot& d) { return theirs_.contains(d); });
+    bytes_ -= static_cast<size_t>(dots.end() - lacking) * sizeof(dot);
+    dots.erase(lacking, dots.end());
     if (!dots.empty())
       return &*at;
+    bytes_ -= bytes_of(at->first);
     at = keys_.erase(at);
   }
   return nullptr;

@@ -21,8 +21,8 @@ class missing_keys {
 public:
   using by_key = std::map<std::string, std::vector<dot>, std::less<>>;
 
-  /// @param keys_max the first so many are kept; the others are looked up when those are done.
-  explicit missing_keys(size_t keys_max) : keys_max_(keys_max) {}
+  /// @param bytes_max about; the first keys are kept, at least one, and the others looked up when those are done.
+  explicit missing_keys(size_t bytes_max) : bytes_max_(bytes_max) {}
 
   /// Does it know all that a peer with this clock lacks? The peer of the last call of unread(), later, does.
   bool serves(const dot_clock& theirs) const { return theirs.covers(theirs_); }
@@ -37,7 +37,10 @@ public:
   bool is_through() const { return left_out_ && keys_.empty(); }
 
 private:
-  size_t keys_max_;
+  static size_t bytes_of(const std::string& key) { return key.size() + 100; } ///< Without its dots.
+
+  size_t bytes_max_;
+  size_t bytes_ = 0;
   by_key keys_;
   std::optional<std::string> left_out_; // The first: of it and of all that come after it nothing is known.
   dot_clock looked_up_;                 // Of what was noted, or left out.

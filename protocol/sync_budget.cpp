@@ -22,7 +22,7 @@ void sync_budget::on_foreground(std::chrono::microseconds tail, uint64_t request
   if (quiet_micros_ == 0)
     quiet_micros_ = micros;
   else if (micros < quiet_micros_)
-    quiet_micros_ = std::max(micros, quiet_micros_ / closer);
+    quiet_micros_ += (micros - quiet_micros_) * (closer - 1);
   else if (!working)
     quiet_micros_ = std::min(micros, quiet_micros_ * closer);
   else if (rate_ == step()) // What going slow does not cure is not of our making: it becomes what is usual.

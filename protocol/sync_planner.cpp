@@ -278,10 +278,9 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
       source = node;
   }
   auto first = out.catch_ups.begin() + static_cast<std::ptrdiff_t>(before);
-  if (first != out.catch_ups.end()) { // One at a time is begun. The load is spread, and who has failed is not the next.
-    auto turn = (v.note.id.partition + v.failures) % static_cast<size_t>(out.catch_ups.end() - first);
-    std::rotate(first, first + static_cast<std::ptrdiff_t>(turn), out.catch_ups.end());
-  }
+  if (first != out.catch_ups.end()) // One at a time is begun.
+    std::rotate(first, first + static_cast<std::ptrdiff_t>(v.turn(static_cast<size_t>(out.catch_ups.end() - first))),
+                out.catch_ups.end());
   // A copy only when nobody's log is left to learn from; of whom it does not matter.
   auto needs_copy = !all_known && out.catch_ups.size() == before && source;
   if (needs_copy)
@@ -340,8 +339,8 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   }
   if (born && v.note.state == vnode_state::unsure)
     out.births.push_back({v.note.id});
-  else if (!sources.empty()) // The load is spread.
-    out.refills.push_back({v.note.id, sources[(v.note.id.partition + v.failures) % sources.size()], false});
+  else if (!sources.empty())
+    out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
   else if (v.note.state == vnode_state::unsure && unsure.size() + 1 >= needed_for_birth(v.note.id)) {
     out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.

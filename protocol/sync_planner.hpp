@@ -227,6 +227,9 @@ private:
     };
     std::optional<checkpoint> waiting;
     size_t failures = 0;
+    /// Whose turn it is of so many. The load is spread, and not by the remainder that shards go by; who failed is not
+    /// next.
+    size_t turn(size_t of) const { return ((note.id.partition * 0x9E3779B1U >> 16) + failures) % of; }
     std::optional<std::set<node_id>> born_with; // The others that were unsure then, and have been up since.
     std::set<node_id> behind;                   // Found to lack what these have trimmed.
     std::optional<uint64_t> asked;              // When the copy was whole.

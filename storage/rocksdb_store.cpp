@@ -115,18 +115,24 @@ public:
     rocksdb::Slice bound{end};
     options.iterate_upper_bound = &bound;
     std::unique_ptr<rocksdb::Iterator> it{database_->db->NewIterator(options, family(cf_log))};
+    dot at; // Of the entry on which the iterator stands, if it does.
     for (const auto& r : ranges) {
       if (r.last < r.first)
         continue;
-      walk_to(*it, log_key(vnode, {r.replica, r.first}));
+      // Nor does it go further than it has to: what has been trimmed lies there, and is stepped over one by one.
+      dot first{r.replica, r.first}, last{r.replica, r.last};
+      auto is_near = it->Valid() && at.replica == r.replica && at.counter + 16 >= r.first;
+      if (!is_near)
+        it->Seek(log_key(vnode, first));
       for (; it->Valid(); it->Next()) {
         auto entry = parse_log_key(it->key().ToStringView());
         if (!entry)
           return damaged_entry("log", vnode);
-        if (dot{r.replica, r.last} < entry->id)
-          break;
-        if (!visit(entry->id, it->value().ToStringView()))
+        at = entry->id;
+        if (!(at < first) && !(last < at) && !visit(at, it->value().ToStringView()))
           return {};
+        if (!(at < last))
+          break;
       }
       if (!it->Valid())
         break;
@@ -226,15 +232,6 @@ private:
       if (!visit(it->key().ToStringView(), it->value().ToStringView()))
         break;
     return it->status().ok() ? status{} : cannot_read(vnode, it->status());
-  }
-
-  /// To the first entry at `key` or behind it. @pre the iterator is new, or before that.
-  static void walk_to(rocksdb::Iterator& it, const std::string& key) {
-    constexpr int near = 16;
-    for (int step = 0; step < near && it.Valid(); ++step, it.Next())
-      if (it.key().compare(key) >= 0)
-        return;
-    it.Seek(key);
   }
 
   status load_saved_clocks(std::map<vnode_id, protocol::dot_clock>& clocks) const {

@@ -131,7 +131,7 @@ private:
   static world::options world_options(const run_options& o) {
     world::options w;
     if (o.seed % 4 >= 2)
-      w.pages = {200, 3}; // Else all that is lacking fits into one.
+      w.pages = {800, 400}; // Else all that is lacking fits into one.
     w.seed = o.seed;
     w.cluster = cluster_of(o);
     w.trace_file = o.trace_file;

@@ -192,6 +192,47 @@ TEST_F(Refill, StaysOpenAndKeepsWhatOnlyItHas) {
   EXPECT_EQ(page.keys[0].key, "mine");
 }
 
+TEST_F(Refill, SeveralCatchUpKeyByKeyWhileItIsWrittenTo) {
+  owner c{3};
+  c.work->be_born({here}, c.answer);
+  for (uint64_t i = 1; i <= 6; ++i)
+    a_.apply({9, i}, at(i), "k" + std::to_string(i));
+  auto fetch_one = [&](owner& peer, uintptr_t asker) {
+    page_request request;
+    request.about(1, here);
+    request.bytes_max = 1;
+    request.clock = peer.clock().encode();
+    page_message page;
+    ASSERT_FALSE(a_.work->make_page(request, page, a_.answer, asker));
+    ASSERT_LE(page.keys.size(), 1U);
+    page_applied applied;
+    ASSERT_FALSE(peer.work->apply_page(page, applied, peer.answer));
+  };
+  uint64_t written = 6;
+  for (int i = 0; i < 3; ++i) {
+    fetch_one(b_, 1);
+    fetch_one(c, 2);
+    fetch_one(c, 2);
+    for (const auto* key : {"k1", "k5"}) { // One that has been given, and one that has not.
+      ++written;
+      a_.apply({9, written}, at(written), key);
+    }
+  }
+  EXPECT_FALSE(refill(a_, c)) << "it changes its place";
+  for (int i = 0; i < 20; ++i) {
+    fetch_one(b_, 1);
+    fetch_one(c, 2);
+  }
+  for (auto* peer : {&b_, &c}) {
+    EXPECT_EQ(peer->clock(), a_.clock());
+    for (uint64_t i = 1; i <= 6; ++i) {
+      auto key = "k" + std::to_string(i);
+      EXPECT_EQ(peer->read(key), a_.read(key)) << key;
+    }
+  }
+  EXPECT_EQ(a_.read("k5"), 12);
+}
+
 TEST_F(Refill, JoinsWholeVnodesWhenEachHasTrimmedWhatTheOtherLacks) {
   a_.apply({9, 1}, at(1), "k");
   a_.apply({9, 2}, at(5), "newer here");

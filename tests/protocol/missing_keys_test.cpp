@@ -11,7 +11,7 @@ using given = std::vector<std::pair<std::string, std::vector<dot>>>;
 /// A log, and who reads it.
 class source {
 public:
-  explicit source(size_t keys_max) : keys_(keys_max) {}
+  explicit source(size_t keys) : keys_(keys * 118) {} ///< About so many are kept.
 
   void write(const dot& d, std::string key) {
     mine_.add(d);
@@ -89,7 +89,7 @@ TEST(MissingKeys, LeavesOutWhatThePeerLearnedElsewhere) {
 }
 
 TEST(MissingKeys, LooksUpWhatItCouldNotKeepWhenTheOthersAreDone) {
-  source s{2};
+  source s{2}; // Each key with one dot takes 117 bytes.
   for (uint64_t i = 1; i <= 5; ++i)
     s.write({7, i}, std::string(1, static_cast<char>('a' + i)));
   dot_clock theirs;
