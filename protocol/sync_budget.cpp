@@ -6,7 +6,7 @@ namespace crema::protocol {
 
 namespace {
 constexpr uint64_t requests_min = 10; // Fewer say nothing about load.
-constexpr double slower = 1.75;       // Than this times what is usual: give way.
+constexpr double slower = 2;          // Than this times what is usual: give way.
 constexpr double closer = 1.1;        // One sample brings what is usual so much nearer to it: a stray one says little.
 constexpr unsigned lag = 2;           // Calls until all nodes go at a new rate, and clients feel it.
 } // namespace
@@ -22,7 +22,7 @@ void sync_budget::on_foreground(std::chrono::microseconds tail, uint64_t request
   if (quiet_micros_ == 0)
     quiet_micros_ = micros;
   else if (micros < quiet_micros_)
-    quiet_micros_ += (micros - quiet_micros_) * (closer - 1);
+    quiet_micros_ += (micros - quiet_micros_) * (working ? closer - 1 : 3 * (closer - 1));
   else if (!working)
     quiet_micros_ = std::min(micros, quiet_micros_ * closer);
   else if (rate_ == step()) // What going slow does not cure is not of our making: it becomes what is usual.
