@@ -31,12 +31,10 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
 ///   births, settlement, closing, drop_temporary
 ///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
-///   (of these three lines, what makes or stores a page: one between two flushes, in the order in which they come)
-///   report_request                   shard_report to the sender, once what it says is on disk
-///   count_request -> count_reply
-///   ring_published
-///   stats_request -> stats
-///   stop_request                     saves the clocks, syncs, quits
+///   (all that makes, stores or repairs pages or ranges of keys: one between two flushes, in the order in which it
+///   comes; but pages of one key at once) report_request                   shard_report to the sender, once what it
+///   says is on disk count_request -> count_reply ring_published stats_request -> stats stop_request saves the clocks,
+///   syncs, quits
 struct replica_options {
   std::shared_ptr<storage::store> store;
   replica_id id = 0;

@@ -158,12 +158,12 @@ void on_background_turn(replica_self self) {
   st.background_due = false;
   auto job = std::move(st.background.front());
   st.background.pop_front();
-  job();
+  job(); // It may have written, or left something for the next flush.
+  want_flush(self);
   want_background(self);
 }
 
-/// What `work` makes of the request, or why not; in its turn, unless it is to be at once. It may have written, or left
-/// something for the next flush.
+/// What `work` makes of the request, or why not; in its turn, unless it is to be at once.
 template <class Reply, class Request, class Work>
 caf::result<Reply> reply_to(replica_self self, Request& x, Work work, bool at_once = false) {
   auto promise = self->make_response_promise<Reply>();
@@ -172,16 +172,17 @@ caf::result<Reply> reply_to(replica_self self, Request& x, Work work, bool at_on
     auto failed = check(self, request);
     if (!failed)
       failed = work(*self->state.work, request, reply);
-    want_flush(self);
     if (failed)
       promise.deliver(to_error(*failed));
     else
       promise.deliver(std::move(reply));
   };
-  if (at_once)
+  if (at_once) {
     job();
-  else
+    want_flush(self);
+  } else {
     put_off(self, std::move(job));
+  }
   return promise;
 }
 
@@ -277,10 +278,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         return promise;
       },
       [self](const fill_abandon& x) {
-        put_off(self, [self, x] {
-          self->state.work->abandon_fill(x.vnode, answers(self));
-          want_flush(self);
-        });
+        put_off(self, [self, x] { self->state.work->abandon_fill(x.vnode, answers(self)); });
       },
       [self](fill_request& x) {
         return reply_to<fill_page>(self, x, [self](shard& work, const fill_request& request, fill_page& page) {
