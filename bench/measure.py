@@ -16,6 +16,11 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, threads included.
 
 
+def stolen_seconds():
+    """CPU time that the hypervisor gave to others, of all cores since boot: what is measured meanwhile says little."""
+    return int(pathlib.Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def redis_benchmark(port, command, requests, options, clients, pipeline=1, keys=None, prefix=None):
     """One run. -> its row of numbers; RuntimeError with what it printed if it failed. With a `prefix` the command is SET, and its keys
     begin with that instead of "key:"."""
