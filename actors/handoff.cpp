@@ -378,9 +378,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         if (x.version == message_version)
           ask_for_reports(self);
       },
-      [self](const foreground_load& x) {
-        self->state.load.took.add(x.took);
-      },
+      [self](const foreground_load& x) { self->state.load.took.add(x.took); },
       [](const resume_session& x) { x.next(); },
       [self](repair_wanted& wanted) { want_repair(self, std::move(wanted)); },
       [self](const peer_linked& x) { on_linked(self, x); },
