@@ -18,10 +18,11 @@ unsigned floor_log2(uint64_t x) {
 void latency_tail::add(std::chrono::microseconds took) {
   // Four parts of each power of two, as the two bits behind the first say; below four the classes are too fine, which
   // does no harm.
-  auto micros = std::clamp<uint64_t>(static_cast<uint64_t>(std::max<int64_t>(took.count(), 1)), 1, UINT32_MAX) * parts;
+  constexpr int64_t longest = (int64_t{1} << (classes / parts)) - 1;
+  auto micros = static_cast<uint64_t>(std::clamp<int64_t>(took.count(), 1, longest)) * parts;
   auto power = floor_log2(micros);
   auto part = (micros >> (power - 2)) & (parts - 1);
-  ++in_class_[std::min<size_t>(size_t{power - 2} * parts + part, classes - 1)];
+  ++in_class_[(power - 2) * parts + part];
   ++count_;
 }
 

@@ -5,10 +5,13 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint64_t requests_min = 10; // Fewer say nothing about load.
-constexpr double slower = 2;          // Than this times what is usual: give way.
-constexpr double closer = 1.1;        // One sample brings what is usual so much nearer to it: a stray one says little.
-constexpr unsigned lag = 2;           // Calls until all nodes go at a new rate, and clients feel it.
+constexpr uint64_t requests_min = 10;  // Fewer say nothing about load.
+constexpr double slower = 2;           // Than this times what is usual: give way.
+constexpr double faster = 0.3;         // What is usual falls by so much of the difference to a sample without work,
+constexpr double faster_working = 0.1; // and to one with work: fewer of those are as quick.
+constexpr double rise = 1.1;           // It rises to a sample by at most this factor without work,
+constexpr double rise_working = 1.025; // and where going slow does not cure it: then it is not of our making.
+constexpr unsigned lag = 2;            // Calls until all nodes go at a new rate, and clients feel it.
 } // namespace
 
 void sync_budget::on_foreground(std::chrono::microseconds tail, uint64_t requests, bool working) {
@@ -22,11 +25,9 @@ void sync_budget::on_foreground(std::chrono::microseconds tail, uint64_t request
   if (quiet_micros_ == 0)
     quiet_micros_ = micros;
   else if (micros < quiet_micros_)
-    quiet_micros_ += (micros - quiet_micros_) * (working ? closer - 1 : 3 * (closer - 1));
-  else if (!working)
-    quiet_micros_ = std::min(micros, quiet_micros_ * closer);
-  else if (rate_ == step()) // What going slow does not cure is not of our making: it becomes what is usual.
-    quiet_micros_ = std::min(micros, quiet_micros_ * (1 + (closer - 1) / 4));
+    quiet_micros_ += (micros - quiet_micros_) * (working ? faster_working : faster);
+  else if (!working || rate_ == step())
+    quiet_micros_ = std::min(micros, quiet_micros_ * (working ? rise_working : rise));
   if (!working)
     return;
   if (micros <= slower * quiet_micros_) {

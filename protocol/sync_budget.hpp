@@ -49,7 +49,7 @@ private:
   uint64_t rate_;
   uint64_t bearable_;       // Up to this it doubles.
   unsigned deaf_ = 0;       // So many more calls may tell of a time before the rate was halved.
-  double quiet_micros_ = 0; // What that is without background work, about as often more as less; 0: not known.
+  double quiet_micros_ = 0; // What that is without background work, rather in a good second; 0: not known.
   monotonic free_at_{};     // What was taken is paid for by then.
 };
 
