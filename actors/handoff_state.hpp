@@ -28,8 +28,10 @@ struct handoff_state {
   static constexpr std::chrono::seconds fill_retry_after{1};
   static constexpr size_t notes_bytes_max = size_t{256} << 10;
   static constexpr uint32_t page_bytes_min = 16 * 1024, page_bytes_first = 32 * 1024;
-  /// Of a copy. Pages of catch-up are smaller: each of their keys is looked up.
-  static constexpr uint32_t page_bytes_part = 4;
+  /// Pages of catch-up are smaller than parts of a copy, since each of their keys is looked up: a quarter. Where
+  /// clients are hurt, they are as small as makes so many pages a second at the pace that is left: who asks meanwhile
+  /// waits less.
+  static constexpr uint32_t page_bytes_part = 4, pages_per_s = 256, page_bytes_least = 4 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
   static constexpr std::chrono::seconds page_timeout{5};

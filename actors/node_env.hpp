@@ -30,7 +30,12 @@ struct node_env {
     uint32_t bytes_max = 64 * 1024;       ///< Requests of clients wait while a page is made or stored.
     size_t ahead_bytes = size_t{1} << 19; ///< Of what a catch-up lacks its source remembers so much between two pages.
   };
+  struct trim_limits {
+    uint64_t at_once = 1024; ///< While a vnode is written to, its log is trimmed by at least so many dots,
+    uint64_t piece_min = 64; ///< in pieces of at least so many.
+  };
   page_limits pages;                     ///< Of sync; small in simulation, where keys are few.
+  trim_limits trims;                     ///< The same.
   std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.
   std::shared_ptr<spdlog::logger> log;
 

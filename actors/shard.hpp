@@ -46,7 +46,6 @@ public:
   static constexpr size_t ahead_max = 32;                    ///< Catch-ups that are remembered between two pages.
   static constexpr size_t scrub_bytes_max = size_t{1} << 20; ///< Looked at for one question of a scrub.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
-  static constexpr uint64_t trim_at_once = 1024;             ///< While more is written, the log is trimmed by so much.
   static constexpr uint64_t copied_reports = 10; ///< A copy of which no part was asked for in so many is given up.
   static constexpr size_t clean_at_once = 512;   ///< Graves looked at in one settlement.
 
@@ -206,6 +205,7 @@ private:
   std::optional<failure> join_keys(vnode_id place, const std::function<bool(const std::string&)>& wanted,
                                    const held& at, held& copy, const answer_fn& answer);
   void trim(held& at, const protocol::dot_clock& stable);
+  bool log_full(const held& at) const; ///< Longer than an absent owner is waited for.
   /// Looks at up to `graves_max` graves. @returns how many it looked at.
   size_t clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer);
   /// No time that was given, or is in the store, is above the bound that is on disk.

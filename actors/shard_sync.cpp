@@ -337,24 +337,37 @@ void shard::settle(const settlement& what, const answer_fn& answer) {
   write_now(answer);
 }
 
-/// Removes stable dots from the log: many at once while the vnode is written to, the last ones when it rests.
+/// Removes stable dots from the log: many at once while the vnode is written to, the last ones when it rests. While a
+/// peer catches up, what is stable is full of gaps. Each piece costs whoever reads the log (a range tombstone), so
+/// short ones wait until they have grown together.
 void shard::trim(held& at, const dot_clock& stable) {
   if (reports_ < at.copied_until) { // The copy would have to begin anew, under load again and again.
     at.trim_later = stable;
     return;
   }
   auto trimmable = stable.missing_from(at.trimmed);
+  const auto& limits = env_->trims;
+  auto rests = stable == at.node.clock();
+  if (!rests && !log_full(at))
+    trimmable.erase(std::remove_if(trimmable.begin(), trimmable.end(),
+                                   [&](const auto& r) { return r.last - r.first + 1 < limits.piece_min; }),
+                    trimmable.end());
   auto count = protocol::count(trimmable);
-  if (count == 0 || (count < trim_at_once && stable != at.node.clock()))
+  if (count == 0 || (count < limits.at_once && !rests))
     return;
   auto id = at.node.id();
   batch_.save_clock(id, at.node.clock());
   at.unsaved = 0;
-  for (const auto& r : trimmable)
+  for (const auto& r : trimmable) {
     batch_.trim_log(id, r);
-  at.trimmed.join(stable);
+    at.trimmed.add(r);
+  }
   save_record(at);
   trimmed_ += count;
+}
+
+bool shard::log_full(const held& at) const {
+  return at.node.clock().size() > at.trimmed.size() + env_->config.sync.log_entries_max;
 }
 
 size_t shard::clean(held& at, timestamp horizon, uint64_t expired_ms, size_t graves_max, const answer_fn& answer) {
@@ -479,9 +492,8 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   std::sort(changed.begin(), changed.end(), [](const held* a, const held* b) { return a->id < b->id; });
   for (auto* at : changed) {
     at->changed = false;
-    auto logged = at->node.clock().size() - std::min(at->node.clock().size(), at->trimmed.size());
     r.what.changed.push_back({{at->id, at->role, at->state, at->node.clock(), false, at->copying},
-                              {at->has_graves, overdue(*at), logged > env_->config.sync.log_entries_max, at->bytes,
+                              {at->has_graves, overdue(*at), log_full(*at), at->bytes,
                                at->keys != nullptr ? at->keys->count() : 0, at->since_ms}});
   }
   r.written = store_->written();

@@ -99,6 +99,11 @@ uint32_t page_bytes(handoff_self self, node_id from) {
   return std::min(bytes, self->state.env->pages.bytes_max);
 }
 
+uint32_t catch_up_bytes(handoff_self self, node_id from) {
+  auto paced = std::max<uint64_t>(pace(self) / handoff_state::pages_per_s, handoff_state::page_bytes_least);
+  return static_cast<uint32_t>(std::min<uint64_t>(page_bytes(self, from) / handoff_state::page_bytes_part, paced));
+}
+
 void fetch_page(handoff_self self, const session_ptr& s, const std::string& clock) {
   auto& st = self->state;
   auto mine = protocol::dot_clock::decode(clock);
@@ -106,7 +111,7 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     return finish(self, s, {});
   auto request = page_request{}.about(st.ring->epoch, s->vnode);
   request.clock = clock;
-  request.bytes_max = page_bytes(self, s->from) / handoff_state::page_bytes_part;
+  request.bytes_max = catch_up_bytes(self, s->from);
   page_timer timer{self};
   step<page_message>(self, s, s->from, std::move(request), [self, s, timer](const page_message& page) {
     timer.arrived(s->from);

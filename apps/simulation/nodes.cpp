@@ -139,6 +139,7 @@ void world::impl::start(size_t n) {
   env->restored = x.restored;
   env->own_threads = false;
   env->pages = opts.pages;
+  env->trims = opts.trims;
   env->wall_micros = [this, n] { return wall_micros(n); };
   env->log = std::make_shared<spdlog::logger>(
       name(n), std::make_shared<log_sink>([this](const std::string& text) { traced.line(now(), text); }));

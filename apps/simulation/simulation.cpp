@@ -132,6 +132,8 @@ private:
     world::options w;
     if (o.seed % 4 >= 2)
       w.pages = {800, 400}; // Else all that is lacking fits into one.
+    if (o.seed % 8 >= 4)
+      w.trims = {4, 2}; // Else only the log of a vnode that rests.
     w.seed = o.seed;
     w.cluster = cluster_of(o);
     w.trace_file = o.trace_file;

@@ -58,6 +58,7 @@ public:
     size_t coordinators = 2;        ///< Per node.
     size_t shards = 2;              ///< Per node.
     node_env::page_limits pages;
+    node_env::trim_limits trims;
     std::string trace_file; ///< Empty: only the hash of the trace is kept.
   };
 

@@ -317,6 +317,32 @@ TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
   EXPECT_EQ(logged(), 0U) << "and is trimmed when the copy is whole";
 }
 
+// Each piece costs whoever reads the log; while one of the owners catches up there are thousands.
+TEST_F(Refill, TrimsTheLogInLongPiecesWhileMoreIsWritten) {
+  for (uint64_t i = 1; i <= 2000; ++i)
+    a_.apply({8, i}, at(i), "k" + std::to_string(i % 10));
+  auto logged = [&] {
+    size_t count = 0;
+    EXPECT_TRUE(a_.store->scan_log(here, {{8, 1, 2000}}, [&](const dot&, auto) { return ++count > 0; }).ok());
+    return count;
+  };
+  auto settle = [&](const std::vector<protocol::dot_range>& stable) {
+    protocol::dot_clock clock;
+    for (const auto& r : stable)
+      clock.add(r);
+    a_.work->settle({{{here, clock, 0}}, 0}, a_.answer);
+    EXPECT_TRUE(a_.work->flush(a_.answer).ok());
+  };
+  settle({{8, 1, 900}});
+  EXPECT_EQ(logged(), 2000U) << "too few to be worth it";
+  settle({{8, 1, 1100}, {8, 1200, 1210}});
+  EXPECT_EQ(logged(), 900U) << "the short piece waits";
+  settle({{8, 1, 1999}});
+  EXPECT_EQ(logged(), 900U) << "too few again";
+  settle({{8, 1, 2000}});
+  EXPECT_EQ(logged(), 0U) << "it rests";
+}
+
 // spec.py, purge_beside_copy.
 TEST_F(Refill, RemovesNoTombstoneBesideACopy) {
   a_.apply({9, 1}, at(1), "k", true);
