@@ -234,7 +234,9 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         auto& s = self->state;
         s.tick_pending = false;
         s.synced_batches = s.work->batches();
-        store->request_sync(); // In the background; its failure fails the next write.
+        store->request_sync(); // In the background; what became of it the next tick or flush finds.
+        if (auto health = s.work->health(); !health.ok())
+          return fail(self, health);
         report_if_durable(self);
         if (s.work->report_waits()) { // For a sync that may be done by the next tick.
           s.tick_pending = true;

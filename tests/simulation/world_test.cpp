@@ -137,6 +137,17 @@ TEST_F(World, AFailedSyncKillsTheNode) {
   EXPECT_FALSE(w.running(0));
 }
 
+TEST_F(World, ASyncThatFailsInTheBackgroundKillsAnIdleNode) {
+  for (int i = 0; i < 11; ++i) { // With and without a report that waits for it.
+    w.start(0);
+    run(milliseconds{3000 + 100 * i});
+    w.fail_next_sync(0);
+    EXPECT_EQ(put(0, "k"), errc::ok);
+    run(seconds{3});
+    EXPECT_FALSE(w.running(0)) << i;
+  }
+}
+
 TEST_F(World, ACrashAmidWorkStrikesBetweenTwoStepsOfTheNode) {
   auto before = w.steps();
   uint64_t at = 0;
