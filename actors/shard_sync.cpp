@@ -348,9 +348,13 @@ void shard::trim(held& at, const dot_clock& stable) {
   auto trimmable = stable.missing_from(at.trimmed);
   const auto& limits = env_->trims;
   auto rests = stable == at.node.clock();
+  auto grows = [&](const protocol::dot_range& r) { // What is next to it is not stable yet, or not written.
+    return (r.first > 1 && !at.trimmed.contains({r.replica, r.first - 1})) ||
+           !at.trimmed.contains({r.replica, r.last + 1});
+  };
   if (!rests && !log_full(at))
     trimmable.erase(std::remove_if(trimmable.begin(), trimmable.end(),
-                                   [&](const auto& r) { return r.last - r.first + 1 < limits.piece_min; }),
+                                   [&](const auto& r) { return r.last - r.first + 1 < limits.piece_min && grows(r); }),
                     trimmable.end());
   auto count = protocol::count(trimmable);
   if (count == 0 || (count < limits.at_once && !rests))

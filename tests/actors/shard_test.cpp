@@ -319,11 +319,11 @@ TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
 
 // Each piece costs whoever reads the log; while one of the owners catches up there are thousands.
 TEST_F(Refill, TrimsTheLogInLongPiecesWhileMoreIsWritten) {
-  for (uint64_t i = 1; i <= 2000; ++i)
+  for (uint64_t i = 1; i <= 4500; ++i)
     a_.apply({8, i}, at(i), "k" + std::to_string(i % 10));
   auto logged = [&] {
     size_t count = 0;
-    EXPECT_TRUE(a_.store->scan_log(here, {{8, 1, 2000}}, [&](const dot&, auto) { return ++count > 0; }).ok());
+    EXPECT_TRUE(a_.store->scan_log(here, {{8, 1, 4500}}, [&](const dot&, auto) { return ++count > 0; }).ok());
     return count;
   };
   auto settle = [&](const std::vector<protocol::dot_range>& stable) {
@@ -334,12 +334,16 @@ TEST_F(Refill, TrimsTheLogInLongPiecesWhileMoreIsWritten) {
     EXPECT_TRUE(a_.work->flush(a_.answer).ok());
   };
   settle({{8, 1, 900}});
-  EXPECT_EQ(logged(), 2000U) << "too few to be worth it";
+  EXPECT_EQ(logged(), 4500U) << "too few to be worth it";
   settle({{8, 1, 1100}, {8, 1200, 1210}});
-  EXPECT_EQ(logged(), 900U) << "the short piece waits";
+  EXPECT_EQ(logged(), 3400U) << "the short piece waits";
   settle({{8, 1, 1999}});
-  EXPECT_EQ(logged(), 900U) << "too few again";
-  settle({{8, 1, 2000}});
+  EXPECT_EQ(logged(), 3400U) << "too few again";
+  settle({{8, 1, 2200}, {8, 2202, 3200}});
+  EXPECT_EQ(logged(), 1301U);
+  settle({{8, 1, 4300}});
+  EXPECT_EQ(logged(), 200U) << "a piece between others grows no more, however short it is";
+  settle({{8, 1, 4500}});
   EXPECT_EQ(logged(), 0U) << "it rests";
 }
 
