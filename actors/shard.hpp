@@ -46,6 +46,7 @@ public:
   static constexpr size_t ahead_max = 32;                    ///< Catch-ups that are remembered between two pages.
   static constexpr size_t scrub_bytes_max = size_t{1} << 20; ///< Looked at for one question of a scrub.
   static constexpr uint64_t repair_dots_max = 1000;          ///< Who is further behind gets no repair of single keys.
+  static constexpr uint64_t waiting_part = 16;   ///< So much of a full log at most are stable pieces that may grow.
   static constexpr uint64_t copied_reports = 10; ///< A copy of which no part was asked for in so many is given up.
   static constexpr size_t clean_at_once = 512;   ///< Graves looked at in one settlement.
 

@@ -352,20 +352,24 @@ void shard::trim(held& at, const dot_clock& stable) {
     return (r.first > 1 && !at.trimmed.contains({r.replica, r.first - 1})) ||
            !at.trimmed.contains({r.replica, r.last + 1});
   };
-  if (!rests && !log_full(at))
-    trimmable.erase(std::remove_if(trimmable.begin(), trimmable.end(),
-                                   [&](const auto& r) { return r.last - r.first + 1 < limits.piece_min && grows(r); }),
-                    trimmable.end());
+  auto waiting = std::stable_partition(trimmable.begin(), trimmable.end(), [&](const auto& r) {
+    return r.last - r.first + 1 >= limits.piece_min || !grows(r);
+  });
+  // What waits takes room from what an absent owner may still come to lack.
+  if (!rests && protocol::count({waiting, trimmable.end()}) <= env_->config.sync.log_entries_max / waiting_part)
+    trimmable.erase(waiting, trimmable.end());
   auto count = protocol::count(trimmable);
   if (count == 0 || (count < limits.at_once && !rests))
     return;
   auto id = at.node.id();
   batch_.save_clock(id, at.node.clock());
   at.unsaved = 0;
+  dot_clock trimmed;
   for (const auto& r : trimmable) {
     batch_.trim_log(id, r);
-    at.trimmed.add(r);
+    trimmed.add(r);
   }
+  at.trimmed.join(trimmed);
   save_record(at);
   trimmed_ += count;
 }

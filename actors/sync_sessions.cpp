@@ -99,9 +99,14 @@ uint32_t page_bytes(handoff_self self, node_id from) {
   return std::min(bytes, self->state.env->pages.bytes_max);
 }
 
-uint32_t catch_up_bytes(handoff_self self, node_id from) {
+/// @param clock what a page costs beside its keys: it goes with the request and comes back.
+uint32_t catch_up_bytes(handoff_self self, const session& s, const std::string& clock) {
+  uint64_t most = page_bytes(self, s.from) / handoff_state::page_bytes_part;
+  const auto* bucket = self->state.env->bucket(s.vnode.bucket);
+  if (bucket == nullptr || bucket->durability == durability::fsync) // One fsync for each page.
+    return static_cast<uint32_t>(most);
   auto paced = std::max<uint64_t>(pace(self) / handoff_state::pages_per_s, handoff_state::page_bytes_least);
-  return static_cast<uint32_t>(std::min<uint64_t>(page_bytes(self, from) / handoff_state::page_bytes_part, paced));
+  return static_cast<uint32_t>(std::min<uint64_t>(most, std::max<uint64_t>(paced, 2 * clock.size())));
 }
 
 void fetch_page(handoff_self self, const session_ptr& s, const std::string& clock) {
@@ -111,7 +116,7 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
     return finish(self, s, {});
   auto request = page_request{}.about(st.ring->epoch, s->vnode);
   request.clock = clock;
-  request.bytes_max = catch_up_bytes(self, s->from);
+  request.bytes_max = catch_up_bytes(self, *s, clock);
   page_timer timer{self};
   step<page_message>(self, s, s->from, std::move(request), [self, s, timer](const page_message& page) {
     timer.arrived(s->from);

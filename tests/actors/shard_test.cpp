@@ -347,6 +347,23 @@ TEST_F(Refill, TrimsTheLogInLongPiecesWhileMoreIsWritten) {
   EXPECT_EQ(logged(), 0U) << "it rests";
 }
 
+// They take room from what an absent owner may lack before it is given up on.
+TEST_F(Refill, TrimsShortPiecesWhenManyDotsAreInThem) {
+  const uint64_t gap = 32, all = 30'000; // Half of them are more than a sixteenth of log_entries_max.
+  protocol::dot_clock stable;
+  for (uint64_t i = 1; i <= all; ++i) {
+    a_.apply({8, i}, at(i), "k");
+    if (i / gap % 2 == 0)
+      stable.add(dot{8, i});
+    if (i == all / 2) {
+      a_.work->settle({{{here, stable, 0}}, 0}, a_.answer);
+      EXPECT_EQ(a_.work->counters().at("log_entries_trimmed"), 0U);
+    }
+  }
+  a_.work->settle({{{here, stable, 0}}, 0}, a_.answer);
+  EXPECT_EQ(a_.work->counters().at("log_entries_trimmed"), stable.size());
+}
+
 // spec.py, purge_beside_copy.
 TEST_F(Refill, RemovesNoTombstoneBesideACopy) {
   a_.apply({9, 1}, at(1), "k", true);
