@@ -6,7 +6,7 @@ namespace crema::protocol {
 
 namespace {
 constexpr uint64_t requests_min = 10;  // Fewer say nothing about load.
-constexpr double slower = 1.75;        // Than this times what is usual: give way.
+constexpr double slower = 1.5;         // Than this times what is usual: give way.
 constexpr double faster = 0.3;         // What is usual falls by so much of the difference to a sample without work,
 constexpr double faster_working = 0.1; // and to one with work: fewer of those are as quick.
 constexpr double rise = 1.1;           // It rises to a sample by at most this factor without work,

@@ -40,9 +40,9 @@ TEST(SyncBudget, BeginsLowAndDoubles) {
 TEST(SyncBudget, GivesWayToSlowerClientsAndComesBackInSmallSteps) {
   auto budget = grown(64 * mib);
   budget.on_foreground(microseconds{1000}, 100, true);
-  budget.on_foreground(microseconds{1700}, 100, true);
+  budget.on_foreground(microseconds{1450}, 100, true);
   EXPECT_EQ(budget.rate(), 64 * mib);
-  budget.on_foreground(microseconds{1800}, 100, true);
+  budget.on_foreground(microseconds{1550}, 100, true);
   EXPECT_EQ(budget.rate(), 32 * mib);
   for (int i = 0; i < 20; ++i)
     budget.on_foreground(microseconds{9000}, 100, true);
