@@ -47,9 +47,6 @@ void join_siblings(basic_siblings<Bytes>& into, const basic_siblings<Bytes>& fro
   into.seen.join(from.seen);
 }
 
-/// Never 0, which means "nothing there".
-uint64_t not_zero(uint64_t hash) { return hash != 0 ? hash : 1; }
-
 template <class Bytes>
 uint64_t digest(const basic_siblings<Bytes>& x) {
   if (x.siblings.empty())

@@ -118,5 +118,7 @@ timestamp newest_time(std::string_view object);
 uint64_t digest_lww(const std::optional<lww_view>& x);
 uint64_t digest_siblings(const siblings_object& x);
 uint64_t digest_siblings(const siblings_view& x);
+/// A hash as a digest: 0 means that nothing is there.
+constexpr uint64_t not_zero(uint64_t hash) { return hash != 0 ? hash : 1; }
 
 } // namespace crema::protocol

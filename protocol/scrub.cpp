@@ -14,9 +14,6 @@ namespace crema::protocol {
 
 namespace {
 
-/// Never 0, which means "nothing there".
-uint64_t not_zero(uint64_t hash) { return hash != 0 ? hash : 1; }
-
 uint64_t hash_of(std::string_view bytes, uint64_t seed = 0) {
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
