@@ -118,6 +118,11 @@ protected:
     }
     /// All that it has is stable.
     void settle(timestamp horizon = 0) { work->settle({{{here, clock(), horizon}}, 0}, answer); }
+    size_t logged(const protocol::dot_range& dots) const {
+      size_t count = 0;
+      EXPECT_TRUE(store->scan_log(here, {dots}, [&](const dot&, auto) { return ++count > 0; }).ok());
+      return count;
+    }
     size_t keys_in(vnode_id place) const {
       size_t count = 0;
       EXPECT_TRUE(store->scan(place, {}, [&](auto, auto) { return ++count > 0; }).ok());
@@ -303,11 +308,7 @@ TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
   next.stage = fill_stage::rest;
   EXPECT_FALSE(b_.work->make_fill_page(next, rest, b_.answer)) << "what has changed is still in the log";
   EXPECT_EQ(rest.dots.size(), 1U);
-  auto logged = [&] {
-    size_t count = 0;
-    EXPECT_TRUE(b_.store->scan_log(here, {{8, 1, 9}}, [&](const dot&, auto) { return ++count > 0; }).ok());
-    return count;
-  };
+  auto logged = [&] { return b_.logged({8, 1, 9}); };
   EXPECT_EQ(logged(), 9U);
   for (int round = 0; round < 2; ++round) {
     b_.work->begin_report({}, b_.answer);
@@ -321,11 +322,7 @@ TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
 TEST_F(Refill, TrimsTheLogInLongPiecesWhileMoreIsWritten) {
   for (uint64_t i = 1; i <= 4500; ++i)
     a_.apply({8, i}, at(i), "k" + std::to_string(i % 10));
-  auto logged = [&] {
-    size_t count = 0;
-    EXPECT_TRUE(a_.store->scan_log(here, {{8, 1, 4500}}, [&](const dot&, auto) { return ++count > 0; }).ok());
-    return count;
-  };
+  auto logged = [&] { return a_.logged({8, 1, 4500}); };
   auto settle = [&](const std::vector<protocol::dot_range>& stable) {
     protocol::dot_clock clock;
     for (const auto& r : stable)
