@@ -133,21 +133,19 @@ void session::count_unfinished() {
 }
 
 void session::pump() {
+  write();
+  // What was too much to take in may not be any more, now that this is written.
+  while (!closed_ && !input_.empty() && wants_input() && take_in({}))
+    write();
   if (closed_)
     return;
-  for (bool more = true; more;) {
-    more = !input_.empty() && wants_input() && take_in({});
-    write();
-    if (closed_)
-      return;
-  }
   if (may_read())
     wait_readable();
   check_end();
 }
 
 void session::write() {
-  while (!unsent().empty()) {
+  while (!closed_ && !unsent().empty()) {
     error e;
     auto rest = unsent();
     auto size = socket_.write_some(boost::asio::buffer(rest.data(), rest.size()), e);

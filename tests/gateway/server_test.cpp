@@ -107,6 +107,23 @@ TEST_F(Server, TakesALargeValueAndGivesItBack) {
   expect_alive(client);
 }
 
+// What was taken off the connection behind the large reply waits for that to be sent; nothing else says when it is.
+TEST_F(Server, GoesOnBehindALargeReply) {
+  start();
+  for (size_t size : {1'100'000U, 2'000'000U, 8'000'000U}) {
+    test_client client(port());
+    std::string value(size, 'v');
+    ASSERT_EQ(client.call(encoded({"SET", "big", value}), 5), "+OK\r\n");
+    auto commands = encoded({"GET", "big"}), expected = "$" + std::to_string(size) + "\r\n" + value + "\r\n";
+    for (int i = 0; i < 20; ++i) {
+      commands += encoded({"GET", "none"});
+      expected += "$-1\r\n";
+    }
+    for (int i = 0; i < 5; ++i)
+      ASSERT_TRUE(client.call(commands, expected.size()) == expected) << size << " bytes, pipeline " << i;
+  }
+}
+
 TEST_F(Server, RefusesALargerValueAndGoesOn) {
   start();
   test_client client(port());
