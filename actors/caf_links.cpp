@@ -23,8 +23,12 @@ namespace crema {
 
 namespace {
 
-constexpr unsigned tcp_user_timeout_ms =
-    5000; // Unsent data for a frozen peer is freed after this (notes: graceful close).
+/// Of a peer that confirms nothing any more. Heartbeats are always under way, so this finds out every cut.
+constexpr unsigned tcp_user_timeout_ms = 5000;
+/// CAF has heard of a peer when a message is whole, and the largest need this long over a slow link (16 MiB: 280 KB/s).
+/// For processes that stand still, and for cuts behind something that confirms; our own detector has long decided who
+/// is down.
+constexpr std::chrono::seconds connection_timeout{60};
 constexpr std::chrono::milliseconds backoff_first{50};
 constexpr std::chrono::milliseconds backoff_max{300};
 constexpr std::chrono::seconds hello_timeout{2};
@@ -248,7 +252,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::dial_now)
 
 namespace crema {
 
-void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& config) {
+void configure_caf(caf::actor_system_config& cfg) {
   basp_guard_linked();
   register_messages(cfg);
   cfg.load<caf::io::middleman>();
@@ -257,7 +261,7 @@ void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& 
   cfg.set("scheduler.max-threads", std::max<size_t>(2, std::thread::hardware_concurrency()));
   cfg.set("scheduler.max-throughput", size_t{100});
   cfg.set("middleman.heartbeat-interval", caf::timespan{std::chrono::milliseconds{500}});
-  cfg.set("middleman.connection-timeout", caf::timespan{connection_timeout(config)});
+  cfg.set("middleman.connection-timeout", caf::timespan{connection_timeout});
   cfg.set("middleman.max-consecutive-reads", size_t{10});
   cfg.set("middleman.workers", size_t{0});
   cfg.set("middleman.app-identifiers", std::vector<std::string>{"crema"});

@@ -17,7 +17,7 @@
 namespace crema {
 
 /// Sets what a node needs of CAF: I/O module, node id per incarnation, heartbeats, timeouts, scheduler.
-void configure_caf(caf::actor_system_config& cfg, const config::cluster_config& config);
+void configure_caf(caf::actor_system_config& cfg);
 
 /// Does nothing; whoever calls it has the header check of basp_guard.cpp in the program.
 void basp_guard_linked();

@@ -25,11 +25,11 @@ std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::
 }
 
 /// How long a write may be on its way and still be accepted: until its coordinator gives it up, which may have stood
-/// still until just before its connections are closed, and then as long as what it sends is not late; and some time to
-/// find that out (docs/protocol.md, "Lost writes").
+/// still until just before that is noticed, and then as long as what it sends is not late; and some time to find that
+/// out (docs/protocol.md, "Lost writes").
 std::chrono::nanoseconds lost_after(const config::cluster_config& config) {
   return std::max<std::chrono::nanoseconds>(protocol::sync_planner::lost_after_least,
-                                            config.write_timeout + connection_timeout(config) + late_after(config) +
+                                            config.write_timeout + silence_max(config) + late_after(config) +
                                                 std::chrono::seconds{10});
 }
 
@@ -340,6 +340,17 @@ void tell_progress(handoff_self self) {
                     st.planner->incomplete(), st.refilling.size(), st.refills_done, st.bytes_refilled >> 20);
 }
 
+/// Our own process as well, to which all others then seem silent.
+void note_silence(handoff_self self) {
+  auto& st = self->state;
+  auto limit = self->clock().now() - silence_max(st.env->config);
+  if (std::any_of(st.peers.begin(), st.peers.end(), [&](const auto& p) {
+        auto heard = st.heard.find(p.first);
+        return heard == st.heard.end() || heard->second < limit;
+      }))
+    st.planner->somebody_is_silent();
+}
+
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root,
                       std::optional<uint64_t> scrubbed_ms) {
   auto& st = self->state;
@@ -359,6 +370,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
       [self](tick) {
         self->state.resting.clear();
         forget_sync_points(self);
+        note_silence(self);
         tell_progress(self);
         ask_for_reports(self);
         weigh_load(self);

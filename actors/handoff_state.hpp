@@ -34,7 +34,8 @@ struct handoff_state {
   static constexpr uint32_t page_bytes_part = 4, pages_per_s = 256, page_bytes_least = 4 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
-  static constexpr std::chrono::seconds page_timeout{5};
+  /// A key is sent whole, however large: over a slow link it may take longer, and gets four times as long with each try.
+  static constexpr std::chrono::seconds page_timeout{5}, page_timeout_max{80};
 
   struct repair_job {
     repair_wanted what;
@@ -51,6 +52,8 @@ struct handoff_state {
     uint64_t asked_before = 0; // as it was when the present round began,
     uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
+    std::chrono::seconds page_timeout = handoff_state::page_timeout;
+    bool slow() const { return page_timeout > handoff_state::page_timeout; }
     uint32_t bearable = protocol::sync_budget::whole;  // What its clients bear of background work.
     std::optional<caf::actor_clock::time_point> moved; // When it last said that it does some.
   };
@@ -75,7 +78,7 @@ struct handoff_state {
   caf::actor_clock::time_point progress_told;    // In the log, of the vnodes that are not complete.
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
-  std::set<vnode_id> sessions; // Vnodes that a catch-up or refill runs for.
+  std::map<vnode_id, node_id> sessions; // Vnodes that a catch-up or refill runs for, and from whom.
   std::set<vnode_id> refilling;
   std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};

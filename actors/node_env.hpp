@@ -62,9 +62,9 @@ struct node_env {
 };
 using env_ptr = std::shared_ptr<const node_env>;
 
-/// A connection on which nothing was heard for so long is closed: our own detector has decided long before who is down.
-inline std::chrono::milliseconds connection_timeout(const config::cluster_config& config) {
-  return config.peers.suspect_after + std::chrono::seconds{3};
+/// A peer that tells nothing for so long may have stood still: what it sends when it goes on was begun long ago.
+inline std::chrono::milliseconds silence_max(const config::cluster_config& config) {
+  return config.peers.suspect_after + std::chrono::seconds{3} + 2 * config.sync.interval;
 }
 /// A write that may have been on its way for so long is refused. In health the time that comes back with it is as old
 /// as two heartbeats and a second.

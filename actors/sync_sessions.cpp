@@ -45,6 +45,14 @@ void give_up_or_wait(handoff_self self, const session_ptr& s, const std::string&
   self->delayed_send(self, handoff_state::fill_retry_after, resume_session{[self, s] { fetch_part(self, s); }});
 }
 
+/// It may have been too much for the link: less in the same time, and if that is still too much, more time.
+void note_timeout(handoff_state::peer& from, std::chrono::seconds allowed) {
+  if (from.page_bytes > handoff_state::page_bytes_min)
+    from.page_bytes = std::max(from.page_bytes / 2, handoff_state::page_bytes_min);
+  else if (from.page_timeout == allowed) // Once for all who have waited so long.
+    from.page_timeout = std::min(4 * allowed, handoff_state::page_timeout_max);
+}
+
 /// One request of a session to a replica, here or there; nearly any error ends the session.
 template <class Reply, class Request, class Next>
 void step(handoff_self self, const session_ptr& s, node_id to, Request request, Next next) {
@@ -52,13 +60,15 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
   const auto* target = replica_of(st, to, s->vnode.partition);
   if (target == nullptr)
     return give_up_or_wait(self, s, st.env->name_of(to) + " is not linked");
-  self->request(*target, handoff_state::page_timeout, std::move(request))
+  auto peer = st.peers.find(to);
+  auto allowed = peer == st.peers.end() ? handoff_state::page_timeout : peer->second.page_timeout;
+  self->request(*target, allowed, std::move(request))
       .then(
           [s, next](const Reply& reply) {
             s->tries = 0;
             next(reply);
           },
-          [self, s, to](const caf::error& e) {
+          [self, s, to, allowed](const caf::error& e) {
             if (errc_of(e) == errc::behind)
               self->state.planner->found_behind(s->vnode, s->from);
             if (errc_of(e) == errc::clock_skew)
@@ -66,13 +76,14 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
             if (e != caf::sec::request_timeout)
               return finish(self, s, text_of(e));
             auto found = self->state.peers.find(to);
-            if (found != self->state.peers.end()) // It may have been too much for the link.
-              found->second.page_bytes = std::max(found->second.page_bytes / 2, handoff_state::page_bytes_min);
+            if (found != self->state.peers.end())
+              note_timeout(found->second, allowed);
             to == s->from ? give_up_or_wait(self, s, text_of(e)) : finish(self, s, text_of(e));
           });
 }
 
-/// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one.
+/// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one. What was not
+/// slow does not need more time than usual.
 class page_timer {
 public:
   explicit page_timer(handoff_self self) : self_(self), sent_(self->clock().now()) {}
@@ -82,10 +93,13 @@ public:
       return;
     auto took = self_->clock().now() - sent_;
     auto& size = found->second.page_bytes;
+    auto& timeout = found->second.page_timeout;
     if (took < std::chrono::milliseconds{50})
       size = std::min(size * 2, self_->state.env->pages.bytes_max);
-    else if (took > std::chrono::milliseconds{500})
+    if (took > std::chrono::milliseconds{500})
       size = std::max(size / 2, handoff_state::page_bytes_min);
+    else
+      timeout = std::max(timeout / 4, handoff_state::page_timeout);
   }
 
 private:
@@ -192,10 +206,18 @@ void fetch_part(handoff_self self, const session_ptr& s) {
   });
 }
 
-/// Null: the vnode has a session, or had one since the last round.
+/// A link that is slow gets slower with each more that goes over it; and what waits for it must not keep all others
+/// from their turn.
+bool has_room(const handoff_state& st, node_id from) {
+  auto peer = st.peers.find(from);
+  return peer == st.peers.end() || !peer->second.slow() ||
+         std::none_of(st.sessions.begin(), st.sessions.end(), [&](const auto& s) { return s.second == from; });
+}
+
+/// Null: the vnode has a session, or had one since the last round; or its time has not come.
 session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
   auto& st = self->state;
-  if (st.resting.count(vnode) > 0 || !st.sessions.insert(vnode).second)
+  if (st.resting.count(vnode) > 0 || !has_room(st, from) || !st.sessions.emplace(vnode, from).second)
     return nullptr;
   auto s = std::make_shared<session>();
   s->vnode = vnode;

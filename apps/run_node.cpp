@@ -69,7 +69,7 @@ void raise_file_limit(const config::cluster_config& config, spdlog::logger& log)
 
 class caf_config : public caf::actor_system_config {
 public:
-  explicit caf_config(const config::cluster_config& config) { configure_caf(*this, config); }
+  caf_config() { configure_caf(*this); }
 };
 
 uint64_t random_u64() {
@@ -129,7 +129,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
   };
 
-  caf_config caf_settings{config};
+  caf_config caf_settings;
   caf::actor_system system{caf_settings};
   auto ready = std::make_shared<std::atomic<bool>>(false);
   node_options options;

@@ -39,6 +39,11 @@ std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
   return gaps;
 }
 
+void sync_planner::somebody_is_silent() {
+  for (auto id : with_gaps_)
+    own_.at(id).missing.reset();
+}
+
 /// What is on its way may fill a gap, and what is not told yet. So they must have been there for long, with every
 /// member up, and after that all have told once more what they have.
 void sync_planner::plan_closing(own_vnode& v, std::chrono::nanoseconds now, sync_plan& out) const {

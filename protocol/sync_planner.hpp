@@ -168,6 +168,9 @@ public:
   void refilled(vnode_id vnode);
   /// Something went wrong with a task of this vnode: the next time another peer is first, if there is one.
   void failed(vnode_id vnode);
+  /// A process may stand still, and send what it has to send when it goes on: the time in which gaps would have been
+  /// filled begins anew.
+  void somebody_is_silent();
 
   /// What is to be done now. A task is named again in the next plan until what it was for is reached.
   /// @param now of a clock that never goes back.

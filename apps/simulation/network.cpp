@@ -14,7 +14,8 @@ namespace {
 using std::chrono::milliseconds;
 
 // As the production transport behaves (actors/caf_links.cpp).
-constexpr milliseconds connection_timeout{5000};
+constexpr milliseconds connection_timeout{60'000}; // A stopped process; its kernel goes on to confirm.
+constexpr milliseconds user_timeout{5000};         // What is sent is not confirmed.
 constexpr milliseconds watch_interval{500};
 constexpr milliseconds redial_min{50}, redial_max{1000};
 
@@ -101,14 +102,14 @@ void network::dial(size_t a, size_t b) {
     return dial_later(a, b, milliseconds{random_.between(redial_min.count(), redial_max.count())});
   p.connection = next_connection_++;
   p.half_open = false;
-  p.silent_since = host_.now();
+  p.silent_since = p.unconfirmed_since = host_.now();
   link(a, b).last_delivery = link(b, a).last_delivery = host_.now();
   host_.on_link(a, b);
   host_.on_link(b, a);
   watch(a, b);
 }
 
-/// Who hears nothing for the connection timeout closes, as CAF's heartbeats make it.
+/// Who hears nothing for the connection timeout closes, as CAF's heartbeats make it; and TCP, when nothing comes through.
 void network::watch(size_t a, size_t b) {
   auto connection = pair(a, b).connection;
   host_.after(watch_interval, [this, a, b, connection] {
@@ -118,10 +119,15 @@ void network::watch(size_t a, size_t b) {
     if (p.half_open && in_reach(a, b))
       return break_connection(a, b, "connection reset");
     auto alive = [this](size_t node) { return host_.responsive(node); };
-    if (in_reach(a, b) && alive(a) && alive(b))
-      p.silent_since = host_.now();
+    if (in_reach(a, b)) {
+      p.unconfirmed_since = host_.now();
+      if (alive(a) && alive(b))
+        p.silent_since = host_.now();
+    }
     // A stopped process closes nothing itself; its peer does.
-    if (host_.now() - p.silent_since >= connection_timeout && (alive(a) || alive(b)))
+    auto over =
+        host_.now() - p.unconfirmed_since >= user_timeout || host_.now() - p.silent_since >= connection_timeout;
+    if (over && (alive(a) || alive(b)))
       return break_connection(a, b, "connection timeout");
     watch(a, b);
   });

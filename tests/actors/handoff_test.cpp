@@ -1,4 +1,5 @@
 #include "protocol/sync_budget.hpp"
+#include "actors/handoff_state.hpp"
 #include "test_cluster.hpp"
 
 namespace crema::test {
@@ -10,6 +11,7 @@ protected:
   Handoff() : system_(config_) {
     cluster_.cluster = "test";
     cluster_.partitions = 8;
+    cluster_.buckets = {bucket("default", 0, conflict_rule::lww, durability::interval, 2, 1, 1)};
     for (const auto* name : {"n1", "n2"}) {
       config::node_config n;
       n.name = n.host = name;
@@ -49,6 +51,15 @@ protected:
       peer_->receive([&](sync_state& x) { last = std::move(x); },
                      caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
     return last;
+  }
+
+  uint64_t counter(const char* name) {
+    caf::scoped_actor self{system_};
+    uint64_t result = 0;
+    self->send(handoff_, stats_request{});
+    sched().run();
+    self->receive([&](const stats& x) { result = x.counters.at(name); });
+    return result;
   }
 
   config::cluster_config cluster_;
@@ -95,14 +106,7 @@ TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
 // The node that fetches has no clients, the one that gives has.
 TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   ASSERT_TRUE(round_is_begun());
-  auto pace = [&] {
-    caf::scoped_actor self{system_};
-    uint64_t result = 0;
-    self->send(handoff_, stats_request{});
-    sched().run();
-    self->receive([&](const stats& x) { result = x.counters.at("sync_bytes_per_s_max"); });
-    return result;
-  };
+  auto pace = [&] { return counter("sync_bytes_per_s_max"); };
   auto alone = pace();
   tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
   sync_state x;
@@ -148,6 +152,77 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   for (int i = 0; i < 10; ++i)
     second(0, {});
   EXPECT_EQ(pace(), alone) << "who has not been heard for long says nothing";
+}
+
+// A key is sent whole. With the same five seconds for every try it would never arrive over a link that takes longer.
+TEST_F(Handoff, WaitsLongerEachTimeForWhatALinkIsTooSlowFor) {
+  ASSERT_TRUE(round_is_begun());
+  size_t pages = 0;
+  bool quick = false;
+  std::vector<caf::response_promise> unanswered;
+  auto far = system_.spawn([&](caf::event_based_actor* self) {
+    return caf::behavior{[&, self](const page_request&) {
+      ++pages;
+      unanswered.push_back(self->make_response_promise());
+      page_message page;
+      page.keys.push_back({"k", {}, {7, 1}});
+      if (quick)
+        unanswered.back().deliver(page);
+    }};
+  });
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {far}}});
+  sync_state x;
+  x.from = node_id{1};
+  x.incarnation = x.sequence = x.latest = 1;
+  x.full = true;
+  shard_report report{0, {}, {}, 1};
+  protocol::dot_clock theirs;
+  theirs.add(dot{7, 1});
+  for (partition_id p = 0; p < 8; ++p) {
+    protocol::vnode_note mine;
+    mine.id = {0, p};
+    mine.state = protocol::vnode_state::complete;
+    report.changed.emplace_back(mine, protocol::vnode_facts{});
+    x.notes.push_back({0, p, static_cast<uint8_t>(mine.role), static_cast<uint8_t>(mine.state), theirs.encode()});
+  }
+  tell(std::move(report));
+  tell(std::move(x));
+  auto serve_shard = [&] {
+    for (bool more = true; more;) {
+      replica_->receive([](const clock_request&) { return clock_reply{protocol::dot_clock{}.encode()}; },
+                        [&](const page_message&) { return page_applied{1, theirs.encode()}; },
+                        [&](const report_request&) { caf::anon_send(handoff_, shard_report{0, {}, {}, 1}); },
+                        [](caf::message) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+      sched().run();
+    }
+  };
+  auto asked = [&] { // Pages of the peer, and since the last time.
+    serve_shard();
+    return std::exchange(pages, 0);
+  };
+  auto second = [&] {
+    sched().advance_time(std::chrono::seconds{1});
+    sched().run();
+    return asked();
+  };
+  EXPECT_EQ(asked(), handoff_state::sessions_max);
+  std::vector<int> waits{0};
+  for (int s = 0; s < 300; ++s) {
+    ++waits.back();
+    if (auto more = second(); more > 0) {
+      waits.push_back(0);
+      EXPECT_EQ(more, 1U) << "after wait " << waits.size() - 1;
+    }
+  }
+  waits.pop_back();
+  EXPECT_EQ(waits, (std::vector<int>{5, 20, 80, 80, 80}));
+  quick = true;
+  std::vector<size_t> all;
+  for (int s = 0; s < 100 && (all.empty() || all.back() < handoff_state::sessions_max); ++s)
+    if (auto more = second(); more > 0)
+      all.push_back(more);
+  EXPECT_EQ(all, (std::vector<size_t>{1, 1, handoff_state::sessions_max}));
+  caf::anon_send_exit(far, caf::exit_reason::kill);
 }
 
 } // namespace

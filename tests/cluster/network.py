@@ -7,6 +7,7 @@ vanish with the test, however it ends; nothing outside is ever touched.
 
 import contextlib
 import ctypes
+import math
 import os
 import shutil
 import subprocess
@@ -166,13 +167,13 @@ class Network:
         for index in range(len(self.namespaces)):
             self.drop(index, self.others(index), directions=("out",), which=f"numgen random mod 100 < {percent}")
 
-    def slow_down(self, port, delay):
-        """What goes between the peer ports of the hosts is held back for delay(random) seconds. To be called before
-        the nodes start."""
+    def slow_down(self, port, delay=lambda random: 0.0, bytes_per_s=math.inf):
+        """What goes between the peer ports of the hosts is held back for delay(random) seconds, and goes no faster than
+        that on each connection. To be called before the nodes start."""
         try:
             for index, namespace in enumerate(self.namespaces):
                 peers = [self.address(other) for other in self.others(index)]
-                self.relays.append(Relay(namespace, peers, port, delay, index))
+                self.relays.append(Relay(namespace, peers, port, delay, bytes_per_s, index))
         except OSError as error:
             raise unittest.SkipTest(f"connections cannot be sent through a relay here: {error}") from None
 

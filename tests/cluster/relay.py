@@ -16,10 +16,11 @@ FIRST_PORT = 20000
 class Relay:
     """Everything that one host sends to, and hears over its connections from, the addresses in `peers`.
 
-    `delay(random)` says for how many seconds a piece of data is held back; pieces stay in order, as in TCP."""
+    `delay(random)` says for how many seconds a piece of data is held back; pieces stay in order, as in TCP. A connection
+    carries at most so many `bytes_per_s` each way."""
 
-    def __init__(self, namespace, peers, port, delay, seed):
-        self.namespace, self.peers, self.port, self.delay = namespace, peers, port, delay
+    def __init__(self, namespace, peers, port, delay, bytes_per_s, seed):
+        self.namespace, self.peers, self.port, self.delay, self.bytes_per_s = namespace, peers, port, delay, bytes_per_s
         self.random = random.Random(seed)
         self.started = threading.Event()
         self.failure = None
@@ -72,12 +73,14 @@ class Relay:
         pieces = asyncio.Queue(maxsize=1000)
 
         async def read():
+            free = 0.0
             while True:
                 try:
                     piece = await reader.read(65536)
                 except OSError:
                     piece = b""
-                await pieces.put((self.loop.time() + self.delay(self.random), piece))
+                free = max(free, self.loop.time()) + len(piece) / self.bytes_per_s
+                await pieces.put((free + self.delay(self.random), piece))
                 if not piece:
                     return
 

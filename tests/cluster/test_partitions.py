@@ -97,6 +97,18 @@ class Partitions(ClusterCase):
         self.assertGreater(sum(relay.carried for relay in network.relays), 100_000, "the relays were in between")
         self.say(f"{12 * len(KEYS) - failed} acknowledged, {failed} failed")
 
+    def test_a_value_that_a_slow_link_carries_in_eight_seconds_reaches_a_host_that_was_cut_off(self):
+        network = Network(self, 3)
+        cluster = self.cluster(3, start=False, network=network)
+        network.slow_down(cluster["n1"].entry["peer_port"], bytes_per_s=1_000_000)
+        cluster.start()
+        network.split([0], [1, 2])
+        self.wait_apart(cluster, ["n1"], ["n2", "n3"])
+        writes = Writes()
+        self.assertEqual(writes.put(cluster["n2"], "x" * 8_000_000, ["large"], "W", "one"), [])
+        self.assertEqual(writes.put(cluster["n2"], "small", KEYS, "W", "one"), [])
+        self.heal(cluster, network, writes, 12 * LEVEL)
+
     def test_a_node_that_was_stopped_for_half_a_minute_is_level_ten_seconds_after_it(self):
         cluster, _ = self.hosts(3)
         writes = Writes()
