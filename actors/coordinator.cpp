@@ -222,11 +222,13 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         if (batch.version != message_version || to_index(batch.from) >= s.peers.size())
           return;
         auto now = s.now();
+        s.desk->on_time(now); // After a standstill: what is over does not go on.
         for (auto& a : batch.answers)
           s.desk->on_answer(batch.from, std::move(a), now);
         s.want_flush();
       },
       [self](const repair_done& x) {
+        self->state.desk->on_time(self->state.now());
         self->state.desk->on_repaired(x, self->state.now());
         self->state.want_flush();
       },

@@ -64,6 +64,7 @@ void send_state(handoff_self self, node_id node, const handoff_state::peer& to, 
   message.answers = to.answers;
   message.bearable = st.budget.share();
   message.moves = moves(self);
+  message.waits = waits_for_long(st);
   self->send(to.handoff, std::move(message));
 }
 
@@ -226,6 +227,8 @@ void on_state(handoff_self self, const sync_state& x) {
   p.bearable = x.bearable;
   if (x.moves)
     p.moved = self->clock().now();
+  if (x.waits)
+    st.planner->gaps_may_fill();
   if (x.full)
     st.planner->begin_mirror(x.from, x.incarnation);
   for (const auto& n : x.notes) {
@@ -248,6 +251,7 @@ void on_state(handoff_self self, const sync_state& x) {
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers);
     st.heard[x.from] = self->clock().now();
+    look_for_lost_answers(self, x.from);
   }
   // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
   // who is new, or waits for others, has no time to lose.
@@ -340,15 +344,18 @@ void tell_progress(handoff_self self) {
                     st.planner->incomplete(), st.refilling.size(), st.refills_done, st.bytes_refilled >> 20);
 }
 
-/// Our own process as well, to which all others then seem silent.
-void note_silence(handoff_self self) {
+/// A process that stands still, or a page that is on its way for long, may bring what a gap is to be closed for.
+void look_for_delays(handoff_self self) {
   auto& st = self->state;
-  auto limit = self->clock().now() - silence_max(st.env->config);
-  if (std::any_of(st.peers.begin(), st.peers.end(), [&](const auto& p) {
-        auto heard = st.heard.find(p.first);
-        return heard == st.heard.end() || heard->second < limit;
-      }))
-    st.planner->somebody_is_silent();
+  auto now = self->clock().now();
+  auto limit = now - silence_max(st.env->config);
+  auto stood_still = std::exchange(st.ticked, now) < limit;
+  auto silent = std::any_of(st.peers.begin(), st.peers.end(), [&](const auto& p) {
+    auto heard = st.heard.find(p.first);
+    return heard == st.heard.end() || heard->second < limit;
+  });
+  if (stood_still || silent || waits_for_long(st))
+    st.planner->gaps_may_fill();
 }
 
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root,
@@ -365,12 +372,14 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
   st.scrubbed_ms = scrubbed_ms;
   schedule_scrub(self);
+  st.ticked = self->clock().now();
   self->send(self, tick{});
   return {
       [self](tick) {
         self->state.resting.clear();
         forget_sync_points(self);
-        note_silence(self);
+        look_for_delays(self);
+        hold_copies(self);
         tell_progress(self);
         ask_for_reports(self);
         weigh_load(self);
@@ -398,6 +407,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.replicas.erase(x.node);
         self->state.peers.erase(x.node);
         self->state.planner->unlinked(x.node);
+        stop_waiting_for(self, x.node);
       },
       [self](const peer_time& x) { self->state.times[x.node] = x.time; },
       [self](const ring_published& x) {

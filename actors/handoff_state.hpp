@@ -18,6 +18,8 @@
 
 namespace crema {
 
+struct sync_session; // sync_sessions.cpp
+
 struct handoff_state {
   static inline constexpr const char* name = "handoff";
   static constexpr size_t repairs_queued_max = 10'000;
@@ -34,7 +36,7 @@ struct handoff_state {
   static constexpr uint32_t page_bytes_part = 4, pages_per_s = 256, page_bytes_least = 4 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
-  /// A key is sent whole, however large: over a slow link it may take longer, and gets four times as long with each try.
+  /// After the first it is looked whether an answer can still be on its way.
   static constexpr std::chrono::seconds page_timeout{5}, page_timeout_max{80};
 
   struct repair_job {
@@ -52,8 +54,6 @@ struct handoff_state {
     uint64_t asked_before = 0; // as it was when the present round began,
     uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
-    std::chrono::seconds page_timeout = handoff_state::page_timeout;
-    bool slow() const { return page_timeout > handoff_state::page_timeout; }
     uint32_t bearable = protocol::sync_budget::whole;  // What its clients bear of background work.
     std::optional<caf::actor_clock::time_point> moved; // When it last said that it does some.
   };
@@ -70,6 +70,7 @@ struct handoff_state {
   /// Sequence numbers of the last sync_state to each. A new link does not set them back: the other side may not have
   /// noticed that there is one.
   std::map<node_id, uint64_t> sent;
+  caf::actor_clock::time_point ticked; // Last.
   std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
   size_t reports_due = 0;              // Of this round; 0: there is none.
   bool round_wanted = false;           // When this one has ended.
@@ -78,7 +79,7 @@ struct handoff_state {
   caf::actor_clock::time_point progress_told;    // In the log, of the vnodes that are not complete.
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
-  std::map<vnode_id, node_id> sessions; // Vnodes that a catch-up or refill runs for, and from whom.
+  std::map<vnode_id, std::shared_ptr<sync_session>> sessions; // Catch-ups and refills that run.
   std::set<vnode_id> refilling;
   std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
@@ -159,6 +160,14 @@ void ask_for_reports(handoff_self self);
 void act(handoff_self self);
 /// Starts catch-ups and refills that are due, as far as there is room.
 void start_sessions(handoff_self self);
+/// Is a page on its way for longer than most ever are?
+bool waits_for_long(const handoff_state& st);
+/// Sources of copies whose parts take long are not to trim what is left to copy.
+void hold_copies(handoff_self self);
+/// What it was asked for will not be answered any more.
+void stop_waiting_for(handoff_self self, node_id peer);
+/// It has told something. Is what it was asked for before still on its way?
+void look_for_lost_answers(handoff_self self, node_id peer);
 /// Begins a sync point, or tells how far it is.
 void answer_sync_point(handoff_self self, const sync_point_query& query);
 /// Goes on when what was moved in the background is paid for.

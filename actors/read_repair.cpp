@@ -50,24 +50,27 @@ int64_t heard_of(handoff_self self, node_id node) {
 
 void run(handoff_self self, const job& j) {
   auto epoch = self->state.ring->epoch;
-  step<clock_reply>(self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode),
-                    [self, j, epoch](const clock_reply& known) {
-                      auto fetch = page_request{}.about(epoch, j.what.vnode);
-                      fetch.key = j.what.key;
-                      fetch.clock = known.clock;
-                      step<page_message>(self, j, j.what.source, std::move(fetch), [self, j](const page_message& page) {
-                        if (page.keys.empty())
-                          return finish(self, j, {}); // It has learned them meanwhile.
-                        auto sent = page;
-                        sent.heard = heard_of(self, j.what.stale);
-                        self->state.bytes_read_repaired += page.bytes();
-                        step<page_applied>(self, j, j.what.stale, std::move(sent),
-                                           [self, j, bytes = page.bytes()](const page_applied& applied) {
-                                             self->state.repaired_dots += applied.dots_new;
-                                             finish(self, j, {}, bytes);
-                                           });
-                      });
-                    });
+  step<clock_reply>(
+      self, j, j.what.stale, clock_request{}.about(epoch, j.what.vnode), [self, j, epoch](const clock_reply& known) {
+        auto fetch = page_request{}.about(epoch, j.what.vnode);
+        fetch.key = j.what.key;
+        fetch.clock = known.clock;
+        auto asked = self->clock().now();
+        step<page_message>(self, j, j.what.source, std::move(fetch), [self, j, asked](const page_message& page) {
+          if (page.keys.empty())
+            return finish(self, j, {}); // It has learned them meanwhile.
+          if (self->clock().now() - asked > handoff_state::step_timeout)
+            return finish(self, j, "an answer from before a standstill");
+          auto sent = page;
+          sent.heard = heard_of(self, j.what.stale);
+          self->state.bytes_read_repaired += page.bytes();
+          step<page_applied>(self, j, j.what.stale, std::move(sent),
+                             [self, j, bytes = page.bytes()](const page_applied& applied) {
+                               self->state.repaired_dots += applied.dots_new;
+                               finish(self, j, {}, bytes);
+                             });
+        });
+      });
 }
 
 void run_next(handoff_self self) {

@@ -7,17 +7,22 @@
 
 namespace crema {
 
-namespace {
-
-struct session {
+struct sync_session {
   vnode_id vnode;
   node_id from{};
+  uint64_t requests = 0; // So far.
+  bool waiting = false;  // For `from` to answer the last one,
+  bool stuck = false;    // for long.
+  uint64_t asked = 0;    // The last question to `from` before that.
   // Refill only:
   fill_request next;
   bool filling = false; // The copy has been begun, and is not whole.
   size_t tries = 0;     // Of this part.
 };
-using session_ptr = std::shared_ptr<session>;
+
+namespace {
+
+using session_ptr = std::shared_ptr<sync_session>;
 
 void finish(handoff_self self, const session_ptr& s, const std::string& error) {
   auto& st = self->state;
@@ -45,12 +50,22 @@ void give_up_or_wait(handoff_self self, const session_ptr& s, const std::string&
   self->delayed_send(self, handoff_state::fill_retry_after, resume_session{[self, s] { fetch_part(self, s); }});
 }
 
-/// It may have been too much for the link: less in the same time, and if that is still too much, more time.
-void note_timeout(handoff_state::peer& from, std::chrono::seconds allowed) {
-  if (from.page_bytes > handoff_state::page_bytes_min)
-    from.page_bytes = std::max(from.page_bytes / 2, handoff_state::page_bytes_min);
-  else if (from.page_timeout == allowed) // Once for all who have waited so long.
-    from.page_timeout = std::min(4 * allowed, handoff_state::page_timeout_max);
+void no_answer(handoff_self self, const session_ptr& s, const std::string& why) {
+  ++s->requests; // Should it come after all.
+  s->waiting = s->stuck = false;
+  auto from = self->state.peers.find(s->from);
+  if (from != self->state.peers.end()) // It may have been too much for the link.
+    from->second.page_bytes = std::max(from->second.page_bytes / 2, handoff_state::page_bytes_min);
+  give_up_or_wait(self, s, why);
+}
+
+/// A key is sent whole, however large, and nothing else comes over the connection before the end of it. So it is waited
+/// for until something comes that was sent later. Others need not wait with it.
+void wait_on(handoff_self self, const session_ptr& s) {
+  s->stuck = true;
+  if (self->state.planner->has_told_since(s->from, s->asked))
+    return no_answer(self, s, "no answer");
+  start_sessions(self);
 }
 
 /// One request of a session to a replica, here or there; nearly any error ends the session.
@@ -60,30 +75,40 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
   const auto* target = replica_of(st, to, s->vnode.partition);
   if (target == nullptr)
     return give_up_or_wait(self, s, st.env->name_of(to) + " is not linked");
-  auto peer = st.peers.find(to);
-  auto allowed = peer == st.peers.end() ? handoff_state::page_timeout : peer->second.page_timeout;
-  self->request(*target, allowed, std::move(request))
+  auto number = ++s->requests;
+  s->waiting = to == s->from;
+  if (s->waiting) {
+    s->asked = st.planner->asked();
+    self->delayed_send(self, handoff_state::page_timeout, resume_session{[self, s, number] {
+                         if (s->requests == number && s->waiting)
+                           wait_on(self, s);
+                       }});
+  }
+  auto timeout = s->waiting ? handoff_state::page_timeout_max : handoff_state::page_timeout;
+  self->request(*target, timeout, std::move(request))
       .then(
-          [s, next](const Reply& reply) {
+          [s, next, number](const Reply& reply) {
+            if (s->requests != number)
+              return;
+            s->waiting = s->stuck = false;
             s->tries = 0;
             next(reply);
           },
-          [self, s, to, allowed](const caf::error& e) {
+          [self, s, to, number](const caf::error& e) {
+            if (s->requests != number)
+              return;
+            if (e == caf::sec::request_timeout && to == s->from)
+              return no_answer(self, s, text_of(e));
+            s->waiting = s->stuck = false;
             if (errc_of(e) == errc::behind)
               self->state.planner->found_behind(s->vnode, s->from);
             if (errc_of(e) == errc::clock_skew)
               self->state.planner->found_skewed(s->vnode, s->from);
-            if (e != caf::sec::request_timeout)
-              return finish(self, s, text_of(e));
-            auto found = self->state.peers.find(to);
-            if (found != self->state.peers.end())
-              note_timeout(found->second, allowed);
-            to == s->from ? give_up_or_wait(self, s, text_of(e)) : finish(self, s, text_of(e));
+            finish(self, s, text_of(e));
           });
 }
 
-/// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one. What was not
-/// slow does not need more time than usual.
+/// Pages as large as the link carries quickly: twice the size after a quick one, half after a slow one.
 class page_timer {
 public:
   explicit page_timer(handoff_self self) : self_(self), sent_(self->clock().now()) {}
@@ -93,13 +118,10 @@ public:
       return;
     auto took = self_->clock().now() - sent_;
     auto& size = found->second.page_bytes;
-    auto& timeout = found->second.page_timeout;
     if (took < std::chrono::milliseconds{50})
       size = std::min(size * 2, self_->state.env->pages.bytes_max);
-    if (took > std::chrono::milliseconds{500})
+    else if (took > std::chrono::milliseconds{500})
       size = std::max(size / 2, handoff_state::page_bytes_min);
-    else
-      timeout = std::max(timeout / 4, handoff_state::page_timeout);
   }
 
 private:
@@ -114,7 +136,7 @@ uint32_t page_bytes(handoff_self self, node_id from) {
 }
 
 /// @param clock what a page costs beside its keys: it goes with the request and comes back.
-uint32_t catch_up_bytes(handoff_self self, const session& s, const std::string& clock) {
+uint32_t catch_up_bytes(handoff_self self, const sync_session& s, const std::string& clock) {
   uint64_t most = page_bytes(self, s.from) / handoff_state::page_bytes_part;
   const auto* bucket = self->state.env->bucket(s.vnode.bucket);
   if (bucket == nullptr || bucket->durability == durability::fsync) // One fsync for each page.
@@ -206,22 +228,17 @@ void fetch_part(handoff_self self, const session_ptr& s) {
   });
 }
 
-/// A link that is slow gets slower with each more that goes over it; and what waits for it must not keep all others
-/// from their turn.
-bool has_room(const handoff_state& st, node_id from) {
-  auto peer = st.peers.find(from);
-  return peer == st.peers.end() || !peer->second.slow() ||
-         std::none_of(st.sessions.begin(), st.sessions.end(), [&](const auto& s) { return s.second == from; });
-}
-
-/// Null: the vnode has a session, or had one since the last round; or its time has not come.
+/// Null: the vnode has a session, or had one since the last round; or one waits for `from` already.
 session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
   auto& st = self->state;
-  if (st.resting.count(vnode) > 0 || !has_room(st, from) || !st.sessions.emplace(vnode, from).second)
+  auto waits = [from](const auto& x) { return x.second->stuck && x.second->from == from; };
+  if (st.resting.count(vnode) > 0 || st.sessions.count(vnode) > 0 ||
+      std::any_of(st.sessions.begin(), st.sessions.end(), waits))
     return nullptr;
-  auto s = std::make_shared<session>();
+  auto s = std::make_shared<sync_session>();
   s->vnode = vnode;
   s->from = from;
+  st.sessions.emplace(vnode, s);
   return s;
 }
 
@@ -268,17 +285,53 @@ void pay(handoff_self self, size_t bytes, std::function<void()> next) {
   self->delayed_send(self, wait, resume_session{std::move(next)});
 }
 
+bool waits_for_long(const handoff_state& st) {
+  return std::any_of(st.sessions.begin(), st.sessions.end(), [](const auto& x) { return x.second->stuck; });
+}
+
+void hold_copies(handoff_self self) {
+  auto& st = self->state;
+  for (const auto& [vnode, s] : st.sessions) {
+    const auto* source = s->stuck && s->filling ? replica_of(st, s->from, vnode.partition) : nullptr;
+    if (source == nullptr)
+      continue;
+    auto hold = fill_request{}.about(st.ring->epoch, vnode);
+    hold.stage = fill_stage::begin; // To be asked for anything is enough.
+    self->request(*source, handoff_state::page_timeout, std::move(hold))
+        .then([](const fill_page&) {}, [](const caf::error&) {});
+  }
+}
+
+void stop_waiting_for(handoff_self self, node_id peer) {
+  auto running = self->state.sessions; // Those that end leave it.
+  for (const auto& [vnode, s] : running)
+    if (s->waiting && s->from == peer)
+      no_answer(self, s, "the connection was lost");
+}
+
+void look_for_lost_answers(handoff_self self, node_id peer) {
+  auto running = self->state.sessions;
+  for (const auto& [vnode, s] : running)
+    if (s->stuck && s->from == peer && self->state.planner->has_told_since(peer, s->asked))
+      no_answer(self, s, "no answer");
+}
+
 void start_sessions(handoff_self self) {
   auto& st = self->state;
+  auto moving = [&st](bool only_refills) {
+    return static_cast<size_t>(std::count_if(st.sessions.begin(), st.sessions.end(), [&](const auto& x) {
+      return !x.second->stuck && (!only_refills || st.refilling.count(x.first) > 0);
+    }));
+  };
+  auto has_room = [&] { return moving(false) < handoff_state::sessions_max; };
   auto take = [](auto& due) {
     auto task = std::move(due.front());
     due.pop_front();
     return task;
   };
-  while (!st.refills_due.empty() && st.refilling.size() < handoff_state::refills_max &&
-         st.sessions.size() < handoff_state::sessions_max)
+  while (!st.refills_due.empty() && moving(true) < handoff_state::refills_max && has_room())
     start_refill(self, take(st.refills_due));
-  while (!st.catch_ups_due.empty() && st.sessions.size() < handoff_state::sessions_max)
+  while (!st.catch_ups_due.empty() && has_room())
     start_catch_up(self, take(st.catch_ups_due));
 }
 

@@ -198,11 +198,12 @@ struct sync_state {
   /// (sync_budget); and whether it does any.
   uint32_t bearable = 0;
   bool moves = false;
+  bool waits = false; ///< A page may be on its way to it for longer than most ever are.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
     return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
-             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves);
+             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves, x.waits);
   }
 };
 

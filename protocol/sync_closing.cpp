@@ -39,7 +39,7 @@ std::optional<dot_clock> sync_planner::gaps_of_all(const own_vnode& v) const {
   return gaps;
 }
 
-void sync_planner::somebody_is_silent() {
+void sync_planner::gaps_may_fill() {
   for (auto id : with_gaps_)
     own_.at(id).missing.reset();
 }

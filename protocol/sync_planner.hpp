@@ -145,6 +145,10 @@ public:
 
   /// The number of what is now said to a peer. Who sends it back has begun to look at what it has after that.
   uint64_t ask() { return ++asked_; }
+  /// The last one.
+  uint64_t asked() const { return asked_; }
+  /// Has `peer` told what it had when it had heard a later question?
+  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
 
   // Peers.
   void linked(node_id peer);
@@ -168,9 +172,9 @@ public:
   void refilled(vnode_id vnode);
   /// Something went wrong with a task of this vnode: the next time another peer is first, if there is one.
   void failed(vnode_id vnode);
-  /// A process may stand still, and send what it has to send when it goes on: the time in which gaps would have been
-  /// filled begins anew.
-  void somebody_is_silent();
+  /// Something may have been on its way for long: a process stands still, and sends what it has to send when it goes
+  /// on, or a large page is behind a slow link. The time in which gaps would have been filled begins anew.
+  void gaps_may_fill();
 
   /// What is to be done now. A task is named again in the next plan until what it was for is reached.
   /// @param now of a clock that never goes back.
@@ -284,7 +288,6 @@ private:
   uint32_t needed_for_birth(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
-  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;

@@ -109,7 +109,8 @@ void network::dial(size_t a, size_t b) {
   watch(a, b);
 }
 
-/// Who hears nothing for the connection timeout closes, as CAF's heartbeats make it; and TCP, when nothing comes through.
+/// Who hears nothing for the connection timeout closes, as CAF's heartbeats make it; and TCP, when nothing comes
+/// through.
 void network::watch(size_t a, size_t b) {
   auto connection = pair(a, b).connection;
   host_.after(watch_interval, [this, a, b, connection] {
@@ -125,8 +126,7 @@ void network::watch(size_t a, size_t b) {
         p.silent_since = host_.now();
     }
     // A stopped process closes nothing itself; its peer does.
-    auto over =
-        host_.now() - p.unconfirmed_since >= user_timeout || host_.now() - p.silent_since >= connection_timeout;
+    auto over = host_.now() - p.unconfirmed_since >= user_timeout || host_.now() - p.silent_since >= connection_timeout;
     if (over && (alive(a) || alive(b)))
       return break_connection(a, b, "connection timeout");
     watch(a, b);

@@ -98,7 +98,7 @@ private:
     uint64_t connection = 0; // 0: none. Each connection has a number of its own.
     bool dialing = false;
     bool half_open = false;  // One end died out of reach of the other, who learns it from the first answer it gets.
-    sim_time silent_since{};      // Nothing can have been heard since; for the connection timeout.
+    sim_time silent_since{}; // Nothing can have been heard since; for the connection timeout.
     sim_time unconfirmed_since{}; // Start of a cut that has lasted until now.
     uint64_t watch = 0;
   };

@@ -1,5 +1,5 @@
-#include "protocol/sync_budget.hpp"
 #include "actors/handoff_state.hpp"
+#include "protocol/sync_budget.hpp"
 #include "test_cluster.hpp"
 
 namespace crema::test {
@@ -154,21 +154,21 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   EXPECT_EQ(pace(), alone) << "who has not been heard for long says nothing";
 }
 
-// A key is sent whole. With the same five seconds for every try it would never arrive over a link that takes longer.
-TEST_F(Handoff, WaitsLongerEachTimeForWhatALinkIsTooSlowFor) {
+// A key is sent whole, and over a slow link nothing else comes before its end.
+TEST_F(Handoff, WaitsForAPageUntilSomethingLaterComes) {
   ASSERT_TRUE(round_is_begun());
   size_t pages = 0;
-  bool quick = false;
   std::vector<caf::response_promise> unanswered;
   auto far = system_.spawn([&](caf::event_based_actor* self) {
     return caf::behavior{[&, self](const page_request&) {
-      ++pages;
-      unanswered.push_back(self->make_response_promise());
-      page_message page;
-      page.keys.push_back({"k", {}, {7, 1}});
-      if (quick)
-        unanswered.back().deliver(page);
-    }};
+                           ++pages;
+                           unanswered.push_back(self->make_response_promise());
+                         },
+                         [&](const page_message& page) {
+                           for (auto& x : unanswered)
+                             x.deliver(page);
+                           unanswered.clear();
+                         }};
   });
   tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {far}}});
   sync_state x;
@@ -186,12 +186,16 @@ TEST_F(Handoff, WaitsLongerEachTimeForWhatALinkIsTooSlowFor) {
     x.notes.push_back({0, p, static_cast<uint8_t>(mine.role), static_cast<uint8_t>(mine.state), theirs.encode()});
   }
   tell(std::move(report));
-  tell(std::move(x));
+  tell(x);
   auto serve_shard = [&] {
     for (bool more = true; more;) {
       replica_->receive([](const clock_request&) { return clock_reply{protocol::dot_clock{}.encode()}; },
-                        [&](const page_message&) { return page_applied{1, theirs.encode()}; },
-                        [&](const report_request&) { caf::anon_send(handoff_, shard_report{0, {}, {}, 1}); },
+                        [&](const page_message&) {
+                          return page_applied{1, theirs.encode()};
+                        },
+                        [&](const report_request&) {
+                          caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
+                        },
                         [](caf::message) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
       sched().run();
     }
@@ -205,23 +209,94 @@ TEST_F(Handoff, WaitsLongerEachTimeForWhatALinkIsTooSlowFor) {
     sched().run();
     return asked();
   };
-  EXPECT_EQ(asked(), handoff_state::sessions_max);
-  std::vector<int> waits{0};
-  for (int s = 0; s < 300; ++s) {
-    ++waits.back();
-    if (auto more = second(); more > 0) {
-      waits.push_back(0);
-      EXPECT_EQ(more, 1U) << "after wait " << waits.size() - 1;
+  auto asked_in = [&](int seconds) {
+    size_t more = 0;
+    for (int s = 0; s < seconds; ++s)
+      more += second();
+    return more;
+  };
+  auto tell_answer = [&](uint64_t answers) {
+    x.full = false;
+    x.notes.clear();
+    x.answers = answers;
+    ++x.sequence;
+    tell(x);
+  };
+  constexpr auto all = handoff_state::sessions_max;
+  EXPECT_EQ(asked(), all);
+  auto before = told().asks;
+  EXPECT_EQ(asked_in(20), 0U) << "it is silent";
+  EXPECT_EQ(counter("syncs_running"), all);
+  tell_answer(before);
+  EXPECT_EQ(asked_in(2), 0U) << "that may have been sent before the pages";
+  tell_answer(told().asks);
+  EXPECT_EQ(counter("syncs_running"), 0U) << "the pages were lost";
+  EXPECT_EQ(asked_in(2), all);
+  tell_answer(told().asks);
+  EXPECT_EQ(counter("syncs_running"), all) << "they may take five seconds";
+  EXPECT_EQ(asked_in(3), 0U);
+  EXPECT_EQ(asked_in(3), all) << "it had answered before that";
+  EXPECT_EQ(asked_in(30), 0U);
+  page_message page;
+  page.keys.push_back({"k", {}, {7, 1}});
+  caf::anon_send(far, std::move(page));
+  sched().run();
+  EXPECT_EQ(asked_in(2), all) << "the replica of this test forgets what it gets";
+  EXPECT_EQ(counter("syncs_failed"), 2 * all);
+  tell(peer_unlinked{node_id{1}, "gone"});
+  EXPECT_EQ(counter("syncs_running"), 0U) << "nobody will answer";
+  caf::anon_send_exit(far, caf::exit_reason::kill);
+}
+
+// Else the source trims what is left to copy, and the copy begins anew, again and again.
+TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
+  ASSERT_TRUE(round_is_begun());
+  size_t asked = 0;
+  std::vector<caf::response_promise> unanswered;
+  auto far = system_.spawn([&](caf::event_based_actor* self) {
+    return caf::behavior{[&, self](const fill_request& x) {
+      ++asked;
+      EXPECT_EQ(x.stage, fill_stage::begin);
+      unanswered.push_back(self->make_response_promise());
+    }};
+  });
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {far}}});
+  protocol::vnode_note mine;
+  shard_report report{0, {}, {}, 1};
+  report.changed.emplace_back(mine, protocol::vnode_facts{});
+  sync_state x;
+  x.from = node_id{1};
+  x.incarnation = x.sequence = x.latest = 1;
+  x.full = true;
+  protocol::dot_clock theirs;
+  theirs.add(dot{7, 1});
+  x.notes.push_back({0, 0, 0, static_cast<uint8_t>(protocol::vnode_state::complete), theirs.encode()});
+  tell(std::move(report));
+  tell(x);
+  bool begun = false;
+  auto asked_in = [&](int seconds) {
+    auto before = asked;
+    for (int s = 0; s < seconds; ++s) {
+      for (bool more = true; more;)
+        replica_->receive(
+            [&](const fill_begin&) {
+              begun = true;
+              return true;
+            },
+            [&](const report_request&) {
+              caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
+            },
+            [](caf::message) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+      sched().run();
+      sched().advance_time(std::chrono::seconds{1});
+      sched().run();
     }
-  }
-  waits.pop_back();
-  EXPECT_EQ(waits, (std::vector<int>{5, 20, 80, 80, 80}));
-  quick = true;
-  std::vector<size_t> all;
-  for (int s = 0; s < 100 && (all.empty() || all.back() < handoff_state::sessions_max); ++s)
-    if (auto more = second(); more > 0)
-      all.push_back(more);
-  EXPECT_EQ(all, (std::vector<size_t>{1, 1, handoff_state::sessions_max}));
+    return asked - before;
+  };
+  EXPECT_EQ(asked_in(4), 1U);
+  EXPECT_TRUE(begun);
+  EXPECT_GE(asked_in(10), 8U);
+  EXPECT_EQ(counter("syncs_running"), 1U);
   caf::anon_send_exit(far, caf::exit_reason::kill);
 }
 

@@ -566,6 +566,15 @@ TEST_F(LostWrites, WaitForEveryMember) {
   EXPECT_FALSE(closed_at(later + sync_planner::lost_after_least).empty());
 }
 
+// It may have stood still, and sends what it has to send when it goes on.
+TEST_F(LostWrites, WaitAnewAfterSilence) {
+  planner.plan(now);
+  planner.gaps_may_fill();
+  EXPECT_TRUE(closed_at(later).empty());
+  EXPECT_TRUE(closed_at(later + sync_planner::lost_after_least - std::chrono::seconds{1}).empty());
+  EXPECT_EQ(closed_at(later + sync_planner::lost_after_least), clock({{rd, 4, 4}}));
+}
+
 TEST_F(LostWrites, WaitForOwnersThatAreFilledAndForCopies) {
   planner.plan(now);
   planner.set_peer(b, owner(with_gap, vnode_state::catching_up));
