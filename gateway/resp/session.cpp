@@ -23,6 +23,8 @@ constexpr int last_reads = 16;
 // So much of one connection is not worth counting; all that is counted is together at most this on a node.
 constexpr size_t unfinished_free = size_t{64} << 10;
 constexpr uint64_t unfinished_max = uint64_t{256} << 20;
+// So much is taken from a client that does not read its replies, as long as all connections together leave half free.
+constexpr size_t kept_max = size_t{32} << 20;
 
 bool would_block(const error& e) { return e == boost::asio::error::would_block || e == boost::asio::error::try_again; }
 
@@ -122,7 +124,7 @@ void session::count_unfinished() {
     return;
   auto before = std::exchange(counted_, now);
   auto all = env().unfinished.fetch_add(now - before) + now - before; // Modulo 2^64, should it be less.
-  if (now <= before || all <= unfinished_max)
+  if (now <= before || all <= unfinished_max || !wants_input())
     return;
   break_off(fmt::format("BUSY {} MiB of commands that are not whole yet are held for all clients together; send "
                         "large values over fewer connections at once",
@@ -130,6 +132,10 @@ void session::count_unfinished() {
   std::string().swap(input_);
   used_ = 0;
   count_unfinished();
+}
+
+bool session::may_keep() const {
+  return writing_ && !closing() && input_.size() - used_ < kept_max && home_.env().unfinished < unfinished_max / 2;
 }
 
 void session::pump() {

@@ -35,7 +35,9 @@ private:
   /// Runs what may run of the input and then of `fresh`, which follows it. @returns whether anything was consumed.
   void count_unfinished();
   bool take_in(std::string_view fresh);
-  bool may_read() const { return !eof_ && wants_input(); }
+  bool may_read() const { return !eof_ && (wants_input() || may_keep()); }
+  /// Many clients send all they have before they read a reply. Both sides would wait for ever.
+  bool may_keep() const;
   void write();
   void wait_readable();
   void wait_writable();

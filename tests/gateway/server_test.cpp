@@ -124,6 +124,22 @@ TEST_F(Server, GoesOnBehindALargeReply) {
   }
 }
 
+// As redis-py's pipelines do, and redis-server allows.
+TEST_F(Server, ServesAClientThatSendsAllBeforeItReads) {
+  start();
+  test_client client(port());
+  constexpr size_t size = 1'000'000;
+  std::string commands, expected, value(size, 'v');
+  auto reply = "$" + std::to_string(size) + "\r\n" + value + "\r\n";
+  for (int i = 0; i < 24; ++i) {
+    commands += encoded({"SET", "big", value}) + encoded({"GET", "big"});
+    expected += "+OK\r\n" + reply;
+  }
+  client.send(commands);
+  EXPECT_TRUE(client.receive(expected.size()) == expected);
+  expect_alive(client);
+}
+
 TEST_F(Server, RefusesALargerValueAndGoesOn) {
   start();
   test_client client(port());
