@@ -251,7 +251,6 @@ void on_state(handoff_self self, const sync_state& x) {
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers);
     st.heard[x.from] = self->clock().now();
-    look_for_lost_answers(self, x.from);
   }
   // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
   // who is new, or waits for others, has no time to lose.
@@ -379,7 +378,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         self->state.resting.clear();
         forget_sync_points(self);
         look_for_delays(self);
-        hold_copies(self);
+        ask_again(self);
         tell_progress(self);
         ask_for_reports(self);
         weigh_load(self);

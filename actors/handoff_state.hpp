@@ -36,8 +36,9 @@ struct handoff_state {
   static constexpr uint32_t page_bytes_part = 4, pages_per_s = 256, page_bytes_least = 4 * 1024;
   static constexpr std::chrono::milliseconds hurry_interval{50};
   static constexpr std::chrono::seconds step_timeout{2};
-  /// After the first it is looked whether an answer can still be on its way.
-  static constexpr std::chrono::seconds page_timeout{5}, page_timeout_max{80};
+  static constexpr std::chrono::seconds page_timeout{5};       ///< Then it is asked whether the page was lost.
+  static constexpr std::chrono::seconds page_timeout_max{600}; ///< Whatever the answer.
+  static constexpr std::chrono::seconds slow_for{60};          ///< A peer for whom somebody waited for long.
 
   struct repair_job {
     repair_wanted what;
@@ -54,6 +55,7 @@ struct handoff_state {
     uint64_t asked_before = 0; // as it was when the present round began,
     uint64_t answers = 0;      // and the last one that ended.
     uint32_t page_bytes = page_bytes_first;
+    std::optional<caf::actor_clock::time_point> stuck; // When a page of it was last waited for for long.
     uint32_t bearable = protocol::sync_budget::whole;  // What its clients bear of background work.
     std::optional<caf::actor_clock::time_point> moved; // When it last said that it does some.
   };
@@ -162,12 +164,10 @@ void act(handoff_self self);
 void start_sessions(handoff_self self);
 /// Is a page on its way for longer than most ever are?
 bool waits_for_long(const handoff_state& st);
-/// Sources of copies whose parts take long are not to trim what is left to copy.
-void hold_copies(handoff_self self);
+/// To be called at intervals: who waits for long finds out whether that was lost.
+void ask_again(handoff_self self);
 /// What it was asked for will not be answered any more.
 void stop_waiting_for(handoff_self self, node_id peer);
-/// It has told something. Is what it was asked for before still on its way?
-void look_for_lost_answers(handoff_self self, node_id peer);
 /// Begins a sync point, or tells how far it is.
 void answer_sync_point(handoff_self self, const sync_point_query& query);
 /// Goes on when what was moved in the background is paid for.

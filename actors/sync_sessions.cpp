@@ -13,7 +13,6 @@ struct sync_session {
   uint64_t requests = 0; // So far.
   bool waiting = false;  // For `from` to answer the last one,
   bool stuck = false;    // for long.
-  uint64_t asked = 0;    // The last question to `from` before that.
   // Refill only:
   fill_request next;
   bool filling = false; // The copy has been begun, and is not whole.
@@ -59,12 +58,34 @@ void no_answer(handoff_self self, const session_ptr& s, const std::string& why) 
   give_up_or_wait(self, s, why);
 }
 
+/// Has what `s` waits for been lost? Whoever answers this has answered that before, since pages and parts of copies are
+/// made one after the other. Where the vnode is copied from, it keeps the log from being trimmed as well.
+void ask_again(handoff_self self, const session_ptr& s) {
+  auto& st = self->state;
+  const auto* source = replica_of(st, s->from, s->vnode.partition);
+  if (source == nullptr)
+    return;
+  if (auto from = st.peers.find(s->from); from != st.peers.end())
+    from->second.stuck = self->clock().now();
+  auto question = fill_request{}.about(st.ring->epoch, s->vnode);
+  question.stage = fill_stage::begin;
+  auto answered = [self, s, number = s->requests] {
+    if (s->requests == number && s->waiting)
+      no_answer(self, s, "no answer");
+  };
+  self->request(*source, handoff_state::page_timeout_max, std::move(question))
+      .then([answered](const fill_page&) { answered(); },
+            [answered](const caf::error& e) {
+              if (e != caf::sec::request_timeout)
+                answered();
+            });
+}
+
 /// A key is sent whole, however large, and nothing else comes over the connection before the end of it. So it is waited
 /// for until something comes that was sent later. Others need not wait with it.
 void wait_on(handoff_self self, const session_ptr& s) {
   s->stuck = true;
-  if (self->state.planner->has_told_since(s->from, s->asked))
-    return no_answer(self, s, "no answer");
+  ask_again(self, s);
   start_sessions(self);
 }
 
@@ -78,7 +99,6 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
   auto number = ++s->requests;
   s->waiting = to == s->from;
   if (s->waiting) {
-    s->asked = st.planner->asked();
     self->delayed_send(self, handoff_state::page_timeout, resume_session{[self, s, number] {
                          if (s->requests == number && s->waiting)
                            wait_on(self, s);
@@ -228,10 +248,18 @@ void fetch_part(handoff_self self, const session_ptr& s) {
   });
 }
 
-/// Null: the vnode has a session, or had one since the last round; or one waits for `from` already.
+/// Is it enough to ask `from` for one page at a time? All that is under way makes others wait.
+bool is_slow(handoff_self self, node_id from) {
+  auto peer = self->state.peers.find(from);
+  return peer != self->state.peers.end() && peer->second.stuck &&
+         self->clock().now() - *peer->second.stuck < handoff_state::slow_for;
+}
+
+/// Null: the vnode has a session, or had one since the last round; or `from` is slow and has one.
 session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
   auto& st = self->state;
-  auto waits = [from](const auto& x) { return x.second->stuck && x.second->from == from; };
+  auto slow = is_slow(self, from);
+  auto waits = [&](const auto& x) { return x.second->from == from && (slow || x.second->stuck); };
   if (st.resting.count(vnode) > 0 || st.sessions.count(vnode) > 0 ||
       std::any_of(st.sessions.begin(), st.sessions.end(), waits))
     return nullptr;
@@ -289,17 +317,10 @@ bool waits_for_long(const handoff_state& st) {
   return std::any_of(st.sessions.begin(), st.sessions.end(), [](const auto& x) { return x.second->stuck; });
 }
 
-void hold_copies(handoff_self self) {
-  auto& st = self->state;
-  for (const auto& [vnode, s] : st.sessions) {
-    const auto* source = s->stuck && s->filling ? replica_of(st, s->from, vnode.partition) : nullptr;
-    if (source == nullptr)
-      continue;
-    auto hold = fill_request{}.about(st.ring->epoch, vnode);
-    hold.stage = fill_stage::begin; // To be asked for anything is enough.
-    self->request(*source, handoff_state::page_timeout, std::move(hold))
-        .then([](const fill_page&) {}, [](const caf::error&) {});
-  }
+void ask_again(handoff_self self) {
+  for (const auto& [vnode, s] : self->state.sessions)
+    if (s->stuck)
+      ask_again(self, s);
 }
 
 void stop_waiting_for(handoff_self self, node_id peer) {
@@ -307,13 +328,6 @@ void stop_waiting_for(handoff_self self, node_id peer) {
   for (const auto& [vnode, s] : running)
     if (s->waiting && s->from == peer)
       no_answer(self, s, "the connection was lost");
-}
-
-void look_for_lost_answers(handoff_self self, node_id peer) {
-  auto running = self->state.sessions;
-  for (const auto& [vnode, s] : running)
-    if (s->stuck && s->from == peer && self->state.planner->has_told_since(peer, s->asked))
-      no_answer(self, s, "no answer");
 }
 
 void start_sessions(handoff_self self) {

@@ -145,10 +145,6 @@ public:
 
   /// The number of what is now said to a peer. Who sends it back has begun to look at what it has after that.
   uint64_t ask() { return ++asked_; }
-  /// The last one.
-  uint64_t asked() const { return asked_; }
-  /// Has `peer` told what it had when it had heard a later question?
-  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
 
   // Peers.
   void linked(node_id peer);
@@ -288,6 +284,7 @@ private:
   uint32_t needed_for_birth(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
+  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;

@@ -20,7 +20,7 @@ namespace crema::gateway::resp {
 struct command;
 class conversation;
 
-/// A client beyond any of these is not read from until it is below them again.
+/// Of a client beyond any of these no more commands are begun until it is below them again.
 constexpr size_t unsent_bytes_max = size_t{1024} * 1024;
 constexpr size_t commands_in_flight_max = 1024;
 constexpr size_t bytes_in_flight_max = size_t{32} * 1024 * 1024;

@@ -79,6 +79,7 @@ public:
   client_list clients;
   std::atomic<uint64_t> connected{0};
   std::atomic<uint64_t> unfinished{0}; ///< Bytes of input that is no whole command yet, of all connections.
+  std::atomic<uint64_t> kept{0};       ///< Of commands that wait until their client reads replies.
   std::atomic<uint64_t> accepted{0};
   std::atomic<uint64_t> rejected{0};
   const uint64_t started_ms;

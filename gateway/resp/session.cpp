@@ -3,6 +3,7 @@
 #include "gateway/resp/worker.hpp"
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
 #include <utility>
@@ -23,8 +24,11 @@ constexpr int last_reads = 16;
 // So much of one connection is not worth counting; all that is counted is together at most this on a node.
 constexpr size_t unfinished_free = size_t{64} << 10;
 constexpr uint64_t unfinished_max = uint64_t{256} << 20;
-// So much is taken from a client that does not read its replies, as long as all connections together leave half free.
+// So much is taken from one client that does not read its replies, and from all such clients.
 constexpr size_t kept_max = size_t{32} << 20;
+constexpr uint64_t kept_by_all_max = uint64_t{128} << 20;
+// A connection whose kept commands run lets the others have their turn after so much output.
+constexpr int outputs_per_turn = 4;
 
 bool would_block(const error& e) { return e == boost::asio::error::would_block || e == boost::asio::error::try_again; }
 
@@ -113,36 +117,60 @@ bool session::take_in(std::string_view fresh) {
     input_.erase(0, used_);
     used_ = 0;
   }
-  count_unfinished();
+  count_input();
   return consumed > 0;
 }
 
-/// Each connection may hold one large command that is not whole yet, but not all of them at once.
-void session::count_unfinished() {
+/// Each connection may hold one large command that is not whole yet, and some that wait, but not all of them at once.
+void session::count_input() {
   auto now = input_.size() > unfinished_free ? input_.size() : 0;
-  if (now == counted_)
+  auto waits = !wants_input();
+  if (now == counted_ && waits == kept_)
     return;
+  auto counter = [this]() -> std::atomic<uint64_t>& { return kept_ ? env().kept : env().unfinished; };
+  counter() -= counted_;
+  kept_ = waits;
+  auto all = counter() += now;
   auto before = std::exchange(counted_, now);
-  auto all = env().unfinished.fetch_add(now - before) + now - before; // Modulo 2^64, should it be less.
-  if (now <= before || all <= unfinished_max || !wants_input())
+  auto limit = kept_ ? kept_by_all_max : unfinished_max;
+  if (now <= before || all <= limit)
     return;
-  break_off(fmt::format("BUSY {} MiB of commands that are not whole yet are held for all clients together; send "
-                        "large values over fewer connections at once",
-                        unfinished_max >> 20));
+  break_off(fmt::format("BUSY {} MiB of commands that {} are held for all clients together; {}", limit >> 20,
+                        kept_ ? "wait until their replies are read" : "are not whole yet",
+                        kept_ ? "read replies while you send" : "send large values over fewer connections at once"));
   std::string().swap(input_);
   used_ = 0;
-  count_unfinished();
+  count_input();
+}
+
+void session::pump_later() {
+  if (pumping_ || closed_)
+    return;
+  pumping_ = true;
+  ++handlers_;
+  boost::asio::post(socket_.get_executor(), [this] {
+    --handlers_;
+    pumping_ = false;
+    if (!closed_)
+      pump();
+    if (finished())
+      home_.destroy(*this);
+  });
 }
 
 bool session::may_keep() const {
-  return writing_ && !closing() && input_.size() - used_ < kept_max && home_.env().unfinished < unfinished_max / 2;
+  return writing_ && (closing() || input_.size() - used_ < kept_max); // What comes behind the end is dropped.
 }
 
 void session::pump() {
   write();
   // What was too much to take in may not be any more, now that this is written.
-  while (!closed_ && !input_.empty() && wants_input() && take_in({}))
+  int turns = 0;
+  while (!closed_ && !input_.empty() && wants_input() && take_in({})) {
     write();
+    if (++turns == outputs_per_turn)
+      return pump_later();
+  }
   if (closed_)
     return;
   if (may_read())
@@ -188,7 +216,7 @@ void session::close() {
     return;
   closed_ = true;
   input_.clear();
-  count_unfinished();
+  count_input();
   abandon();
   error ignored;
   socket_.close(ignored);

@@ -33,12 +33,13 @@ private:
   /// @returns false if there is no more to read for now.
   bool read_once();
   /// Runs what may run of the input and then of `fresh`, which follows it. @returns whether anything was consumed.
-  void count_unfinished();
+  void count_input();
   bool take_in(std::string_view fresh);
   bool may_read() const { return !eof_ && (wants_input() || may_keep()); }
   /// Many clients send all they have before they read a reply. Both sides would wait for ever.
   bool may_keep() const;
   void write();
+  void pump_later();
   void wait_readable();
   void wait_writable();
   void check_end();
@@ -47,11 +48,13 @@ private:
   boost::asio::ip::tcp::socket socket_;
   std::string input_;  // Bytes read, but not consumed yet.
   size_t used_ = 0;    // ... of which these, at the front, are consumed.
-  size_t counted_ = 0; // Of them, in environment::unfinished.
+  size_t counted_ = 0; // Of them, in environment::unfinished or
+  bool kept_ = false;  // environment::kept.
   bool eof_ = false;   // Nothing is read any more.
   bool closed_ = false;
   bool reading_ = false; // Waits to become readable.
   bool writing_ = false; // Waits to become writable.
+  bool pumping_ = false; // Waits for its next turn.
   int handlers_ = 0;     // Waits in the event loop.
 };
 

@@ -140,6 +140,32 @@ TEST_F(Server, ServesAClientThatSendsAllBeforeItReads) {
   expect_alive(client);
 }
 
+TEST_F(Server, SendsClientsAwayForWhomTooMuchWaits) {
+  start();
+  std::string value(1'000'000, 'v'), commands;
+  auto reply = "$" + std::to_string(value.size()) + "\r\n" + value + "\r\n";
+  for (int i = 0; i < 30; ++i)
+    commands += encoded({"SET", "big", value}) + encoded({"GET", "big"});
+  // What does not fit into the sockets is kept; some have to go, with an error behind the replies to what was begun.
+  std::vector<test_client> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.emplace_back(port());
+    clients.back().send(commands);
+  }
+  size_t refused = 0;
+  for (auto& client : clients) {
+    client.finish_sending();
+    auto all = client.receive_all();
+    auto end = all.substr(all.size() - std::min<size_t>(all.size(), 200));
+    if (end.find("-BUSY 128 MiB of commands that wait until their replies are read") != std::string::npos)
+      ++refused;
+    else
+      EXPECT_EQ(all.size(), 30 * (reply.size() + 5));
+  }
+  EXPECT_GE(refused, 1U);
+  EXPECT_LT(refused, clients.size());
+}
+
 TEST_F(Server, RefusesALargerValueAndGoesOn) {
   start();
   test_client client(port());
