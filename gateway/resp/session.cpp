@@ -49,19 +49,21 @@ void session::start() {
   wait_readable();
 }
 
+void session::wake(bool& waiting, void (session::*go_on)()) {
+  --handlers_;
+  waiting = false;
+  if (!closed_)
+    (this->*go_on)();
+  if (finished())
+    home_.destroy(*this);
+}
+
 void session::wait_readable() {
   if (reading_ || closed_)
     return;
   reading_ = true;
   ++handlers_;
-  socket_.async_wait(tcp::socket::wait_read, [this](const error&) {
-    --handlers_;
-    reading_ = false;
-    if (!closed_)
-      on_readable();
-    if (finished())
-      home_.destroy(*this);
-  });
+  socket_.async_wait(tcp::socket::wait_read, [this](const error&) { wake(reading_, &session::on_readable); });
 }
 
 void session::wait_writable() {
@@ -69,14 +71,7 @@ void session::wait_writable() {
     return;
   writing_ = true;
   ++handlers_;
-  socket_.async_wait(tcp::socket::wait_write, [this](const error&) {
-    --handlers_;
-    writing_ = false;
-    if (!closed_)
-      pump();
-    if (finished())
-      home_.destroy(*this);
-  });
+  socket_.async_wait(tcp::socket::wait_write, [this](const error&) { wake(writing_, &session::pump); });
 }
 
 void session::on_readable() {
@@ -148,14 +143,7 @@ void session::pump_later() {
     return;
   pumping_ = true;
   ++handlers_;
-  boost::asio::post(socket_.get_executor(), [this] {
-    --handlers_;
-    pumping_ = false;
-    if (!closed_)
-      pump();
-    if (finished())
-      home_.destroy(*this);
-  });
+  boost::asio::post(socket_.get_executor(), [this] { wake(pumping_, &session::pump); });
 }
 
 bool session::may_keep() const {

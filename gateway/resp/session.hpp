@@ -33,13 +33,15 @@ private:
   /// @returns false if there is no more to read for now.
   bool read_once();
   /// Runs what may run of the input and then of `fresh`, which follows it. @returns whether anything was consumed.
-  void count_input();
   bool take_in(std::string_view fresh);
+  void count_input();
   bool may_read() const { return !eof_ && (wants_input() || may_keep()); }
   /// Many clients send all they have before they read a reply. Both sides would wait for ever.
   bool may_keep() const;
   void write();
   void pump_later();
+  /// What `waiting` stood for has come: goes on, unless the connection was closed meanwhile.
+  void wake(bool& waiting, void (session::*go_on)());
   void wait_readable();
   void wait_writable();
   void check_end();
