@@ -163,6 +163,14 @@ std::string shown(const std::string& object) {
   return text.empty() ? "nothing" : text;
 }
 
+/// What a vnode knows and another does not.
+std::string only(const protocol::dot_clock& known, const protocol::dot_clock& other) {
+  std::string text;
+  for (const auto& r : known.missing_from(other))
+    text += fmt::format(" {}{}", show({r.replica, r.first}), r.first < r.last ? fmt::format("-{}", r.last) : "");
+  return text.empty() ? " nothing more" : text;
+}
+
 violation left_over(const evidence& e, size_t node, vnode_id vnode, const std::string& what) {
   return {"nothing left over",
           fmt::format("{}, {} partition {}: {}", e.cluster.nodes[node].name, e.bucket(vnode.bucket).name,
@@ -208,15 +216,18 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
     };
     auto state = [&, &key = k](size_t node) { return state_of(*stores[node], of(node).place, key, now_ms); };
     for (auto node : k.owners) {
-      auto differs = of(node).clock != of(first).clock ? "know different writes"
-                     : state(node) != state(first)     ? "hold different values"
-                                                       : "";
-      if (*differs != '\0')
-        out.push_back(
-            {"convergence",
-             fmt::format("{} and {} {} of {}: {}, and {}", e.cluster.nodes[first].name, e.cluster.nodes[node].name,
-                         differs, name_of(k, e), shown(state(first)), shown(state(node))),
-             {}});
+      const auto &mine = of(first).clock, &theirs = of(node).clock;
+      auto both = e.cluster.nodes[first].name + " and " + e.cluster.nodes[node].name;
+      if (state(node) != state(first))
+        out.push_back({"convergence",
+                       fmt::format("{} hold different values of {}: {}, and {}", both, name_of(k, e),
+                                   shown(state(first)), shown(state(node))),
+                       {}});
+      else if (mine != theirs)
+        out.push_back({"convergence",
+                       fmt::format("{} know different writes in the vnode of {}:{}, and{}", both, name_of(k, e),
+                                   only(mine, theirs), only(theirs, mine)),
+                       {}});
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace crema::simulation {
 
@@ -101,11 +102,11 @@ public:
     if (until_times_have_passed() == sim_time{} && !converged())
       return;
     clients_.write_once_more("s"); // Although some nodes may have seen times that are far ahead.
-    if (!advance(answer_time) || !advance(until_times_have_passed()) || !advance(converge_time) || !converged() ||
+    if (!advance(answer_time) || !advance(until_times_have_passed()) || !undisturbed(converge_time) || !converged() ||
         !verdict_on_memory())
       return;
     clients_.write_once_more("f");
-    if (!advance(converge_time) || !converged() || !advance(clean_time) || !nothing_left() || !gaps_close())
+    if (!undisturbed(converge_time) || !converged() || !undisturbed(clean_time) || !nothing_left() || !gaps_close())
       return;
     clients_.read_everything();
     if (advance(answer_time) && check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); }))
@@ -181,12 +182,16 @@ private:
     return std::chrono::microseconds{std::max(now, to_micros(newest)) - now};
   }
 
-  /// Until every node has run without a stop for as long as that.
+  /// Until every node has run without a stop for as long as that, and none has taken a write for lost: the others learn
+  /// that from it, like a write.
   bool undisturbed(sim_time that_long) {
     auto since = world_.now();
+    auto closed = world_.closed().size();
     while (world_.now() - since < that_long) {
       if (!advance(milliseconds{500}))
         return false;
+      if (auto before = std::exchange(closed, world_.closed().size()); before != closed)
+        since = world_.now();
       for (size_t n = 0; n < world_.nodes(); ++n)
         if (!world_.running(n) || faults_.log().paused(n, world_.now(), world_.now() + milliseconds{1}) > sim_time{})
           since = world_.now();

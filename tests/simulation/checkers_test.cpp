@@ -718,6 +718,20 @@ TEST_F(Stores, AreFoundWhenOwnersKnowTheSameAndHoldDifferentValues) {
   EXPECT_NE(out[0].what.find("n1 and n2 hold different values"), std::string::npos) << out[0].what;
 }
 
+TEST_F(Stores, KnowDifferentWritesAndTheReportSaysWhich) {
+  put(0, 1, "c0-1");
+  stored(0, {1}, {1, 3, 4});
+  auto e = all();
+  std::shared_ptr<storage::store> ahead = store;
+  store = storage::open_memory(storage::make_memory_disk());
+  stored(0, {1}, {1});
+  findings out;
+  model m{e, out};
+  check_convergence(e, m, {ahead, ahead, store}, 0, out);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_NE(out[0].what.find("0000000000000007:3-4, and nothing more"), std::string::npos) << out[0].what;
+}
+
 // Seed 6009368: the only write to a vnode was lost in a power failure, and another vnode has a key of the same name.
 TEST_F(Stores, HoldNothingInAVnodeWithoutAClock) {
   put(0, 1, "c0-1");

@@ -84,6 +84,15 @@ TEST(Simulation, ACalmHourLeavesNothingBehind) {
   EXPECT_GT(r.simulated, std::chrono::hours{1});
 }
 
+// Half a second before owners are compared, two of them take a write for lost; the third has not heard of it yet.
+TEST(Simulation, OwnersThatTakeAWriteForLostHaveTimeToTellTheOthers) {
+  auto o = short_run(3532457399);
+  o.duration = std::chrono::minutes{10};
+  auto r = run(o);
+  EXPECT_FALSE(r.failure) << failure_of(r);
+  EXPECT_EQ(r.lost, 1U);
+}
+
 TEST(Simulation, SmallClustersRunAsWell) {
   for (size_t nodes : {1, 2, 3}) {
     auto o = short_run(5);
