@@ -255,13 +255,18 @@ bool is_slow(handoff_self self, node_id from) {
          self->clock().now() - *peer->second.stuck < handoff_state::slow_for;
 }
 
-/// Null: the vnode has a session, or had one since the last round; or `from` is slow and has one.
+/// Does whoever wants something from `from` wait until others have theirs?
+bool is_busy(handoff_self self, node_id from) {
+  const auto& sessions = self->state.sessions;
+  auto slow = is_slow(self, from);
+  return std::any_of(sessions.begin(), sessions.end(),
+                     [&](const auto& x) { return x.second->from == from && (slow || x.second->stuck); });
+}
+
+/// Null: the vnode has a session, or had one since the last round.
 session_ptr open_session(handoff_self self, vnode_id vnode, node_id from) {
   auto& st = self->state;
-  auto slow = is_slow(self, from);
-  auto waits = [&](const auto& x) { return x.second->from == from && (slow || x.second->stuck); };
-  if (st.resting.count(vnode) > 0 || st.sessions.count(vnode) > 0 ||
-      std::any_of(st.sessions.begin(), st.sessions.end(), waits))
+  if (st.resting.count(vnode) > 0 || st.sessions.count(vnode) > 0)
     return nullptr;
   auto s = std::make_shared<sync_session>();
   s->vnode = vnode;
@@ -324,7 +329,13 @@ void ask_again(handoff_self self) {
 }
 
 void stop_waiting_for(handoff_self self, node_id peer) {
-  auto running = self->state.sessions; // Those that end leave it.
+  auto& st = self->state;
+  auto forget = [peer](auto& due) {
+    due.erase(std::remove_if(due.begin(), due.end(), [peer](const auto& t) { return t.from == peer; }), due.end());
+  };
+  forget(st.refills_due);
+  forget(st.catch_ups_due);
+  auto running = st.sessions; // Those that end leave it.
   for (const auto& [vnode, s] : running)
     if (s->waiting && s->from == peer)
       no_answer(self, s, "the connection was lost");
@@ -338,15 +349,19 @@ void start_sessions(handoff_self self) {
     }));
   };
   auto has_room = [&] { return moving(false) < handoff_state::sessions_max; };
-  auto take = [](auto& due) {
-    auto task = std::move(due.front());
-    due.pop_front();
-    return task;
+  auto start_due = [self](auto& due, auto may_start, auto start) {
+    while (may_start()) {
+      auto first = std::find_if(due.begin(), due.end(), [&](const auto& t) { return !is_busy(self, t.from); });
+      if (first == due.end())
+        return;
+      auto task = std::move(*first);
+      due.erase(first);
+      start(self, task);
+    }
   };
-  while (!st.refills_due.empty() && moving(true) < handoff_state::refills_max && has_room())
-    start_refill(self, take(st.refills_due));
-  while (!st.catch_ups_due.empty() && has_room())
-    start_catch_up(self, take(st.catch_ups_due));
+  start_due(
+      st.refills_due, [&] { return moving(true) < handoff_state::refills_max && has_room(); }, start_refill);
+  start_due(st.catch_ups_due, has_room, start_catch_up);
 }
 
 } // namespace crema
