@@ -280,6 +280,17 @@ void on_linked(handoff_self self, const peer_linked& x) {
   ask_for_reports(self); // What is newer than the last round.
 }
 
+/// Own vnodes that are not complete, as far as is known: until the shards have told what they have, none is.
+size_t incomplete(const handoff_state& st) {
+  if (std::count(st.shard_latest.begin(), st.shard_latest.end(), timestamp{0}) == 0)
+    return st.planner->incomplete();
+  size_t owned = 0;
+  for (const auto& b : st.env->config.buckets)
+    for (partition_id p = 0; p < st.ring->owners.size(); ++p)
+      owned += st.ring->owns(st.env->self, p, b.n) ? 1 : 0;
+  return owned;
+}
+
 std::map<std::string, uint64_t> counters(handoff_self self) {
   const auto& st = self->state;
   auto age = st.planner->oldest_difference(self->clock().now().time_since_epoch());
@@ -301,7 +312,7 @@ std::map<std::string, uint64_t> counters(handoff_self self) {
       {"bytes_scrubbed", st.bytes_scrubbed},
       {"hint_writes_nowhere_else", st.planner->only_on_fallbacks()},
       {"oldest_difference_ms", static_cast<uint64_t>(age / std::chrono::milliseconds{1})},
-      {"vnodes_incomplete", st.planner->incomplete()},
+      {"vnodes_incomplete", incomplete(st)},
       {"scrub_keys", st.scrub_keys},
       {"scrub_ranges", st.scrub_ranges},
       {"scrub_differences", st.scrub_differences},

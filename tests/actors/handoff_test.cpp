@@ -103,6 +103,21 @@ TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
   EXPECT_GT(relinked.sequence, second.sequence) << "or the same, which has not noticed that there is a new link";
 }
 
+// Or whoever waits until a node that lost its disk is whole again takes it for whole before it has begun.
+TEST_F(Handoff, CallsNoVnodeCompleteBeforeTheShardsHaveTold) {
+  ASSERT_TRUE(round_is_begun());
+  EXPECT_EQ(counter("vnodes_incomplete"), cluster_.buckets.size() * cluster_.partitions) << "two nodes own everything";
+  shard_report report{0, {}, {}, 1};
+  for (auto state : {protocol::vnode_state::complete, protocol::vnode_state::unsure}) {
+    protocol::vnode_note note;
+    note.id.partition = report.changed.empty() ? 0 : 1;
+    note.state = state;
+    report.changed.emplace_back(note, protocol::vnode_facts{});
+  }
+  tell(std::move(report));
+  EXPECT_EQ(counter("vnodes_incomplete"), 1U);
+}
+
 // The node that fetches has no clients, the one that gives has.
 TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   ASSERT_TRUE(round_is_begun());
