@@ -46,7 +46,6 @@ enum class bug : uint8_t {
   page_outdated,
   remove_repeated,
   scrub_hasty,
-  rounds_unasked,
   numbers_anew,
   count,
 };
@@ -87,7 +86,6 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "page-outdated",
     "remove-repeated",
     "scrub-hasty",
-    "rounds-unasked",
     "numbers-anew",
 };
 

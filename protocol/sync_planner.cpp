@@ -304,8 +304,6 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
 /// What else a peer tells may be older than the question, by as much as a slow link holds back.
 bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked) const {
   auto p = peers_.find(peer);
-  if (planted(bug::rounds_unasked))
-    return true;
   return p != peers_.end() && asked && p->second.answered > *asked;
 }
 
