@@ -286,8 +286,8 @@ size_t incomplete(const handoff_state& st) {
     return st.planner->incomplete();
   size_t owned = 0;
   for (const auto& b : st.env->config.buckets)
-    for (partition_id p = 0; p < st.ring->owners.size(); ++p)
-      owned += st.ring->owns(st.env->self, p, b.n) ? 1 : 0;
+    for (size_t p = 0; p < st.ring->owners.size(); ++p)
+      owned += st.ring->owns(st.env->self, static_cast<partition_id>(p), b.n) ? 1 : 0;
   return owned;
 }
 

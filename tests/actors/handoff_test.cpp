@@ -222,7 +222,7 @@ TEST_F(Handoff, WaitsForAPageUntilSomethingLaterComes) {
                         [&](const report_request&) {
                           caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
                         },
-                        [](caf::message) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+                        [](const caf::message&) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
       sched().run();
     }
   };
@@ -315,7 +315,7 @@ TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
             [&](const report_request&) {
               caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
             },
-            [](caf::message) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+            [](const caf::message&) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
       sched().run();
       sched().advance_time(std::chrono::seconds{1});
       sched().run();
