@@ -22,7 +22,7 @@ void latency_tail::add(std::chrono::microseconds took) {
   auto micros = static_cast<uint64_t>(std::clamp<int64_t>(took.count(), 1, longest)) * parts;
   auto power = floor_log2(micros);
   auto part = (micros >> (power - 2)) & (parts - 1);
-  ++in_class_[(power - 2) * parts + part];
+  ++in_class_[size_t{power - 2} * parts + part];
   ++count_;
 }
 
