@@ -215,13 +215,15 @@ void check_convergence(const evidence& e, const model& m, const std::vector<std:
       return found->second;
     };
     auto state = [&, &key = k](size_t node) { return state_of(*stores[node], of(node).place, key, now_ms); };
+    auto expected = state(first);
     for (auto node : k.owners) {
+      auto shows = state(node);
       const auto &mine = of(first).clock, &theirs = of(node).clock;
       auto both = e.cluster.nodes[first].name + " and " + e.cluster.nodes[node].name;
-      if (state(node) != state(first))
+      if (shows != expected)
         out.push_back({"convergence",
-                       fmt::format("{} hold different values of {}: {}, and {}", both, name_of(k, e),
-                                   shown(state(first)), shown(state(node))),
+                       fmt::format("{} hold different values of {}: {}, and {}", both, name_of(k, e), shown(expected),
+                                   shown(shows)),
                        {}});
       else if (mine != theirs)
         out.push_back({"convergence",
