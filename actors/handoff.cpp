@@ -54,6 +54,17 @@ bool moves(handoff_self self) {
   return !st.sessions.empty() || st.repairs_running > 0 || is_recent(self, st.moved);
 }
 
+/// Under these names, and handoff_state::scrub_number, numbers are kept on disk.
+constexpr const char* directory_number = "directory";
+std::string met_number(const std::string& node) { return "met/" + node; }
+
+std::optional<uint64_t> load_number(const storage::store& store, const std::string& name) {
+  auto stored = store.get_meta(name).object;
+  protocol::byte_reader in{stored ? std::string_view{*stored} : std::string_view{}};
+  auto number = in.u64();
+  return stored && in.finished() ? std::optional{number} : std::nullopt;
+}
+
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
   message.epoch = st.ring->epoch;
@@ -88,6 +99,10 @@ void tell(handoff_self self, node_id node, const handoff_state::peer& to) {
     add(to_wire(note));
   for (auto id : news.gone)
     add({id.bucket, id.partition, static_cast<uint8_t>(protocol::vnode_role::none), 0, {}, false, false});
+  if (news.directories) {
+    message.directory = news.directories->own;
+    message.directories_met = std::move(news.directories->first);
+  }
   auto earliest = std::min_element(st.shard_latest.begin(), st.shard_latest.end());
   message.latest = *earliest; // 0 until every shard has reported: then it says nothing.
   message.wall_ms = st.env->wall_ms();
@@ -95,6 +110,11 @@ void tell(handoff_self self, node_id node, const handoff_state::peer& to) {
 }
 
 } // namespace
+
+void keep(handoff_self self, std::string name, uint64_t number) {
+  auto& st = self->state;
+  self->send(st.replicas[st.env->self].front(), kept_number{std::move(name), number});
+}
 
 uint64_t pace(handoff_self self) {
   auto& st = self->state;
@@ -111,6 +131,7 @@ void ask_for_reports(handoff_self self) {
   if (st.round_wanted)
     return;
   st.reports_due = st.shard_latest.size();
+  st.directories_due = st.directories;
   for (auto& [node, p] : st.peers)
     p.asked_before = p.asks;
   for (const auto& replica : st.replicas[st.env->self])
@@ -140,6 +161,21 @@ void hurry_peers(handoff_self self) {
                      }});
 }
 
+/// Into the log, each once: it is named until it has been done.
+void tell_births(handoff_self self, const std::vector<protocol::birth_task>& births) {
+  auto& st = self->state;
+  size_t of_new = 0, after_loss = 0;
+  for (const auto& b : births)
+    if (st.begun_vnodes.insert(b.vnode).second)
+      ++(b.after_loss ? after_loss : of_new);
+  if (of_new > 0)
+    st.env->log->info("{} vnodes begin: their owners are new", of_new);
+  if (after_loss > 0)
+    st.env->log->warn("{} vnodes begin with what is left of them: owners have lost their disks, and none that can be "
+                      "reached is whole",
+                      after_loss);
+}
+
 } // namespace
 
 void act(handoff_self self) {
@@ -154,6 +190,7 @@ void act(handoff_self self) {
     self->send(mine[shard], std::move(message));
   if (!born.empty())
     ask_for_reports(self); // Others wait for it.
+  tell_births(self, plan.births);
   std::map<size_t, openings> opened;
   for (auto& task : plan.openings)
     opened[shard_of(task.vnode)].tasks.push_back(std::move(task));
@@ -187,6 +224,26 @@ void act(handoff_self self) {
 
 namespace {
 
+/// Keeps which directory a node has, if it is the first one of it.
+void note_directory(handoff_self self, node_id node, uint64_t directory) {
+  auto& st = self->state;
+  if (!st.directories.first.emplace(node, directory).second)
+    return;
+  keep(self, met_number(st.env->name_of(node)), directory);
+  ask_for_reports(self); // Births wait until it is known to be met.
+}
+
+/// A directory has an id of its own from its first start on, and a new one when a backup was put in its place.
+void name_directory(handoff_self self) {
+  auto& st = self->state;
+  auto& own = st.directories.own;
+  if (own == 0 || st.env->restored) {
+    own = st.env->incarnation;
+    keep(self, directory_number, own);
+  }
+  note_directory(self, st.env->self, own);
+}
+
 void on_report(handoff_self self, shard_report& report) {
   auto& st = self->state;
   for (auto id : report.gone) // First: it may have come again since.
@@ -200,6 +257,7 @@ void on_report(handoff_self self, shard_report& report) {
   note_report(self, report.shard);
   if (--st.reports_due > 0)
     return;
+  st.planner->set_directories(st.directories_due);
   for (auto& [node, p] : st.peers)
     p.answers = p.asked_before;
   tell_all(self);
@@ -247,6 +305,10 @@ void on_state(handoff_self self, const sync_state& x) {
     st.planner->set_peer(x.from,
                          {id, static_cast<protocol::vnode_role>(n.role), static_cast<protocol::vnode_state>(n.state),
                           std::move(*clock), n.born_with_you, n.copying});
+  }
+  if (x.directory != 0) {
+    st.planner->set_peer_directories(x.from, {x.directory, x.directories_met});
+    note_directory(self, x.from, x.directory);
   }
   if (x.latest != 0) {
     st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers);
@@ -343,6 +405,25 @@ stats statistics_of(handoff_self self) {
   return result;
 }
 
+/// So that whoever wonders why something is not served sees whom to bring back.
+void tell_who_is_missed(handoff_self self) {
+  auto& st = self->state;
+  auto now = self->clock().now();
+  auto incomplete = st.planner->incomplete();
+  if (incomplete == 0 || !st.refilling.empty())
+    st.missed_since = now;
+  if (now - st.missed_since < handoff_state::missed_interval)
+    return;
+  st.missed_since = now;
+  std::string names;
+  for (const auto& m : st.ring->members)
+    if (m.id != st.env->self && !st.planner->is_linked(m.id))
+      names += (names.empty() ? "" : ", ") + m.name;
+  if (!names.empty())
+    st.env->log->warn("{} vnodes are not complete: members that cannot be reached may have what they lack: {}",
+                      incomplete, names);
+}
+
 /// So that whoever waits for a node that lost its disk sees it go on.
 void tell_progress(handoff_self self) {
   auto& st = self->state;
@@ -369,7 +450,7 @@ void look_for_delays(handoff_self self) {
 }
 
 caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::actor> local_replicas, caf::actor root,
-                      std::optional<uint64_t> scrubbed_ms) {
+                      handoff_memory memory) {
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
@@ -380,9 +461,11 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.planner =
       std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after(env->config));
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
-  st.scrubbed_ms = scrubbed_ms;
+  st.scrubbed_ms = memory.scrubbed_ms;
+  st.directories = std::move(memory.directories);
   schedule_scrub(self);
-  st.ticked = self->clock().now();
+  st.ticked = st.missed_since = self->clock().now();
+  name_directory(self);
   self->send(self, tick{});
   return {
       [self](tick) {
@@ -391,6 +474,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         look_for_delays(self);
         ask_again(self);
         tell_progress(self);
+        tell_who_is_missed(self);
         ask_for_reports(self);
         weigh_load(self);
         begin_scrub_if_due(self);
@@ -439,9 +523,19 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
 
 } // namespace
 
+handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring) {
+  handoff_memory memory;
+  memory.scrubbed_ms = load_number(store, handoff_state::scrub_number);
+  memory.directories.own = load_number(store, directory_number).value_or(0);
+  for (const auto& m : ring.members)
+    if (auto met = load_number(store, met_number(m.name)))
+      memory.directories.first.emplace(m.id, *met);
+  return memory;
+}
+
 caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
-                         caf::actor root, std::optional<uint64_t> scrubbed_ms) {
-  return system.spawn(handoff, std::move(env), std::move(local_replicas), std::move(root), scrubbed_ms);
+                         caf::actor root, handoff_memory memory) {
+  return system.spawn(handoff, std::move(env), std::move(local_replicas), std::move(root), std::move(memory));
 }
 
 } // namespace crema

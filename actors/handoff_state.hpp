@@ -22,6 +22,7 @@ struct sync_session; // sync_sessions.cpp
 
 struct handoff_state {
   static inline constexpr const char* name = "handoff";
+  static inline constexpr const char* scrub_number = "scrub"; ///< keep()s scrubbed_ms.
   static constexpr size_t repairs_queued_max = 10'000;
   static constexpr size_t repairs_running_max = 64;
   static constexpr size_t sessions_max = 8; ///< Catch-ups and refills at once.
@@ -72,18 +73,23 @@ struct handoff_state {
   /// Sequence numbers of the last sync_state to each. A new link does not set them back: the other side may not have
   /// noticed that there is one.
   std::map<node_id, uint64_t> sent;
-  caf::actor_clock::time_point ticked; // Last.
-  std::vector<timestamp> shard_latest; // As last reported; 0: not yet.
-  size_t reports_due = 0;              // Of this round; 0: there is none.
-  bool round_wanted = false;           // When this one has ended.
-  size_t incomplete = SIZE_MAX;        // As last told to the root.
+  caf::actor_clock::time_point ticked;         // Last.
+  std::vector<timestamp> shard_latest;         // As last reported; 0: not yet.
+  size_t reports_due = 0;                      // Of this round; 0: there is none.
+  bool round_wanted = false;                   // When this one has ended.
+  protocol::known_directories directories;     // All that is known,
+  protocol::known_directories directories_due; // and what is on disk when this round has ended.
+  size_t incomplete = SIZE_MAX;                // As last told to the root.
   static constexpr std::chrono::seconds progress_interval{5};
-  caf::actor_clock::time_point progress_told;    // In the log, of the vnodes that are not complete.
+  caf::actor_clock::time_point progress_told; // In the log, of the vnodes that are not complete.
+  static constexpr std::chrono::seconds missed_interval{30};
+  caf::actor_clock::time_point missed_since;     // Vnodes wait for members that are away, or it was told.
   std::deque<protocol::refill_task> refills_due; // Of the last plan, until there is room for them.
   std::deque<protocol::catch_up_task> catch_ups_due;
   std::map<vnode_id, std::shared_ptr<sync_session>> sessions; // Catch-ups and refills that run.
   std::set<vnode_id> refilling;
-  std::set<vnode_id> resting; // Had their session, and are not tried again before the next round.
+  std::set<vnode_id> begun_vnodes; // Since the start, with what they had.
+  std::set<vnode_id> resting;      // Had their session, and are not tried again before the next round.
   protocol::sync_budget budget{uint64_t{1} << 20};
   foreground_load load;                              // Since the last round.
   std::optional<caf::actor_clock::time_point> moved; // When this node last moved anything.
@@ -152,6 +158,8 @@ const caf::actor* replica_of(handoff_state& st, node_id node, partition_id parti
 /// How fast the background may go on now: nobody's clients are to feel it, whether their node gives, takes, or only
 /// coordinates for those that do. Bytes per second.
 uint64_t pace(handoff_self self);
+/// Writes a number that load_handoff_memory() finds after the next start.
+void keep(handoff_self self, std::string name, uint64_t number);
 /// Counts what was moved. @returns how long to wait before moving more.
 std::chrono::nanoseconds book(handoff_self self, size_t bytes);
 

@@ -30,7 +30,8 @@ caf::actor spawn_coordinator(caf::actor_system& system, env_ptr env, std::vector
 ///   clock_request -> clock_reply;  page_request -> page_message;  page_message -> page_applied  (catch-up)
 ///   fill_begin -> bool;  fill_abandon;  fill_request -> fill_page;  fill_page -> page_applied   (refill)
 ///   births, settlement, closing, drop_temporary
-///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired;  scrub_finished
+///   scrub_request -> scrub_found;  scrub_read -> scrub_states;  key_repairs -> keys_repaired
+///   kept_number
 ///   (all that makes, stores or repairs pages or ranges of keys: one between two flushes, in the order in which it
 ///   comes; but pages of one key at once) report_request                   shard_report to the sender, once what it
 ///   says is on disk count_request -> count_reply ring_published stats_request -> stats stop_request saves the clocks,
@@ -66,9 +67,14 @@ caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vecto
 ///   sync_point_query, repair_query   -> their callbacks
 ///   stats_request -> stats
 ///   stop_request
-/// @param scrubbed_ms when the last scrub was finished; nothing: not known.
+/// What the directory remembers from before the start.
+struct handoff_memory {
+  std::optional<uint64_t> scrubbed_ms; ///< When the last scrub was finished; nothing: not known.
+  protocol::known_directories directories;
+};
+handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring);
 caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
-                         caf::actor root, std::optional<uint64_t> scrubbed_ms);
+                         caf::actor root, handoff_memory memory);
 
 /// The root: spawns and watches the others; the one actor that peers find by address.
 ///   hello -> welcome, or an error that says why not

@@ -48,14 +48,6 @@ caf::error fatal_error(const std::string& why) { return caf::make_error(caf::sec
 
 namespace {
 
-/// When this directory was last scrubbed (shard::note_scrub).
-std::optional<uint64_t> last_scrub(const storage::store& store) {
-  auto stored = store.get_meta("scrub").object;
-  protocol::byte_reader in{stored ? std::string_view{*stored} : std::string_view{}};
-  auto wall_ms = in.u64();
-  return stored && in.finished() ? std::optional{wall_ms} : std::nullopt;
-}
-
 void spawn_children(node_self self) {
   auto& st = self->state;
   auto& system = self->system();
@@ -66,8 +58,8 @@ void spawn_children(node_self self) {
   };
   for (size_t i = 0; i < o.shards; ++i)
     st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
-  st.handoff =
-      watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self), last_scrub(*o.store)));
+  st.handoff = watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self),
+                                     load_handoff_memory(*o.store, *st.env->first_ring)));
   for (size_t i = 0; i < o.coordinators; ++i)
     st.coordinators.push_back(watched(spawn_coordinator(system, st.env, st.replicas, st.handoff)));
   auto hear_liveness = st.coordinators;

@@ -307,8 +307,8 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
           return work.repair_keys(repairs, done, answers(self));
         });
       },
-      [self](const scrub_finished& x) {
-        self->state.work->note_scrub(x.wall_ms);
+      [self](const kept_number& x) {
+        self->state.work->put_number(x.name, x.number);
         want_flush(self);
       },
       [self](const births& x) {

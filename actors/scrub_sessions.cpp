@@ -438,7 +438,7 @@ void note_scrubbed(handoff_self self) {
   st.scrubbed_ms = st.env->wall_ms();
   if (st.scrub_due)
     st.scrub_due = self->clock().now() + std::chrono::hours{24} * st.env->config.sync.scrub_days;
-  self->send(st.replicas[st.env->self].front(), scrub_finished{*st.scrubbed_ms});
+  keep(self, handoff_state::scrub_number, *st.scrubbed_ms);
 }
 
 void end_scrub(handoff_self self, bool cancelled) {

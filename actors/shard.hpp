@@ -95,7 +95,9 @@ public:
   std::optional<failure> look(const scrub_request& request, scrub_found& found, const answer_fn& answer);
   std::optional<failure> read_keys(const scrub_read& request, scrub_states& states, const answer_fn& answer);
   std::optional<failure> repair_keys(const key_repairs& repairs, keys_repaired& done, const answer_fn& answer);
-  void note_scrub(uint64_t wall_ms) { put_number("scrub", wall_ms); }
+
+  /// Keeps a number of the node's, for load_handoff_memory().
+  void put_number(std::string_view name, uint64_t number);
 
   // What becomes of things that everybody has.
   void settle(const settlement& what, const answer_fn& answer);
@@ -214,7 +216,6 @@ private:
   void note_stored_time(timestamp time);
   /// Persists a time of this shard.
   void put_time(std::string_view name, timestamp time);
-  void put_number(std::string_view name, uint64_t number);
   void pass(timestamp time);
   void write_now(const answer_fn& answer);
   /// The same, and on disk if the bucket asks for that: readers may rely on what was repaired.

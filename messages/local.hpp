@@ -127,9 +127,10 @@ struct resume_session {
   std::function<void()> next;
 };
 
-/// Handoff -> a replica of its node: remember that a scrub was finished then.
-struct scrub_finished {
-  uint64_t wall_ms = 0;
+/// Handoff -> a replica of its node: keep this number on disk, under this name.
+struct kept_number {
+  std::string name;
+  uint64_t number = 0;
 };
 
 /// Handoff -> node: how many vnodes of this node are not complete.
@@ -208,7 +209,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::status_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::sync_point_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_query)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::scrub_finished)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::kept_number)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::count_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::tick)

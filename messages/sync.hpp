@@ -6,6 +6,8 @@
 
 #include <caf/meta/type_name.hpp>
 
+#include <map>
+
 namespace crema {
 
 /// Every control request starts with these. Templates: a struct of its own per request keeps handlers apart.
@@ -199,11 +201,15 @@ struct sync_state {
   uint32_t bearable = 0;
   bool moves = false;
   bool waits = false; ///< A page may be on its way to it for longer than most ever are.
+  /// protocol::known_directories, if something has changed; 0: nothing has.
+  uint64_t directory = 0;
+  std::map<node_id, uint64_t> directories_met;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
     return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
-             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves, x.waits);
+             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves, x.waits, x.directory,
+             x.directories_met);
   }
 };
 

@@ -47,6 +47,7 @@ enum class bug : uint8_t {
   remove_repeated,
   scrub_hasty,
   numbers_anew,
+  meetings_forgotten,
   count,
 };
 
@@ -87,6 +88,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "remove-repeated",
     "scrub-hasty",
     "numbers-anew",
+    "meetings-forgotten",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -100,6 +100,7 @@ void sync_planner::linked(node_id peer) {
   p.linked = p.tell_all = true;
   p.heard = false;
   p.answered = 0;
+  p.directories.own = 0;
 }
 
 void sync_planner::unlinked(node_id peer) { peers_[peer].linked = false; }
@@ -154,6 +155,20 @@ void sync_planner::set_time(node_id node, timestamp latest, uint64_t wall_ms) {
   t.latest = std::max(t.latest, latest);
   t.wall_ms = wall_ms; // It may go back, and then so must we.
   latest_ms_ = std::max({latest_ms_, wall_ms, to_micros(latest) / 1000});
+}
+
+void sync_planner::set_directories(known_directories known) {
+  if (known.own == directories_.own && known.first == directories_.first)
+    return;
+  directories_ = std::move(known);
+  for (auto& [node, p] : peers_)
+    p.tell_directories = true;
+}
+
+void sync_planner::set_peer_directories(node_id peer, const known_directories& known) {
+  auto& all = peers_[peer].directories;
+  all.own = known.own;
+  all.first.insert(known.first.begin(), known.first.end());
 }
 
 void sync_planner::found_behind(vnode_id vnode, node_id from) {
@@ -324,14 +339,17 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
 bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   std::vector<node_id> sources;
   std::set<node_id> unsure;
+  size_t away = 0;
   bool born = false; // With one that told so.
   for (auto owner : owners_of(v.note.id)) {
-    const auto* note = note_of_linked(owner, v.note.id);
-    if (note == nullptr)
+    const auto* note = owner == self_ ? &v.note : note_of_linked(owner, v.note.id);
+    if (note == nullptr || note->role != vnode_role::owner) {
+      ++away;
       continue;
+    }
     if (note->complete())
       sources.push_back(owner);
-    if (note->role == vnode_role::owner && note->state == vnode_state::unsure)
+    if (note->state == vnode_state::unsure)
       unsure.insert(owner);
     born |= note->complete() && note->born_with_you;
   }
@@ -339,18 +357,55 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.births.push_back({v.note.id});
   else if (!sources.empty())
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
-  else if (v.note.state == vnode_state::unsure && unsure.size() + 1 >= needed_for_birth(v.note.id)) {
-    out.births.push_back({v.note.id});
+  else if (v.note.state == vnode_state::unsure && may_be_born(v.note.id, unsure, away)) {
+    auto has_lost_one = [this](node_id owner) { return history_of(owner) == disk_history::lost_one; };
+    out.births.push_back({v.note.id, std::any_of(unsure.begin(), unsure.end(), has_lost_one)});
     if (!v.born_with) // Else it is being born.
       v.born_with = std::move(unsure);
   }
   return false;
 }
 
-/// How many owners must be unsure before the vnode may begin empty. Never below a majority, and never below W: whoever
-/// lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
-uint32_t sync_planner::needed_for_birth(vnode_id vnode) const {
-  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), buckets_.at(vnode.bucket).w);
+const known_directories& sync_planner::known_by(node_id node) const {
+  static const known_directories nothing;
+  auto peer = peers_.find(node);
+  return node == self_ ? directories_ : peer != peers_.end() ? peer->second.directories : nothing;
+}
+
+sync_planner::disk_history sync_planner::history_of(node_id node) const {
+  auto now = known_by(node).own;
+  if (now == 0)
+    return disk_history::unknown;
+  size_t met = 0;
+  for (const auto& m : ring_->members) {
+    const auto& known = known_by(m.id).first;
+    auto first = known.find(node);
+    if (first == known.end())
+      continue;
+    if (first->second != now)
+      return disk_history::lost_one;
+    ++met;
+  }
+  return met > ring_->members.size() / 2 ? disk_history::fresh : disk_history::unknown;
+}
+
+/// May the vnode begin with what those have that are `unsure`, without the owners that are `away`? Never with less than
+/// a majority, or than W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it
+/// again. Nor while those that have lost one and those that are away may together be W who acknowledged something.
+bool sync_planner::may_be_born(vnode_id vnode, const std::set<node_id>& unsure, size_t away) const {
+  auto w = static_cast<size_t>(buckets_.at(vnode.bucket).w);
+  if (unsure.size() < std::max(owners_of(vnode).size() / 2 + 1, w))
+    return false;
+  size_t lost_least = 0, lost_most = 0;
+  for (auto owner : unsure) {
+    auto history = planted(bug::meetings_forgotten) ? disk_history::fresh : history_of(owner);
+    lost_least += history == disk_history::lost_one ? 1 : 0;
+    lost_most += history == disk_history::fresh ? 0 : 1;
+  }
+  for (auto lost = std::max<size_t>(lost_least, 1); lost <= lost_most && lost < w; ++lost)
+    if (w - lost <= away)
+      return false;
+  return true;
 }
 
 bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
@@ -471,7 +526,9 @@ sync_news sync_planner::take_news(node_id peer) {
         out.changed.push_back(note_for(peer, p, v->second));
     }
   }
-  p.tell_all = false;
+  if (p.tell_all || p.tell_directories)
+    out.directories = directories_;
+  p.tell_all = p.tell_directories = false;
   p.news.clear();
   return out;
 }

@@ -81,9 +81,10 @@ struct opening_task {
   vnode_id vnode;
   dot_clock met; ///< The clock with which that is so.
 };
-/// No owner has anything yet: begin, empty and complete.
+/// No owner in reach is complete, and none that might know more has to be waited for: begin with what there is.
 struct birth_task {
   vnode_id vnode;
+  bool after_loss = false; ///< One of its owners has lost its disk.
 };
 /// Every owner has `covered` on disk (`early`: every owner that is up): drop the temporary vnode if it holds no more.
 struct drop_task {
@@ -116,11 +117,18 @@ struct sync_plan {
   uint64_t expired_ms = 0; ///< What expires at or before this is expired for every node; 0: unknown.
 };
 
+/// What a node knows of data directories, each named by a random id that is never 0 (docs/protocol.md, "Births").
+struct known_directories {
+  uint64_t own = 0;                  ///< 0: unknown.
+  std::map<node_id, uint64_t> first; ///< The first one that it met of each member, itself included.
+};
+
 /// What has changed for one peer since it was last told.
 struct sync_news {
   bool full = false; ///< All there is; what was told before is void.
   std::vector<vnode_note> changed;
   std::vector<vnode_id> gone;
+  std::optional<known_directories> directories;
 };
 
 class sync_planner {
@@ -142,6 +150,8 @@ public:
   void remove_own(vnode_id vnode);
   /// No write that this node gives from now on has a time up to `latest`.
   void set_own_time(timestamp latest, uint64_t wall_ms) { set_time(self_, latest, wall_ms); }
+  /// What of directories is on this node's disk.
+  void set_directories(known_directories known);
 
   /// The number of what is now said to a peer. Who sends it back has begun to look at what it has after that.
   uint64_t ask() { return ++asked_; }
@@ -156,6 +166,7 @@ public:
   void begin_mirror(node_id peer, uint64_t incarnation);
   void set_peer(node_id peer, vnode_note note);
   void remove_peer(node_id peer, vnode_id vnode);
+  void set_peer_directories(node_id peer, const known_directories& known);
   /// Ends what the peer tells in one round.
   /// @param answers the newest number that it had heard from us when it began; 0: none.
   void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers);
@@ -233,7 +244,7 @@ private:
     /// Whose turn it is of so many. The load is spread, and not by the remainder that shards go by; who failed is not
     /// next.
     size_t turn(size_t of) const { return ((note.id.partition * 0x9E3779B1U >> 16) + failures) % of; }
-    std::optional<std::set<node_id>> born_with; // The others that were unsure then, and have been up since.
+    std::optional<std::set<node_id>> born_with; // Who was unsure then, and has been up since.
     std::set<node_id> behind;                   // Found to lack what these have trimmed.
     std::optional<uint64_t> asked;              // When the copy was whole.
     /// Gaps that nobody could fill, all the time since then.
@@ -253,6 +264,8 @@ private:
     bool heard = false;       // Over this link.
     uint64_t incarnation = 0; // As last heard.
     uint64_t answered = 0;    // It has told what it had after that was asked, over this link.
+    bool tell_directories = false;
+    known_directories directories; // Its own: as told over this link. What it met: as ever told.
     std::map<vnode_id, vnode_note> mirror;
     std::set<vnode_id> news;
   };
@@ -281,7 +294,10 @@ private:
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
   void note_difference(own_vnode& v, std::chrono::nanoseconds now) const;
-  uint32_t needed_for_birth(vnode_id vnode) const;
+  enum class disk_history { unknown, fresh, lost_one };
+  disk_history history_of(node_id node) const;
+  const known_directories& known_by(node_id node) const;
+  bool may_be_born(vnode_id vnode, const std::set<node_id>& unsure, size_t away) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
   bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
@@ -294,6 +310,7 @@ private:
   std::map<vnode_id, own_vnode> own_;
   std::map<node_id, peer_state> peers_;
   std::map<node_id, times> times_;
+  known_directories directories_;
   uint64_t latest_ms_ = 0;
   uint64_t asked_ = 0;
   std::set<vnode_id> dirty_; // Something changed, or a task is not done.

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace crema::simulation {
@@ -28,6 +29,8 @@ public:
   void cut_all_but(size_t hub);
   /// Starts the node after a while; it may die while it starts.
   void restart(size_t n);
+  /// The cluster begins without this one, which comes late: perhaps just when a disk was lost.
+  void begin_without(size_t node);
   /// Brings back nodes that died of their own accord, of a disk that fails them; goes on until all is over.
   void watch();
   /// May this node's machine crash in this run?
@@ -37,14 +40,17 @@ public:
   random_stream random;
   fault_log log;
   bool over = false;
+  std::optional<size_t> newcomer; ///< Has never been there yet.
   /// The one node that may lose its disk. With the W of the default buckets one disk may go without an acknowledged
-  /// write going with it (docs/simulation.md).
+  /// write going with it (docs/simulation.md), once so many have met it that it is known to be lost.
   size_t fragile;
+  bool disk_may_be_lost() const;
 
 private:
   void end_pause(size_t n);
 
   bool machines_crash_everywhere_;
+  sim_time newcomer_due_{};
   std::vector<bool> restart_due_;
   std::vector<sim_time> seen_running_; // When the process was last known to run.
 };
@@ -52,6 +58,8 @@ private:
 class fault {
 public:
   virtual ~fault() = default;
+  /// The first clients come, and faults may strike from now on.
+  virtual void begin() {}
   virtual void strike() = 0;
   /// The end of a burst: most of what lasts ends, some of it goes on into the calm.
   virtual void soothe() {}

@@ -23,6 +23,14 @@ size_t fault_scene::down() const {
   return count;
 }
 
+bool fault_scene::disk_may_be_lost() const { return w.nodes() == 1 || w.met_by(fragile) * 2 > w.nodes() - 1; }
+
+void fault_scene::begin_without(size_t node) {
+  w.crash_process(node);
+  newcomer = node;
+  newcomer_due_ = w.now() + milliseconds{random.between(0, 40'000)};
+}
+
 void fault_scene::crash_process(size_t n) {
   end_pause(n);
   w.crash_process(n);
@@ -87,10 +95,12 @@ void fault_scene::restart(size_t n) {
 void fault_scene::watch() {
   if (over)
     return;
+  if (newcomer && w.running(*newcomer))
+    newcomer.reset();
   for (size_t n = 0; n < w.nodes(); ++n)
     if (w.running(n)) {
       seen_running_[n] = w.now();
-    } else {
+    } else if (n != newcomer || w.now() >= newcomer_due_) {
       end_pause(n);
       restart(n);
     }

@@ -112,9 +112,12 @@ fault_planner::fault_planner(world& w, random_stream random, const std::set<faul
     : impl_(std::make_unique<impl>(w, random, kinds, events_max)) {}
 fault_planner::~fault_planner() = default;
 
+void fault_planner::begin_without(size_t node) { impl_->scene.begin_without(node); }
 void fault_planner::start() {
   if (impl_->faults.empty())
     return;
+  for (auto& f : impl_->faults)
+    f->begin();
   impl_->calm();
   impl_->scene.watch();
 }

@@ -47,6 +47,7 @@ public:
   /// @param events_max stop after so many faults (for shrinking); 0: no limit.
   fault_planner(world& w, random_stream random, const std::set<fault_kind>& kinds, uint64_t events_max);
   ~fault_planner();
+  void begin_without(size_t node);
   void start();
   /// A client had a write acknowledged by `node` just now: some faults strike soon after one.
   void acknowledged(size_t node);

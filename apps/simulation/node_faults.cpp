@@ -165,6 +165,22 @@ public:
   explicit disk_fault(fault_scene& scene)
       : s_(scene), slow_since_(s_.w.nodes(), sim_time{-1}), disks_left_(s_.random.one_in(2) ? 1 : 0) {}
 
+  /// Two that have nothing meet, and somebody who may have what was lost is away.
+  void begin() override {
+    if (!s_.newcomer || s_.newcomer == s_.fragile || disks_left_ == 0)
+      return;
+    --disks_left_;
+    s_.after(milliseconds{s_.random.between(5000, 25'000)}, [this] {
+      if (s_.over || !s_.newcomer || !s_.disk_may_be_lost())
+        return;
+      auto third = s_.other(s_.fragile);
+      if (third != *s_.newcomer)
+        s_.crash_process(third);
+      s_.lose_disk(s_.fragile);
+      s_.w.start(s_.fragile);
+      s_.w.start(*s_.newcomer);
+    });
+  }
   void strike() override {
     auto& random = s_.random;
     auto n = s_.any();
@@ -241,6 +257,8 @@ private:
     });
   }
   void lose_disk() {
+    if (!s_.disk_may_be_lost())
+      return;
     s_.lose_disk(s_.fragile);
     s_.restart(s_.fragile);
   }

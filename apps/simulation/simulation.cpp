@@ -80,7 +80,7 @@ public:
     // A few quiet moments in between: what goes wrong early is found early, and with its time.
     constexpr int moments = 4;
     if (options_.seed % 8 == 7 && !options_.faults.empty())
-      world_.crash_process(options_.seed / 8 % world_.nodes()); // A new cluster begins without it.
+      faults_.begin_without(options_.seed / 8 % world_.nodes());
     if (!advance(seconds{3}))
       return;
     clients_.start();

@@ -247,6 +247,13 @@ std::shared_ptr<storage::store> world::store(size_t node) const {
   const auto& x = impl_->nodes[node];
   return x.store ? x.store : std::shared_ptr<storage::store>{storage::open_memory(x.disk)};
 }
+size_t world::met_by(size_t node) const {
+  size_t count = 0;
+  for (size_t n = 0; n < nodes(); ++n)
+    if (n != node)
+      count += load_handoff_memory(*store(n), impl_->ring).directories.first.count(static_cast<node_id>(node));
+  return count;
+}
 uint64_t world::wall_ms(size_t node) const { return impl_->wall_micros(node) / 1000; }
 
 std::string world::impl::ask(size_t n,

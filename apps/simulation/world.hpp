@@ -158,6 +158,8 @@ public:
   const std::set<std::pair<vnode_id, dot>>& closed() const;
   /// The node's store, also while it is down (then: what a restart would find). Null only after lose_disk before start.
   std::shared_ptr<storage::store> store(size_t node) const;
+  /// How many others remember the node's directory, or an earlier one of it, on their disks.
+  size_t met_by(size_t node) const;
   /// The wall clock of a node, milliseconds.
   uint64_t wall_ms(size_t node) const;
   /// Counters of a node's actors (request_desk, shard, handoff), summed by name. Runs the simulation a little.

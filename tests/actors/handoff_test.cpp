@@ -21,8 +21,8 @@ protected:
     auto env = make_env(cluster_, "n1", load_or_claim_ring(*store, cluster_).ring);
     env->wall_micros = [] { return uint64_t{1'700'000'000'000'000}; };
     env->log = std::make_shared<spdlog::logger>("n1", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_));
-    handoff_ = spawn_handoff(system_, env, {caf::actor_cast<caf::actor>(replica_)}, caf::actor_cast<caf::actor>(root_),
-                             std::nullopt);
+    handoff_ =
+        spawn_handoff(system_, env, {caf::actor_cast<caf::actor>(replica_)}, caf::actor_cast<caf::actor>(root_), {});
     sched().run();
   }
   ~Handoff() override {

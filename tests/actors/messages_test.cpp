@@ -229,11 +229,13 @@ TEST_F(Messages, SyncStatesKeepEveryField) {
   x.answers = 11;
   x.bearable = 12;
   x.moves = true;
+  x.directory = 13;
+  x.directories_met = {{node_id{14}, 15}};
   auto y = round_trip(system_, x);
   EXPECT_EQ(std::tie(y.version, y.epoch, y.from, y.incarnation, y.sequence, y.full, y.latest, y.wall_ms, y.asks,
-                     y.answers, y.bearable, y.moves),
+                     y.answers, y.bearable, y.moves, y.directory, y.directories_met),
             std::tie(x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full, x.latest, x.wall_ms, x.asks,
-                     x.answers, x.bearable, x.moves));
+                     x.answers, x.bearable, x.moves, x.directory, x.directories_met));
   ASSERT_EQ(y.notes.size(), 1U);
   EXPECT_EQ(std::tie(y.notes[0].bucket, y.notes[0].partition, y.notes[0].role, y.notes[0].state, y.notes[0].clock),
             std::make_tuple(6, 7, 1, 2, std::string{"clock"}));

@@ -8,6 +8,7 @@ import subprocess
 
 import resp
 from harness import BINARY, COUNT_REMAINS, LOSE_OBJECTS, SLOWNESS, ClusterCase, wait_until
+from test_sloppy import explained
 
 LEVEL_SEEN = 10.0 * SLOWNESS
 KEYS = 2000
@@ -74,6 +75,42 @@ class Repair(ClusterCase):
         wait_until(lambda: cluster["n2"].ready() and self.whole(cluster["n2"]), LEVEL_SEEN, "n2 is whole")
         for db in (0, 1):
             self.assertEqual(self.copies(cluster["n2"], range(KEYS), "key-", db), KEYS)
+
+    def test_an_owner_that_lost_its_disk_and_a_new_one_wait_for_the_third(self):
+        """Nothing that the two could read shows what was acknowledged; those who have met the first one know of it."""
+        strict = {"name": "strict", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": False}
+        cluster = self.cluster(4, start=False, buckets=[strict])
+        loser, keeper, witness, newcomer = cluster
+        for node in (loser, keeper, witness):
+            node.start()
+        for node in (loser, keeper, witness):
+            wait_until(lambda: node.ready() and self.counter(node, "vnodes_incomplete") == 0, LEVEL_SEEN, f"{node.name} is whole")
+        keys = [f"key-{i}" for i in range(200)]
+        for key in keys:
+            self.assertEqual(witness.ask("SET", key, key), "OK")
+        owners = {key: {row["node"].decode() for row in explained(witness.ask("KV.EXPLAIN", key))[1] if row["role"] == b"owner"}
+                  for key in keys}
+        of_the_two_and = lambda third: [key for key in keys if owners[key] == {loser.name, newcomer.name, third.name}]
+        keeper.terminate()
+        loser.kill()
+        shutil.rmtree(loser.entry["data_dir"])
+        witness.kill()  # What it knows is on its disk.
+        for node in (loser, witness, newcomer):
+            node.start()
+
+        def readable(keys):
+            with witness.client(timeout=30) as client:
+                replies = [client.call("GET", key) for key in keys]
+            for key, reply in zip(keys, replies):
+                self.assertTrue(isinstance(reply, resp.Error) or reply == key.encode(), f"{key} is {reply!r}")
+            return sum(1 for reply in replies if not isinstance(reply, resp.Error))
+
+        hers, his = of_the_two_and(witness), of_the_two_and(keeper)
+        self.assertTrue(hers and his)
+        wait_until(lambda: readable(hers) == len(hers), LEVEL_SEEN, f"{loser.name} and {newcomer.name} have copied what {witness.name} has")
+        self.assertEqual(readable(his), 0)
+        keeper.start()
+        wait_until(lambda: readable(keys) == len(keys), LEVEL_SEEN, "all keys are back")
 
     def test_a_node_that_is_refilled_tells_how_far_it_is(self):
         cluster = self.cluster(sync={"mb_per_s_max": 1})

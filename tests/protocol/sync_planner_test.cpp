@@ -27,12 +27,18 @@ vnode_note temporary(dot_clock known) { return {v, vnode_role::temporary, vnode_
 /// Four nodes, the first three own the only partition that matters; node a plans, and is linked to all others.
 class SyncPlanner : public testing::Test {
 protected:
-  explicit SyncPlanner(node_id self = a) : planner(self, {{0, {3, 2}}}, make_ring()) {
+  explicit SyncPlanner(node_id me = a) : self(me), planner(self, {{0, {3, 2}}}, make_ring()) {
     for (auto peer : {a, b, c, d})
       if (peer != self) {
         planner.linked(peer);
         planner.begin_mirror(peer, 1);
       }
+    for (auto node : {a, b, c, d})
+      remembers(node, {{a, 1}, {b, 1}, {c, 1}, {d, 1}});
+  }
+  /// Everybody's directory is called 1, unless said otherwise.
+  void remembers(node_id node, const std::map<node_id, uint64_t>& first, uint64_t own = 1) {
+    node == self ? planner.set_directories({own, first}) : planner.set_peer_directories(node, {own, first});
   }
   static ring_ptr make_ring() {
     auto r = std::make_shared<ring>();
@@ -54,6 +60,7 @@ protected:
       planner.set_peer_time(peer, 1, 1, asked);
   }
 
+  node_id self;
   sync_planner planner;
 };
 
@@ -279,6 +286,81 @@ TEST_F(BornWithB, CountsOnlyWhoWasThereAtOnce) {
   planner.set_own(owner({}), {});
   EXPECT_TRUE(tells(b));
   EXPECT_FALSE(tells(c));
+}
+
+/// Node a and node b are unsure; c cannot be reached, or is not even there.
+class Births : public SyncPlanner {
+protected:
+  Births() {
+    planner.unlinked(c);
+    planner.set_own(owner({}, vnode_state::unsure), {});
+    planner.set_peer(b, owner({}, vnode_state::unsure));
+  }
+  bool begins() { return !planner.plan(now).births.empty(); }
+};
+
+TEST_F(Births, WaitForWhoMayHaveWhatALostDiskHad) {
+  EXPECT_TRUE(begins()) << "both are new";
+  remembers(b, {{a, 1}, {b, 1}}, 2);
+  EXPECT_FALSE(begins()) << "b and c may have acknowledged something";
+  planner.linked(c);
+  EXPECT_FALSE(begins()) << "it has not spoken yet";
+  planner.set_peer(c, owner({}, vnode_state::filling));
+  EXPECT_TRUE(begins()) << "who is here and incomplete would wait for us as well";
+}
+
+TEST_F(Births, WaitAlsoIfThisNodeHasLostItsDisk) {
+  remembers(a, {{a, 2}, {b, 1}}, 2);
+  EXPECT_FALSE(begins()) << "b remembers another directory";
+  planner.unlinked(d);
+  planner.unlinked(b);
+  planner.linked(b);
+  planner.begin_mirror(b, 2);
+  planner.set_peer(b, owner({}, vnode_state::unsure));
+  remembers(b, {{a, 2}, {b, 2}, {d, 1}}, 2);
+  EXPECT_TRUE(begins()) << "b has lost its disk as well: two, and W acknowledgements survive one";
+  EXPECT_TRUE(planner.plan(now).births.at(0).after_loss);
+}
+
+TEST_F(Births, BelieveWhoIsNotAnOwnerAndWhoIsGone) {
+  remembers(a, {{a, 2}, {b, 1}, {c, 1}}, 2);
+  remembers(b, {{a, 2}, {b, 1}, {d, 1}});
+  planner.unlinked(d);
+  EXPECT_FALSE(begins()) << "d had said so";
+}
+
+TEST_F(Births, WaitForAMajorityThatMayKnow) {
+  sync_planner fresh{a, {{0, {3, 2}}}, make_ring()};
+  fresh.set_own(owner({}, vnode_state::unsure), {});
+  fresh.set_directories({1, {{a, 1}, {b, 1}}});
+  auto begins = [&] { return !fresh.plan(now).births.empty(); };
+  fresh.linked(b);
+  fresh.set_peer(b, owner({}, vnode_state::unsure));
+  fresh.set_peer_directories(b, {1, {{b, 1}, {a, 1}}});
+  EXPECT_FALSE(begins()) << "two of four";
+  fresh.linked(d);
+  fresh.set_peer_directories(d, {1, {{d, 1}, {a, 1}}});
+  EXPECT_FALSE(begins()) << "d has not met b yet";
+  fresh.set_peer_directories(d, {1, {{d, 1}, {a, 1}, {b, 1}}});
+  EXPECT_TRUE(begins());
+  fresh.linked(b);
+  EXPECT_FALSE(begins()) << "it may be another directory by now";
+  fresh.linked(c);
+  fresh.set_peer(c, owner({}, vnode_state::unsure));
+  EXPECT_TRUE(begins()) << "all owners are here, and none has anything";
+}
+
+TEST_F(Births, TellPeersWhatIsOnDisk) {
+  planner.take_news(b);
+  EXPECT_FALSE(planner.take_news(b).directories);
+  remembers(a, {{a, 1}, {b, 1}});
+  auto told = planner.take_news(b).directories;
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->first.size(), 2U);
+  remembers(a, {{a, 1}, {b, 1}});
+  EXPECT_FALSE(planner.take_news(b).directories) << "nothing has changed";
+  planner.tell_all(b);
+  EXPECT_TRUE(planner.take_news(b).directories);
 }
 
 TEST(SyncPlannerOfWideWrites, BeginsEmptyOnlyWithWOwners) {

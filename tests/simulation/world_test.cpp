@@ -9,14 +9,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-world::options three_nodes() {
+world::options cluster_of(size_t nodes) {
   world::options o;
   o.cluster.cluster = "test";
   o.cluster.partitions = 8;
-  for (const auto* name : {"n1", "n2", "n3"}) {
+  for (size_t i = 1; i <= nodes; ++i) {
     config::node_config n;
-    n.name = name;
-    n.host = name;
+    n.name = n.host = "n" + std::to_string(i);
     o.cluster.nodes.push_back(n);
   }
   config::bucket_config b;
@@ -24,13 +23,14 @@ world::options three_nodes() {
   b.n = 3;
   b.r = b.w = 2;
   b.durability = durability::interval;
+  b.sloppy = false;
   o.cluster.buckets = {b};
   return o;
 }
 
 class World : public testing::Test {
 protected:
-  World() { run(seconds{3}); }
+  explicit World(size_t nodes = 3) : w(cluster_of(nodes)) { run(seconds{3}); }
   void run(sim_time time) { ASSERT_TRUE(w.run_until(w.now() + time)); }
   /// @returns what became of it a second later; nothing: no answer.
   std::optional<errc> put(size_t node, const std::string& key) {
@@ -38,6 +38,22 @@ protected:
     submit(node, key, status);
     w.run_until(w.now() + seconds{1});
     return *status;
+  }
+  /// How many values there are; nothing: the read failed.
+  std::optional<size_t> get(size_t node, const std::string& key) {
+    auto values = std::make_shared<std::optional<size_t>>();
+    client_request r;
+    r.what = client_request::kind::get;
+    r.key = key;
+    w.submit(
+        node, r,
+        [values](const client_reply& reply) {
+          if (reply.status == errc::ok)
+            *values = reply.values.size();
+        },
+        [] {});
+    w.run_until(w.now() + seconds{5});
+    return *values;
   }
   bool submit(size_t node, const std::string& key, const std::shared_ptr<std::optional<errc>>& status) {
     client_request r;
@@ -68,7 +84,7 @@ protected:
     return ids.size();
   }
 
-  world w{three_nodes()};
+  world w;
 };
 
 TEST_F(World, AnOrderlyStopAnswersWhatIsUnderWayAndTurnsNewClientsAway) {
@@ -160,6 +176,88 @@ TEST_F(World, ACrashAmidWorkStrikesBetweenTwoStepsOfTheNode) {
   run(seconds{3});
   EXPECT_GE(at, before + 7);
   EXPECT_FALSE(w.running(0));
+}
+
+/// A cluster of five in which one has never been there, and a write that the other two owners of its key have
+/// acknowledged.
+class WorldBegunWithoutOne : public World {
+protected:
+  WorldBegunWithoutOne() : World(5) {}
+  static constexpr size_t newcomer = 3;
+  size_t keeper = 0, loser = 0, bystander = 0;
+
+  void SetUp() override {
+    key_ = "k";
+    auto others = [&] {
+      auto all = w.owners(0, key_);
+      auto found = std::find(all.begin(), all.end(), newcomer);
+      if (found != all.end())
+        all.erase(found);
+      return all;
+    };
+    while (others().size() != 2)
+      key_ += "k";
+    loser = others()[0];
+    keeper = others()[1];
+    while (bystander == loser || bystander == keeper || bystander == newcomer)
+      ++bystander;
+    for (size_t n = 0; n < w.nodes(); ++n) // The world began with all of them.
+      w.lose_disk(n);
+    for (size_t n = 0; n < w.nodes(); ++n)
+      if (n != newcomer)
+        w.start(n);
+    run(seconds{5});
+    w.back_up(loser);
+    ASSERT_EQ(put(bystander, key_), errc::ok);
+    w.stop(keeper);
+    run(seconds{1});
+  }
+  void expect_that_they_wait_for_the_third() {
+    w.start(loser);
+    w.start(newcomer);
+    run(seconds{20});
+    EXPECT_EQ(get(bystander, key_), std::nullopt) << "neither can know what was acknowledged";
+    w.start(keeper);
+    run(seconds{10});
+    EXPECT_EQ(get(bystander, key_), 1U);
+    EXPECT_EQ(get(loser, key_), 1U);
+  }
+  std::string key_;
+};
+
+TEST_F(WorldBegunWithoutOne, AnOwnerThatGotABackupBackAndANewOneDoNotBeginWithoutTheThird) {
+  w.lose_disk(loser);
+  expect_that_they_wait_for_the_third();
+}
+
+TEST_F(WorldBegunWithoutOne, AnOwnerThatLostItsDiskAndANewOneDoNotBeginWithoutTheThird) {
+  w.lose_disk(loser);
+  w.lose_disk(loser); // There was one backup.
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (w.running(n)) { // Who remembers does so on disk.
+      w.crash_process(n);
+      w.start(n);
+    }
+  expect_that_they_wait_for_the_third();
+}
+
+TEST_F(WorldBegunWithoutOne, ABackupThatIsStillUnsureAfterAnOrderlyStopIsNotANewDirectory) {
+  w.lose_disk(loser);
+  w.start(loser);
+  run(seconds{3});
+  w.stop(loser);
+  run(seconds{3});
+  expect_that_they_wait_for_the_third();
+}
+
+TEST_F(WorldBegunWithoutOne, TwoThatLostTheirDisksBeginWithoutTheThird) {
+  for (auto n : {loser, loser, keeper})
+    w.lose_disk(n);
+  w.start(loser);
+  w.start(keeper);
+  run(seconds{5});
+  EXPECT_EQ(get(bystander, key_), 0U) << "more is lost than two acknowledgements survive";
+  EXPECT_EQ(put(bystander, key_), errc::ok);
 }
 
 } // namespace
