@@ -58,13 +58,6 @@ bool moves(handoff_self self) {
 constexpr const char* directory_number = "directory";
 std::string met_number(const std::string& node) { return "met/" + node; }
 
-std::optional<uint64_t> load_number(const storage::store& store, const std::string& name) {
-  auto stored = store.get_meta(name).object;
-  protocol::byte_reader in{stored ? std::string_view{*stored} : std::string_view{}};
-  auto number = in.u64();
-  return stored && in.finished() ? std::optional{number} : std::nullopt;
-}
-
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
   message.epoch = st.ring->epoch;
@@ -164,16 +157,10 @@ void hurry_peers(handoff_self self) {
 /// Into the log, each once: it is named until it has been done.
 void tell_births(handoff_self self, const std::vector<protocol::birth_task>& births) {
   auto& st = self->state;
-  size_t of_new = 0, after_loss = 0;
-  for (const auto& b : births)
-    if (st.begun_vnodes.insert(b.vnode).second)
-      ++(b.after_loss ? after_loss : of_new);
-  if (of_new > 0)
-    st.env->log->info("{} vnodes begin: their owners are new", of_new);
-  if (after_loss > 0)
-    st.env->log->warn("{} vnodes begin with what is left of them: owners have lost their disks, and none that can be "
-                      "reached is whole",
-                      after_loss);
+  auto is_first = [&st](const auto& birth) { return st.begun_vnodes.insert(birth.vnode).second; };
+  auto count = std::count_if(births.begin(), births.end(), is_first);
+  if (count > 0)
+    st.env->log->info("{} vnodes begin with what their owners have: none that can be reached has them whole", count);
 }
 
 } // namespace
@@ -525,10 +512,22 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
 
 handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring) {
   handoff_memory memory;
-  memory.scrubbed_ms = load_number(store, handoff_state::scrub_number);
-  memory.directories.own = load_number(store, directory_number).value_or(0);
+  auto load = [&](const std::string& name) -> std::optional<uint64_t> {
+    auto stored = store.get_meta(name);
+    if (!stored.what.ok())
+      memory.error = stored.what.error;
+    if (!stored.object)
+      return std::nullopt;
+    protocol::byte_reader in{*stored.object};
+    auto number = in.u64();
+    if (!in.finished())
+      memory.error = fmt::format("the stored number \"{}\" does not decode", name);
+    return number;
+  };
+  memory.scrubbed_ms = load(handoff_state::scrub_number);
+  memory.directories.own = load(directory_number).value_or(0);
   for (const auto& m : ring.members)
-    if (auto met = load_number(store, met_number(m.name)))
+    if (auto met = load(met_number(m.name)))
       memory.directories.first.emplace(m.id, *met);
   return memory;
 }

@@ -57,6 +57,14 @@ caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<ca
 ///   stop_request
 caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
 
+/// What the handoff actor remembers from before the start.
+struct handoff_memory {
+  std::optional<uint64_t> scrubbed_ms; ///< When the last scrub was finished; nothing: not known.
+  protocol::known_directories directories;
+  std::string error; ///< Not empty: something cannot be read.
+};
+handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring);
+
 /// Sync: what this node's vnodes and those of its peers have, and who has to catch up, be refilled or may forget.
 ///   sync_state, sync_resend, sync_hurry  from peers' handoffs
 ///   shard_report                     from this node's replicas
@@ -67,12 +75,6 @@ caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vecto
 ///   sync_point_query, repair_query   -> their callbacks
 ///   stats_request -> stats
 ///   stop_request
-/// What the directory remembers from before the start.
-struct handoff_memory {
-  std::optional<uint64_t> scrubbed_ms; ///< When the last scrub was finished; nothing: not known.
-  protocol::known_directories directories;
-};
-handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring);
 caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf::actor> local_replicas,
                          caf::actor root, handoff_memory memory);
 

@@ -58,8 +58,13 @@ void spawn_children(node_self self) {
   };
   for (size_t i = 0; i < o.shards; ++i)
     st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
-  st.handoff = watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self),
-                                     load_handoff_memory(*o.store, *st.env->first_ring)));
+  auto memory = load_handoff_memory(*o.store, *st.env->first_ring);
+  if (!memory.error.empty()) {
+    st.env->log->critical("the store failed: {}", memory.error);
+    st.options.fatal(memory.error);
+  }
+  st.handoff =
+      watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self), std::move(memory)));
   for (size_t i = 0; i < o.coordinators; ++i)
     st.coordinators.push_back(watched(spawn_coordinator(system, st.env, st.replicas, st.handoff)));
   auto hear_liveness = st.coordinators;

@@ -109,6 +109,8 @@ void sync_planner::begin_mirror(node_id peer, uint64_t incarnation) {
   auto& p = peers_[peer];
   p.heard = true;
   auto restarted = std::exchange(p.incarnation, incarnation) != incarnation;
+  if (restarted)
+    p.directories.own = 0;
   for (const auto& [id, note] : p.mirror)
     dirty_.insert(id);
   p.mirror.clear();
@@ -168,7 +170,9 @@ void sync_planner::set_directories(known_directories known) {
 void sync_planner::set_peer_directories(node_id peer, const known_directories& known) {
   auto& all = peers_[peer].directories;
   all.own = known.own;
-  all.first.insert(known.first.begin(), known.first.end());
+  for (const auto& [node, directory] : known.first)
+    if (ring_->find(node) != nullptr)
+      all.first.emplace(node, directory);
 }
 
 void sync_planner::found_behind(vnode_id vnode, node_id from) {
@@ -337,18 +341,15 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
 }
 
 bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
-  std::vector<node_id> sources;
+  std::vector<node_id> sources, incomplete;
   std::set<node_id> unsure;
-  size_t away = 0;
   bool born = false; // With one that told so.
-  for (auto owner : owners_of(v.note.id)) {
+  auto owners = owners_of(v.note.id);
+  for (auto owner : owners) {
     const auto* note = owner == self_ ? &v.note : note_of_linked(owner, v.note.id);
-    if (note == nullptr || note->role != vnode_role::owner) {
-      ++away;
+    if (note == nullptr || note->role != vnode_role::owner)
       continue;
-    }
-    if (note->complete())
-      sources.push_back(owner);
+    (note->complete() ? sources : incomplete).push_back(owner);
     if (note->state == vnode_state::unsure)
       unsure.insert(owner);
     born |= note->complete() && note->born_with_you;
@@ -357,55 +358,50 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.births.push_back({v.note.id});
   else if (!sources.empty())
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
-  else if (v.note.state == vnode_state::unsure && may_be_born(v.note.id, unsure, away)) {
-    auto has_lost_one = [this](node_id owner) { return history_of(owner) == disk_history::lost_one; };
-    out.births.push_back({v.note.id, std::any_of(unsure.begin(), unsure.end(), has_lost_one)});
+  else if (v.note.state == vnode_state::unsure && unsure.size() >= needed_for_birth(v.note.id) &&
+           !may_be_missed(incomplete, owners.size() - incomplete.size(), buckets_.at(v.note.id.bucket).w)) {
+    out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.
       v.born_with = std::move(unsure);
   }
   return false;
 }
 
+/// How many owners must be unsure before the vnode may begin with what they have. Never below a majority, and never
+/// below W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
+uint32_t sync_planner::needed_for_birth(vnode_id vnode) const {
+  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), buckets_.at(vnode.bucket).w);
+}
+
+/// Those of `here` that have lost a disk may have acknowledged something together with those that are away, which have
+/// it still: fewer than W of them have lost it then.
+bool sync_planner::may_be_missed(const std::vector<node_id>& here, size_t away, size_t w) const {
+  auto is_new = [this](node_id owner) { return planted(bug::meetings_forgotten) || is_new_member(owner); };
+  auto lost = here.size() - static_cast<size_t>(std::count_if(here.begin(), here.end(), is_new));
+  lost = std::min(lost, w - 1);
+  return lost > 0 && w - lost <= away;
+}
+
+/// Do so many know a node's directory that none can have known another one?
+bool sync_planner::is_new_member(node_id node) const {
+  auto own = known_by(node).own;
+  size_t met = 0;
+  for (const auto& m : ring_->members) {
+    const auto& first = known_by(m.id).first;
+    auto known = first.find(node);
+    if (known == first.end())
+      continue;
+    if (known->second != own)
+      return false;
+    ++met;
+  }
+  return own != 0 && met > ring_->members.size() / 2;
+}
+
 const known_directories& sync_planner::known_by(node_id node) const {
   static const known_directories nothing;
   auto peer = peers_.find(node);
   return node == self_ ? directories_ : peer != peers_.end() ? peer->second.directories : nothing;
-}
-
-sync_planner::disk_history sync_planner::history_of(node_id node) const {
-  auto now = known_by(node).own;
-  if (now == 0)
-    return disk_history::unknown;
-  size_t met = 0;
-  for (const auto& m : ring_->members) {
-    const auto& known = known_by(m.id).first;
-    auto first = known.find(node);
-    if (first == known.end())
-      continue;
-    if (first->second != now)
-      return disk_history::lost_one;
-    ++met;
-  }
-  return met > ring_->members.size() / 2 ? disk_history::fresh : disk_history::unknown;
-}
-
-/// May the vnode begin with what those have that are `unsure`, without the owners that are `away`? Never with less than
-/// a majority, or than W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it
-/// again. Nor while those that have lost one and those that are away may together be W who acknowledged something.
-bool sync_planner::may_be_born(vnode_id vnode, const std::set<node_id>& unsure, size_t away) const {
-  auto w = static_cast<size_t>(buckets_.at(vnode.bucket).w);
-  if (unsure.size() < std::max(owners_of(vnode).size() / 2 + 1, w))
-    return false;
-  size_t lost_least = 0, lost_most = 0;
-  for (auto owner : unsure) {
-    auto history = planted(bug::meetings_forgotten) ? disk_history::fresh : history_of(owner);
-    lost_least += history == disk_history::lost_one ? 1 : 0;
-    lost_most += history == disk_history::fresh ? 0 : 1;
-  }
-  for (auto lost = std::max<size_t>(lost_least, 1); lost <= lost_most && lost < w; ++lost)
-    if (w - lost <= away)
-      return false;
-  return true;
 }
 
 bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {

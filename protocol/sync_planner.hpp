@@ -84,7 +84,6 @@ struct opening_task {
 /// No owner in reach is complete, and none that might know more has to be waited for: begin with what there is.
 struct birth_task {
   vnode_id vnode;
-  bool after_loss = false; ///< One of its owners has lost its disk.
 };
 /// Every owner has `covered` on disk (`early`: every owner that is up): drop the temporary vnode if it holds no more.
 struct drop_task {
@@ -294,10 +293,10 @@ private:
   std::optional<dot_clock> known_to_all_that_are_up(const own_vnode& v) const;
   dot_clock known_anywhere(const own_vnode& v) const;
   void note_difference(own_vnode& v, std::chrono::nanoseconds now) const;
-  enum class disk_history { unknown, fresh, lost_one };
-  disk_history history_of(node_id node) const;
+  uint32_t needed_for_birth(vnode_id vnode) const;
+  bool may_be_missed(const std::vector<node_id>& here, size_t away, size_t w) const;
+  bool is_new_member(node_id node) const;
   const known_directories& known_by(node_id node) const;
-  bool may_be_born(vnode_id vnode, const std::set<node_id>& unsure, size_t away) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
   bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;

@@ -167,11 +167,10 @@ public:
 
   /// Two that have nothing meet, and somebody who may have what was lost is away.
   void begin() override {
-    if (!s_.newcomer || s_.newcomer == s_.fragile || disks_left_ == 0)
+    if (!s_.newcomer || s_.newcomer == s_.fragile)
       return;
-    --disks_left_;
     s_.after(milliseconds{s_.random.between(5000, 25'000)}, [this] {
-      if (s_.over || !s_.newcomer || !s_.disk_may_be_lost())
+      if (s_.over || !s_.newcomer || !disk_goes())
         return;
       auto third = s_.other(s_.fragile);
       if (third != *s_.newcomer)
@@ -200,7 +199,6 @@ public:
       return fill(n);
     case 5:
       if (disks_left_ > 0) {
-        --disks_left_;
         switch (random.below(3)) {
         case 0:
           return lose_disk();
@@ -256,8 +254,14 @@ private:
         lose_disk();
     });
   }
+  bool disk_goes() {
+    if (disks_left_ == 0 || !s_.disk_may_be_lost())
+      return false;
+    --disks_left_;
+    return true;
+  }
   void lose_disk() {
-    if (!s_.disk_may_be_lost())
+    if (!disk_goes())
       return;
     s_.lose_disk(s_.fragile);
     s_.restart(s_.fragile);

@@ -1,5 +1,6 @@
 #include "apps/simulation/simulation.hpp"
 
+#include "apps/simulation/calm.hpp"
 #include "apps/simulation/checkers.hpp"
 #include "apps/simulation/damage.hpp"
 #include "apps/simulation/faults.hpp"
@@ -185,16 +186,15 @@ private:
   /// Until every node has run without a stop for as long as that, and none has taken a write for lost: the others learn
   /// that from it, like a write.
   bool undisturbed(sim_time that_long) {
-    auto since = world_.now();
-    auto closed = world_.closed().size();
-    while (world_.now() - since < that_long) {
+    calm how{world_.now(), world_.closed().size()};
+    while (!how.lasts(that_long, world_.now())) {
       if (!advance(milliseconds{500}))
         return false;
-      if (auto before = std::exchange(closed, world_.closed().size()); before != closed)
-        since = world_.now();
+      bool all_run = true;
       for (size_t n = 0; n < world_.nodes(); ++n)
-        if (!world_.running(n) || faults_.log().paused(n, world_.now(), world_.now() + milliseconds{1}) > sim_time{})
-          since = world_.now();
+        all_run &=
+            world_.running(n) && faults_.log().paused(n, world_.now(), world_.now() + milliseconds{1}) == sim_time{};
+      how.look(world_.now(), world_.closed().size(), all_run);
     }
     return true;
   }

@@ -250,12 +250,15 @@ TEST_F(WorldBegunWithoutOne, ABackupThatIsStillUnsureAfterAnOrderlyStopIsNotANew
   expect_that_they_wait_for_the_third();
 }
 
-TEST_F(WorldBegunWithoutOne, TwoThatLostTheirDisksBeginWithoutTheThird) {
+TEST_F(WorldBegunWithoutOne, TwoThatLostTheirDisksBeginWithTheThirdAlthoughItIsEmpty) {
   for (auto n : {loser, loser, keeper})
     w.lose_disk(n);
   w.start(loser);
   w.start(keeper);
-  run(seconds{5});
+  run(seconds{10});
+  EXPECT_EQ(get(bystander, key_), std::nullopt) << "they cannot know that the third has nothing";
+  w.start(newcomer);
+  run(seconds{10});
   EXPECT_EQ(get(bystander, key_), 0U) << "more is lost than two acknowledgements survive";
   EXPECT_EQ(put(bystander, key_), errc::ok);
 }
