@@ -260,6 +260,9 @@ std::optional<shard::failure> shard::make_page(const page_request& request, page
       key_state state{key, {}, {}};
       if (auto failed = expanded_state(*at, key, state.object))
         return failed;
+      // Its clock would say that the asker has no older register of it (docs/protocol.md, "Catch-up").
+      if (state.object.empty() && !key.empty())
+        return failure{errc::behind, "a page cannot tell of what was removed for good"};
       for (const auto& d : dots)
         if (!planted(bug::page_partial) || state.dots.empty())
           state.dots.insert(state.dots.end(), {d.replica, d.counter});

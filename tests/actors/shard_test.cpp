@@ -293,6 +293,31 @@ TEST_F(Refill, OfABackupForgetsWhatWasRemovedForGood) {
   EXPECT_EQ(a_.read("other"), 2) << "what only it has stays";
 }
 
+// Seed 60008980: copied from an owner that had been away and had not heard of the tombstone yet, with which all others,
+// and what was on the lost disk, were done.
+TEST_F(Refill, OfACopyForgetsWhatWasRemovedForGoodAfterItWasMade) {
+  for (auto* o : {&a_, &b_})
+    o->apply({9, 1}, at(1), "k");
+  b_.apply({9, 2}, at(2), "k", true);
+  owner c{3};
+  EXPECT_FALSE(refill(c, a_));
+  b_.work->settle({{{here, {}, at(4)}}, 0}, b_.answer);
+  ASSERT_EQ(b_.keys_in(here), 0U);
+  ASSERT_EQ(b_.logged({9, 2, 2}), 1U);
+  page_request request;
+  request.about(1, here);
+  request.bytes_max = 1000;
+  request.clock = c.clock().encode();
+  page_message page;
+  auto failed = b_.work->make_page(request, page, b_.answer);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->why, errc::behind) << "its log reaches back, but the page would leave the register where it is";
+  EXPECT_FALSE(refill(c, b_));
+  c.work->open({{here, c.clock()}}, c.answer);
+  EXPECT_EQ(c.read("k"), 0);
+  EXPECT_EQ(c.clock(), b_.clock());
+}
+
 TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
   for (uint64_t i = 1; i < 9; ++i)
     b_.apply({8, i}, at(i), "k" + std::to_string(i));
