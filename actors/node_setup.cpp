@@ -13,7 +13,7 @@ namespace crema {
 std::vector<protocol::member> members_of(const config::cluster_config& config) {
   std::vector<protocol::member> members;
   for (const auto& n : config.nodes)
-    members.push_back({node_id{}, n.name, n.host, n.zone, n.weight});
+    members.push_back({node_id{}, n.name, n.host, n.zone, n.weight, n.peer_port, n.resp_port});
   std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   for (size_t i = 0; i < members.size(); ++i)
     members[i].id = static_cast<node_id>(i);
@@ -28,6 +28,8 @@ protocol::ring claim_ring(const config::cluster_config& config) {
   for (const auto& b : config.buckets)
     n = std::max(n, b.n);
   ring.owners = protocol::claim({}, ring.members, config.partitions, n);
+  ring.since.assign(ring.owners.size(), ring.epoch);
+  ring.next_id = static_cast<uint32_t>(ring.members.size());
   return ring;
 }
 
@@ -57,12 +59,15 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
                       "created (allowed: n up to {})",
                       b.name, b.n, ring->owners.front().size(), ring->owners.front().size()),
           true};
-  // Host names may change (a node moves); names, zones, weights and partitions were checked with the directory.
+  // Addresses may change (a node moves); names, zones, weights and partitions were checked with the directory.
   auto now = members_of(config);
   for (auto& m : ring->members)
     for (const auto& c : now)
-      if (c.name == m.name)
+      if (c.name == m.name) {
         m.host = c.host;
+        m.peer_port = c.peer_port;
+        m.resp_port = c.resp_port;
+      }
   return {std::make_shared<protocol::ring>(std::move(*ring)), {}};
 }
 
@@ -75,10 +80,12 @@ std::shared_ptr<node_env> make_env(config::cluster_config config, const std::str
     if (m.name == name)
       env->self = m.id;
   auto agreed = fmt::format("{} ", config::fingerprint(env->config));
-  auto hosts_apart = *ring; // A host may be written in several ways; it takes no part in the agreement.
-  for (auto& m : hosts_apart.members)
+  auto places_apart = *ring; // A host may be written in several ways; addresses take no part in the agreement.
+  for (auto& m : places_apart.members) {
     m.host.clear();
-  agreed += protocol::encode_ring(hosts_apart);
+    m.peer_port = m.resp_port = 0;
+  }
+  agreed += protocol::encode_ring(places_apart);
   env->fingerprint = XXH3_64bits(agreed.data(), agreed.size());
   env->first_ring = std::move(ring);
   return env;

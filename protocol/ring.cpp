@@ -22,15 +22,60 @@ const member* ring::find(node_id id) const {
   return i != members.end() && i->id == id ? &*i : nullptr;
 }
 
-std::vector<node_id> ring::owners_of(partition_id partition, uint32_t n) const {
-  const auto& all = owners[partition];
+const member* ring::find(std::string_view name) const {
+  auto i = std::find_if(members.begin(), members.end(), [name](const member& m) { return m.name == name; });
+  return i != members.end() ? &*i : nullptr;
+}
+
+namespace {
+
+std::vector<node_id> first_of(const ring_table& table, partition_id partition, uint32_t n) {
+  if (partition >= table.size())
+    return {};
+  const auto& all = table[partition];
   return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(n, all.size()))};
 }
 
-bool ring::owns(node_id node, partition_id partition, uint32_t n) const {
-  const auto& all = owners[partition];
+bool has(const std::vector<node_id>& nodes, node_id node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+bool is_first_of(const ring_table& table, partition_id partition, uint32_t n, node_id node) {
+  if (partition >= table.size())
+    return false;
+  const auto& all = table[partition];
   auto end = all.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(n, all.size()));
   return std::find(all.begin(), end, node) != end;
+}
+
+} // namespace
+
+std::vector<node_id> ring::owners_of(partition_id partition, uint32_t n) const {
+  return first_of(owners, partition, n);
+}
+
+bool ring::owns(node_id node, partition_id partition, uint32_t n) const {
+  return is_first_of(owners, partition, n, node);
+}
+
+std::vector<node_id> ring::also_written(partition_id partition, uint32_t n) const {
+  auto others = first_of(joint() ? next : former, partition, n);
+  auto known = [&](node_id x) { return is_first_of(owners, partition, n, x); };
+  auto same = others.size() == std::min<size_t>(n, owners[partition].size()) &&
+              std::all_of(others.begin(), others.end(), known);
+  return same ? std::vector<node_id>{} : others;
+}
+
+std::vector<node_id> ring::holders_of(partition_id partition, uint32_t n) const {
+  auto all = owners_of(partition, n);
+  for (auto node : first_of(next, partition, n))
+    if (!has(all, node))
+      all.push_back(node);
+  return all;
+}
+
+bool ring::holds(node_id node, partition_id partition, uint32_t n) const {
+  return owns(node, partition, n) || is_first_of(next, partition, n, node);
 }
 
 std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) const {
@@ -41,7 +86,7 @@ std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) c
   // Every node must come to the same order: it is a function of ids alone, the same on every machine and release.
   std::vector<std::pair<uint64_t, node_id>> fallbacks;
   for (const auto& m : members) {
-    if (std::find(list.begin(), list.end(), m.id) != list.end())
+    if (holds(m.id, partition, n))
       continue;
     uint32_t id = to_index(m.id);
     const uint8_t bytes[] = {static_cast<uint8_t>(partition), static_cast<uint8_t>(partition >> 8),
@@ -53,6 +98,12 @@ std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) c
   for (const auto& x : fallbacks)
     list.push_back(x.second);
   return list;
+}
+
+bool operator==(const ring& a, const ring& b) {
+  return std::tie(a.epoch, a.origin, a.members, a.removed, a.next_id, a.groups, a.owners, a.next, a.former, a.since,
+                  a.job) == std::tie(b.epoch, b.origin, b.members, b.removed, b.next_id, b.groups, b.owners, b.next,
+                                     b.former, b.since, b.job);
 }
 
 } // namespace crema::protocol

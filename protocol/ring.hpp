@@ -5,10 +5,21 @@
 #include "protocol/types.hpp"
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace crema::protocol {
+
+/// On disk and on the wire.
+enum class member_state : uint8_t {
+  full = 0,
+  joining = 1, ///< Not asked for reads, and has no vote, before it has what it is to own.
+  leaving = 2, ///< Owns nothing more once its data has been moved; has a vote until then.
+  gone = 3,    ///< An operator said that its process is gone for good: like leaving, but nobody waits for it.
+};
 
 struct member {
   node_id id{};
@@ -16,8 +27,44 @@ struct member {
   std::string host;    ///< Replicas of one partition avoid sharing a host while there are enough.
   std::string zone;    ///< Likewise zones; "" is a zone like any other.
   uint32_t weight = 1; ///< Share of vnodes, relative to the others; >= 1.
+  uint16_t peer_port = 0, resp_port = 0;
+  uint64_t directory = 0; ///< The random id of its data directory; 0: not known, as in the first epoch.
+  member_state state = member_state::full;
+
+  bool stays() const { return state == member_state::full || state == member_state::joining; }
   friend bool operator==(const member& a, const member& b) {
-    return a.id == b.id && a.name == b.name && a.host == b.host && a.zone == b.zone && a.weight == b.weight;
+    return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state) ==
+           std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port, b.directory, b.state);
+  }
+  friend bool operator!=(const member& a, const member& b) { return !(a == b); }
+};
+
+/// Was a member, and never is again with the data that it had then.
+struct former_member {
+  node_id id{};
+  std::string name;
+  uint64_t directory = 0; ///< 0: was never known.
+  friend bool operator==(const former_member& a, const former_member& b) {
+    return a.id == b.id && a.name == b.name && a.directory == b.directory;
+  }
+};
+
+/// Placement `groups`: all owners of a partition are the nodes of one group.
+struct replica_group {
+  std::string name;
+  std::vector<node_id> nodes; ///< Ascending.
+  friend bool operator==(const replica_group& a, const replica_group& b) {
+    return a.name == b.name && a.nodes == b.nodes;
+  }
+};
+
+/// What is being done to the members, as an operator asked for it.
+struct topology_job {
+  uint64_t id = 0;                  ///< The epoch that began it.
+  std::vector<std::string> changes; ///< In words: "join n4", ...
+  bool paused = false;              ///< Nothing is moved meanwhile.
+  friend bool operator==(const topology_job& a, const topology_job& b) {
+    return a.id == b.id && a.changes == b.changes && a.paused == b.paused;
   }
 };
 
@@ -48,23 +95,47 @@ ring_table claim(const ring_table& old, const std::vector<member>& members, uint
 /// The number of (partition, owner) pairs of `to` that are not in `from`.
 size_t moved(const ring_table& from, const ring_table& to);
 
-/// An agreed ring. Immutable once published.
+/// The agreed topology: who is a member, and who owns what (docs/protocol.md, "Topology"). Immutable once published.
+///
+/// While owners change, a partition has two sets of them. *Joint*: `owners` are read, and writes need a quorum of
+/// `owners` and one of `next`. Then `next` become the `owners`, and while some may still read from those before,
+/// `former`, writes need a quorum of these as well.
 struct ring {
   uint64_t epoch = 0;
+  uint64_t origin = 0;         ///< Of epoch 1: tells clusters of the same name apart. 0 in epoch 1.
   std::vector<member> members; ///< Sorted by id.
+  std::vector<former_member> removed;
+  uint32_t next_id = 0; ///< No member had this id or a higher one.
+  std::vector<replica_group> groups;
   ring_table owners;
+  ring_table next;             ///< Empty, unless joint.
+  ring_table former;           ///< Empty, or of as many partitions.
+  std::vector<uint64_t> since; ///< By partition: the epoch in which its owners, next or former were last changed.
+  std::optional<topology_job> job;
 
   uint32_t partitions() const { return static_cast<uint32_t>(owners.size()); }
   const member* find(node_id id) const;
+  const member* find(std::string_view name) const;
+  bool joint() const { return !next.empty(); }
+  /// The epoch from which on requests for this partition are understood.
+  uint64_t since_of(partition_id partition) const { return partition < since.size() ? since[partition] : 0; }
 
-  /// The first `n` owners of `partition`, or all there are.
+  /// Who is read: the first `n` owners of `partition`, or all there are.
   std::vector<node_id> owners_of(partition_id partition, uint32_t n) const;
   bool owns(node_id node, partition_id partition, uint32_t n) const;
+  /// Of whom writes need a quorum too, beside owners_of(): the owners to be, or those that were. Empty: of nobody, also
+  /// where they are the same nodes.
+  std::vector<node_id> also_written(partition_id partition, uint32_t n) const;
+  /// Who has a vnode of the partition: owners, and owners to be.
+  std::vector<node_id> holders_of(partition_id partition, uint32_t n) const;
+  bool holds(node_id node, partition_id partition, uint32_t n) const;
 
   /// The preference list: the first `n` owners of `partition`, then every other member as a fallback in rendezvous
-  /// order (Thaler & Ravishankar 1998), so that the load of a dead node spreads over all others.
+  /// order (Thaler & Ravishankar 1998), so that the load of a dead node spreads over all others. Owners to be are no
+  /// fallbacks.
   std::vector<node_id> preference_list(partition_id partition, uint32_t n) const;
 };
 using ring_ptr = std::shared_ptr<const ring>;
+bool operator==(const ring& a, const ring& b);
 
 } // namespace crema::protocol

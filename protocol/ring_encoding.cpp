@@ -6,7 +6,102 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint8_t format = 1;
+
+constexpr uint8_t format_first = 1; // Members without addresses, one table.
+constexpr uint8_t format = 2;
+
+void write_table(byte_writer& out, const ring_table& table) {
+  out.varint(table.size());
+  for (const auto& owners : table) {
+    out.varint(owners.size());
+    for (auto o : owners)
+      out.varint(to_index(o));
+  }
+}
+
+/// @returns false if it is malformed, or names somebody who is no member.
+bool read_table(byte_reader& in, const ring& x, uint64_t partitions, ring_table& table) {
+  for (uint64_t p = 0; p < partitions && in.ok(); ++p) {
+    std::vector<node_id> owners;
+    auto count = in.varint();
+    for (uint64_t i = 0; i < count && in.ok(); ++i) {
+      owners.push_back(static_cast<node_id>(in.varint()));
+      if (x.find(owners.back()) == nullptr)
+        return false;
+    }
+    if (owners.empty())
+      return false;
+    table.push_back(std::move(owners));
+  }
+  return in.ok();
+}
+
+/// A table that need not be there.
+bool read_other_table(byte_reader& in, const ring& x, ring_table& table) {
+  auto partitions = in.varint();
+  return in.ok() && (partitions == 0 || partitions == x.partitions()) && read_table(in, x, partitions, table);
+}
+
+bool read_members(byte_reader& in, uint8_t its_format, ring& x) {
+  auto members = in.varint();
+  for (uint64_t i = 0; i < members && in.ok(); ++i) {
+    member m;
+    m.id = static_cast<node_id>(in.varint());
+    m.name = in.bytes();
+    m.host = in.bytes();
+    m.zone = in.bytes();
+    m.weight = static_cast<uint32_t>(in.varint());
+    if (its_format != format_first) {
+      m.peer_port = in.be16();
+      m.resp_port = in.be16();
+      m.directory = in.u64();
+      auto state = in.u8();
+      if (state > static_cast<uint8_t>(member_state::gone))
+        return false;
+      m.state = static_cast<member_state>(state);
+    }
+    if (!x.members.empty() && !(x.members.back().id < m.id))
+      return false;
+    x.members.push_back(std::move(m));
+  }
+  return in.ok() && !x.members.empty();
+}
+
+bool read_rest(byte_reader& in, ring& x) {
+  if (!read_other_table(in, x, x.next) || !read_other_table(in, x, x.former))
+    return false;
+  for (size_t p = 0; p < x.owners.size(); ++p)
+    x.since.push_back(in.varint());
+  x.origin = in.u64();
+  x.next_id = static_cast<uint32_t>(in.varint());
+  auto removed = in.varint();
+  for (uint64_t i = 0; i < removed && in.ok(); ++i) {
+    former_member m;
+    m.id = static_cast<node_id>(in.varint());
+    m.name = in.bytes();
+    m.directory = in.u64();
+    x.removed.push_back(std::move(m));
+  }
+  auto groups = in.varint();
+  for (uint64_t i = 0; i < groups && in.ok(); ++i) {
+    replica_group g;
+    g.name = in.bytes();
+    auto nodes = in.varint();
+    for (uint64_t j = 0; j < nodes && in.ok(); ++j)
+      g.nodes.push_back(static_cast<node_id>(in.varint()));
+    x.groups.push_back(std::move(g));
+  }
+  if (in.u8() == 0)
+    return in.ok();
+  x.job.emplace();
+  x.job->id = in.varint();
+  x.job->paused = in.u8() != 0;
+  auto changes = in.varint();
+  for (uint64_t i = 0; i < changes && in.ok(); ++i)
+    x.job->changes.emplace_back(in.bytes());
+  return in.ok();
+}
+
 } // namespace
 
 std::string encode_ring(const ring& x) {
@@ -21,48 +116,61 @@ std::string encode_ring(const ring& x) {
     out.bytes(m.host);
     out.bytes(m.zone);
     out.varint(m.weight);
+    out.be16(m.peer_port);
+    out.be16(m.resp_port);
+    out.u64(m.directory);
+    out.u8(static_cast<uint8_t>(m.state));
   }
-  out.varint(x.owners.size());
-  for (const auto& owners : x.owners) {
-    out.varint(owners.size());
-    for (auto o : owners)
-      out.varint(to_index(o));
+  write_table(out, x.owners);
+  write_table(out, x.next);
+  write_table(out, x.former);
+  for (size_t p = 0; p < x.owners.size(); ++p)
+    out.varint(x.since_of(static_cast<partition_id>(p)));
+  out.u64(x.origin);
+  out.varint(x.next_id);
+  out.varint(x.removed.size());
+  for (const auto& m : x.removed) {
+    out.varint(to_index(m.id));
+    out.bytes(m.name);
+    out.u64(m.directory);
   }
+  out.varint(x.groups.size());
+  for (const auto& g : x.groups) {
+    out.bytes(g.name);
+    out.varint(g.nodes.size());
+    for (auto n : g.nodes)
+      out.varint(to_index(n));
+  }
+  out.u8(x.job ? 1 : 0);
+  if (!x.job)
+    return bytes;
+  out.varint(x.job->id);
+  out.u8(x.job->paused ? 1 : 0);
+  out.varint(x.job->changes.size());
+  for (const auto& c : x.job->changes)
+    out.bytes(c);
   return bytes;
 }
 
 std::optional<ring> decode_ring(std::string_view bytes) {
   byte_reader in{bytes};
   ring x;
-  if (in.u8() != format)
+  auto its_format = in.u8();
+  if (its_format != format && its_format != format_first)
     return {};
   x.epoch = in.varint();
-  auto members = in.varint();
-  for (uint64_t i = 0; i < members && in.ok(); ++i) {
-    member m;
-    m.id = static_cast<node_id>(in.varint());
-    m.name = in.bytes();
-    m.host = in.bytes();
-    m.zone = in.bytes();
-    m.weight = static_cast<uint32_t>(in.varint());
-    x.members.push_back(std::move(m));
-  }
-  auto partitions = in.varint();
-  if (!in.ok() || !valid_partition_count(partitions))
+  if (!read_members(in, its_format, x))
     return {};
-  for (uint64_t p = 0; p < partitions && in.ok(); ++p) {
-    std::vector<node_id> owners;
-    auto count = in.varint();
-    for (uint64_t i = 0; i < count && in.ok(); ++i) {
-      owners.push_back(static_cast<node_id>(in.varint()));
-      if (x.find(owners.back()) == nullptr)
-        return {};
-    }
-    if (owners.empty())
-      return {};
-    x.owners.push_back(std::move(owners));
+  auto partitions = in.varint();
+  if (!in.ok() || !valid_partition_count(partitions) || !read_table(in, x, partitions, x.owners))
+    return {};
+  if (its_format == format_first) {
+    x.since.assign(x.owners.size(), x.epoch);
+    x.next_id = to_index(x.members.back().id) + 1;
+  } else if (!read_rest(in, x)) {
+    return {};
   }
-  if (!in.finished() || x.members.empty())
+  if (!in.finished())
     return {};
   return x;
 }

@@ -1,4 +1,5 @@
 #include "protocol/ring.hpp"
+#include "protocol/ring_encoding.hpp"
 
 #include <gtest/gtest.h>
 
@@ -97,4 +98,90 @@ TEST(PreferenceList, IsTheSameOnEveryMachineAndInEveryRelease) {
   };
   EXPECT_EQ(words(0), "254031");
   EXPECT_EQ(words(1), "015423");
+}
+
+namespace {
+
+const node_id a{0}, b{1}, c{2}, d{3};
+
+/// Four members; what a, b and c owned is to be, or has become, what b, c and d own.
+ring changing() {
+  ring r;
+  r.epoch = 7;
+  r.origin = 5;
+  for (auto id : {a, b, c, d})
+    r.members.push_back({id, "n" + std::to_string(to_index(id)), "host", "zone", 2, 7101, 6401, 99,
+                         id == d ? member_state::joining : member_state::full});
+  r.next_id = 4;
+  r.owners = {{a, b, c}, {a, b, c}};
+  r.since = {7, 2};
+  return r;
+}
+
+std::vector<std::string> names_of(const ring& r, const std::vector<node_id>& nodes) {
+  std::vector<std::string> names;
+  for (auto n : nodes)
+    names.push_back(r.find(n)->name);
+  return names;
+}
+
+} // namespace
+
+TEST(Ring, WritesToOwnersToBeAndReadsFromOwners) {
+  auto r = changing();
+  r.next = {{d, c, b}, {c, a, b}};
+  EXPECT_TRUE(r.joint());
+  EXPECT_EQ(r.owners_of(0, 3), (std::vector<node_id>{a, b, c}));
+  EXPECT_EQ(r.also_written(0, 3), (std::vector<node_id>{d, c, b}));
+  EXPECT_EQ(r.also_written(0, 1), std::vector<node_id>{d});
+  EXPECT_EQ(r.holders_of(0, 3), (std::vector<node_id>{a, b, c, d}));
+  EXPECT_TRUE(r.holds(d, 0, 3));
+  EXPECT_FALSE(r.owns(d, 0, 3));
+  EXPECT_FALSE(r.holds(d, 1, 3));
+  EXPECT_TRUE(r.also_written(1, 3).empty()) << "The same nodes in another order.";
+  EXPECT_EQ(r.also_written(1, 1), std::vector<node_id>{c}) << "Whose first is another one.";
+  EXPECT_EQ(names_of(r, r.preference_list(0, 3)), (std::vector<std::string>{"n0", "n1", "n2"}))
+      << "Who is to own it takes no owner's place.";
+}
+
+TEST(Ring, WritesToThoseWhoOwnedItBefore) {
+  auto r = changing();
+  r.former = r.owners;
+  r.owners = {{d, c, b}, {a, b, c}};
+  EXPECT_FALSE(r.joint());
+  EXPECT_EQ(r.owners_of(0, 3), (std::vector<node_id>{d, c, b}));
+  EXPECT_EQ(r.also_written(0, 3), (std::vector<node_id>{a, b, c}));
+  EXPECT_FALSE(r.holds(a, 0, 3));
+  EXPECT_TRUE(r.also_written(1, 3).empty());
+}
+
+TEST(Ring, SurvivesBeingWrittenDown) {
+  auto r = changing();
+  r.next = {{d, c, b}, {c, a, b}};
+  r.former = {{a, b}, {b, c}};
+  for (auto* table : {&r.owners, &r.next, &r.former})
+    table->resize(8, table->back());
+  r.since.resize(8, 3);
+  r.removed = {{node_id{9}, "n9", 4711}};
+  r.groups = {{"left", {a, b}}, {"right", {c, d}}};
+  r.job = topology_job{7, {"join n3", "leave n0"}, true};
+  auto bytes = encode_ring(r);
+  auto again = decode_ring(bytes);
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(*again == r);
+  for (size_t length = 0; length < bytes.size(); ++length)
+    EXPECT_FALSE(decode_ring(bytes.substr(0, length))) << length;
+  EXPECT_FALSE(decode_ring(bytes + "x"));
+}
+
+TEST(Ring, ReadsWhatEarlierVersionsWrote) {
+  // Format 1: epoch 1; one member: id 0, name "n1", host "h", zone "", weight 1; eight partitions, owned by it.
+  std::string bytes("\x01\x01\x01\x00\x02n1\x01h\x00\x01\x08", 11);
+  for (int p = 0; p < 8; ++p)
+    bytes.append("\x01\x00", 2);
+  auto r = decode_ring(bytes);
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->members.front().name, "n1");
+  EXPECT_EQ(r->since_of(0), 1U);
+  EXPECT_EQ(r->next_id, 1U);
 }
