@@ -84,6 +84,10 @@ struct coordinator_state : desk_port {
     replies.back().second.push_back(std::move(r));
   }
   void repair(repair_wanted wanted) override { self->send(handoff, std::move(wanted)); }
+  void want_ring() override {
+    if (ring_manager)
+      self->send(ring_manager, ring_wanted{});
+  }
 
   void send_out(peer& p, size_t shard) {
     auto& out = p.out[shard];
@@ -97,11 +101,14 @@ struct coordinator_state : desk_port {
     out = {{}, 0, batch.ops.size()};
     self->send(p.replicas[shard], std::move(batch));
   }
-  void flush_all() {
-    flush_pending = false;
+  void send_all() {
     for (auto& p : peers)
       for (size_t shard = 0; shard < p.out.size(); ++shard)
         send_out(p, shard);
+  }
+  void flush_all() {
+    flush_pending = false;
+    send_all();
     for (auto& [sink, batch] : replies)
       sink->deliver(std::move(batch));
     replies.clear();
@@ -117,6 +124,12 @@ struct coordinator_state : desk_port {
     if (stopping && desk->idle())
       self->quit(caf::exit_reason::user_shutdown);
   }
+  void use(protocol::ring_ptr newer) {
+    ring = std::move(newer);
+    for (const auto& m : ring->members)
+      if (to_index(m.id) >= peers.size())
+        peers.resize(to_index(m.id) + size_t{1});
+  }
   void want_flush() {
     if (flush_pending)
       return;
@@ -130,6 +143,7 @@ struct coordinator_state : desk_port {
   protocol::ring_ptr ring;
   std::unique_ptr<request_desk> desk;
   caf::actor handoff;
+  caf::actor ring_manager; // Who has told a ring; null until then.
   std::vector<peer> peers; // By node index.
   std::vector<std::pair<std::shared_ptr<reply_sink>, std::vector<client_reply>>> replies;
   protocol::monotonic load_due{}; // When handoff is told next how long requests take.
@@ -200,13 +214,9 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
   st.self = self;
   st.env = env;
   drop_unexpected(self, env);
-  st.ring = env->first_ring;
   st.handoff = std::move(handoff);
   st.desk = std::make_unique<request_desk>(env, st);
-  size_t nodes = 0;
-  for (const auto& m : st.ring->members)
-    nodes = std::max<size_t>(nodes, to_index(m.id) + size_t{1});
-  st.peers.resize(nodes);
+  st.use(env->first_ring);
   st.peers[to_index(env->self)].up = true;
   set_link(st, env->self, true, std::move(local_replicas), {});
   return {
@@ -254,10 +264,15 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.desk->on_node(x.node, p.up, x.why);
         self->state.want_flush();
       },
+      [self](const peer_epoch& x) { self->state.desk->on_epoch(x.node, x.epoch); },
       [self](const peer_time& x) { self->state.peers[to_index(x.node)].time = x.time; },
       [self](const ring_published& x) {
-        self->state.ring = x.ring;
-        self->state.desk->on_ring(x.ring);
+        auto& s = self->state;
+        s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
+        s.send_all(); // What goes by the ring so far.
+        s.use(x.ring);
+        s.desk->on_ring(x.ring);
+        s.want_flush();
       },
       [self](const count_query& x) { count_keys(self, x); },
       [self](stats_request) {

@@ -60,7 +60,7 @@ std::string met_number(const std::string& node) { return "met/" + node; }
 
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
-  message.epoch = st.ring->epoch;
+  message.epoch = st.epoch_told;
   message.from = st.env->self;
   message.incarnation = st.env->incarnation;
   message.sequence = ++st.sent[node];
@@ -125,6 +125,7 @@ void ask_for_reports(handoff_self self) {
     return;
   st.reports_due = st.shard_latest.size();
   st.directories_due = st.directories;
+  st.epoch_due = st.ring->epoch;
   for (auto& [node, p] : st.peers)
     p.asked_before = p.asks;
   for (const auto& replica : st.replicas[st.env->self])
@@ -231,6 +232,15 @@ void name_directory(handoff_self self) {
   note_directory(self, st.env->self, own);
 }
 
+/// Of what the shards have told, which is on disk.
+void tell_moves(handoff_self self) {
+  auto& st = self->state;
+  if (!st.ring_manager || st.epoch_told != st.ring->epoch)
+    return;
+  auto moving = st.planner->moving();
+  self->send(st.ring_manager, move_progress{st.epoch_told, moving.to_get, moving.got, moving.former});
+}
+
 void on_report(handoff_self self, shard_report& report) {
   auto& st = self->state;
   for (auto id : report.gone) // First: it may have come again since.
@@ -247,7 +257,9 @@ void on_report(handoff_self self, shard_report& report) {
   st.planner->set_directories(st.directories_due);
   for (auto& [node, p] : st.peers)
     p.answers = p.asked_before;
+  st.epoch_told = st.epoch_due;
   tell_all(self);
+  tell_moves(self);
   act(self);
   if (st.round_wanted)
     ask_for_reports(self);
@@ -298,7 +310,7 @@ void on_state(handoff_self self, const sync_state& x) {
     note_directory(self, x.from, x.directory);
   }
   if (x.latest != 0) {
-    st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers);
+    st.planner->set_peer_time(x.from, x.latest, x.wall_ms, x.answers, x.epoch);
     st.heard[x.from] = self->clock().now();
   }
   // What a peer has and we lack is mostly under way to us; what is still lacking after the next report is not. Only
@@ -492,8 +504,11 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
       },
       [self](const peer_time& x) { self->state.times[x.node] = x.time; },
       [self](const ring_published& x) {
-        self->state.ring = x.ring;
-        self->state.planner->on_ring(x.ring);
+        auto& s = self->state;
+        s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
+        s.ring = x.ring;
+        s.planner->on_ring(x.ring);
+        ask_for_reports(self);
       },
       [self](stats_request) { return statistics_of(self); },
       [self](const vnode_query& x) {

@@ -64,7 +64,7 @@ struct handoff_state {
   std::map<node_id, int64_t> times;                      // Of each one's clock, as last heard.
 
   env_ptr env;
-  protocol::ring_ptr ring;
+  protocol::ring_ptr ring; ///< Known to all shards.
   caf::actor root;                                     ///< Hears how many vnodes are not complete.
   std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
 
@@ -77,6 +77,9 @@ struct handoff_state {
   std::vector<timestamp> shard_latest;         // As last reported; 0: not yet.
   size_t reports_due = 0;                      // Of this round; 0: there is none.
   bool round_wanted = false;                   // When this one has ended.
+  uint64_t epoch_due = 0;                      // That the shards knew when this round began,
+  uint64_t epoch_told = 0;                     // and of the last one that ended.
+  caf::actor ring_manager;                     // Who has told a ring; null until then.
   protocol::known_directories directories;     // All that is known,
   protocol::known_directories directories_due; // and what is on disk when this round has ended.
   size_t incomplete = SIZE_MAX;                // As last told to the root.

@@ -11,11 +11,33 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 namespace crema {
+
+/// What nodes are called. Thread-safe; names are never forgotten, as ids are never reused.
+class name_table {
+public:
+  const std::string& of(node_id id) const {
+    static const std::string unknown = "?";
+    std::lock_guard lock{mutex_};
+    auto found = names_.find(id);
+    return found != names_.end() ? found->second : unknown;
+  }
+  void learn(const protocol::ring& ring) {
+    std::lock_guard lock{mutex_};
+    for (const auto& m : ring.members)
+      names_.emplace(m.id, m.name);
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::map<node_id, std::string> names_;
+};
 
 struct node_env {
   node_id self{};
@@ -44,10 +66,11 @@ struct node_env {
     return id < buckets_by_id.size() ? buckets_by_id[id] : nullptr;
   }
   const std::string& name_of(node_id id) const {
-    static const std::string unknown = "?";
-    auto* found = first_ring ? first_ring->find(id) : nullptr;
-    return found != nullptr ? found->name : unknown;
+    if (const auto* member = first_ring ? first_ring->find(id) : nullptr)
+      return member->name;
+    return later_names->of(id);
   }
+  std::shared_ptr<name_table> later_names = std::make_shared<name_table>(); ///< Of those who came since.
   uint64_t wall_ms() const { return wall_micros() / 1000; }
 
   /// To be called once `config` has its final address.

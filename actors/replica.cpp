@@ -35,6 +35,13 @@ struct replica_state {
   std::deque<std::function<void()>> background;
   bool background_due = false;
   uint64_t refused_late = 0;
+  static constexpr size_t early_max = 1000;
+  struct early_batch {
+    caf::strong_actor_ptr from;
+    replica_batch batch;
+  };
+  std::deque<early_batch> early; // Of rings that are not known here yet.
+  caf::actor ring_manager;       // Who has told a ring; null until then.
 };
 using replica_self = caf::stateful_actor<replica_state>*;
 
@@ -126,13 +133,20 @@ void want_flush(replica_self self) {
 
 caf::error to_error(const shard::failure& f) { return make_errc(f.why, f.text); }
 
+template <class Request>
+partition_id partition_of(const Request& x) {
+  return x.partition;
+}
+/// Of many partitions each is looked at in its turn.
+partition_id partition_of(const count_request& x) { return x.partitions.empty() ? 0 : x.partitions.front(); }
+
 /// Control requests start with a version and an epoch as well.
 template <class Request>
 std::optional<shard::failure> check(replica_self self, const Request& x) {
   if (x.version != message_version)
     return shard::failure{errc::unknown_version,
                           fmt::format("{} speaks version {}", self->state.env->name, message_version)};
-  if (self->state.work->stale(x.epoch))
+  if (self->state.work->stale(x.epoch, partition_of(x)))
     return shard::failure{errc::stale_epoch,
                           fmt::format("epoch {} is older than {}", x.epoch, self->state.work->epoch())};
   return {};
@@ -193,17 +207,29 @@ bool is_late(replica_self self, int64_t heard) {
   return heard < 0 || heard > now || std::chrono::nanoseconds{now - heard} >= late_after(self->state.env->config);
 }
 
-void on_batch(replica_self self, replica_batch& batch) {
+/// Who sent it knows a ring that this node has not heard of yet, and counts on its being refused what is older. So it
+/// waits for that ring, which is on its way.
+void wait_for_ring(replica_self self, const caf::strong_actor_ptr& from, replica_batch batch) {
   auto& st = self->state;
-  auto source = source_of(self, self->current_sender());
+  if (st.early.size() >= replica_state::early_max)
+    st.early.pop_front(); // Its requests end at their deadlines.
+  st.early.push_back({from, std::move(batch)});
+  if (st.ring_manager)
+    self->send(st.ring_manager, ring_wanted{});
+}
+
+void on_batch(replica_self self, const caf::strong_actor_ptr& from, replica_batch& batch) {
+  auto& st = self->state;
+  if (batch.version == message_version && batch.epoch > st.work->epoch())
+    return wait_for_ring(self, from, std::move(batch));
+  auto source = source_of(self, from);
   st.senders[source].expected += batch.ops.size();
-  auto refusal = batch.version != message_version ? errc::unknown_version
-                 : st.work->stale(batch.epoch)    ? errc::stale_epoch
-                                                  : errc::ok;
+  auto refusal = batch.version != message_version ? errc::unknown_version : errc::ok;
   auto late = is_late(self, batch.heard);
   for (auto& op : batch.ops) {
     auto writes = op.what == replica_op::kind::put || op.what == replica_op::kind::apply;
     auto status = refusal != errc::ok                               ? refusal
+                  : st.work->stale(batch.epoch, op.partition)       ? errc::stale_epoch
                   : late && writes                                  ? errc::late
                   : op.key.empty() || op.key.size() > key_bytes_max ? errc::too_big
                                                                     : errc::ok;
@@ -227,7 +253,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
   drop_unexpected(self, env);
   st.work = std::make_unique<shard>(env, options.store, options.id, options.index, options.count, *options.clocks);
   return {
-      [self](replica_batch& batch) { on_batch(self, batch); },
+      [self](replica_batch& batch) { on_batch(self, self->current_sender(), batch); },
       [self](flush) { do_flush(self); },
       [self](background_turn) { on_background_turn(self); },
       [self, store = options.store](tick) {
@@ -345,7 +371,15 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
           return to_error(*failed);
         return reply;
       },
-      [self](const ring_published& x) { self->state.work->on_ring(x.ring); },
+      [self](const ring_published& x) {
+        auto& s = self->state;
+        s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
+        s.work->on_ring(x.ring, answers(self));
+        for (auto& early : std::exchange(s.early, {})) // Some may have to wait for the next one.
+          on_batch(self, early.from, early.batch);
+        want_flush(self);
+        self->send(s.ring_manager, ring_taken{x.ring->epoch});
+      },
       [self](stats_request) {
         auto counters = self->state.work->counters();
         counters["refused_late"] = self->state.refused_late;

@@ -26,8 +26,11 @@ enum class stage : uint8_t { reading, writing, writing_at_any_time, writing_agai
 
 // A request may ask a node in several stages under one id: what replicas see tells them apart, so that a late answer to
 // the read, say, is not taken for one to the write.
-uint64_t wire_id(uint64_t id, stage at) { return id << 3 | static_cast<uint64_t>(at); }
-uint64_t request_of(uint64_t wire_id) { return wire_id >> 3; }
+// Likewise answers from before its owners have changed.
+uint64_t wire_id(uint64_t id, uint64_t rebased, stage at) {
+  return id << 8 | (rebased & 31) << 3 | static_cast<uint64_t>(at);
+}
+uint64_t request_of(uint64_t wire_id) { return wire_id >> 8; }
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
@@ -46,8 +49,13 @@ struct request_desk::pending {
   client_request request;
   const config::bucket_config* bucket = nullptr;
   partition_id partition = 0;
+  uint64_t epoch = 0;       // Of the ring that it goes by,
+  uint64_t asked_epoch = 0; // and of that by which a dot was asked for.
   size_t owners = 0;
-  std::vector<node_id> nodes; // The owners, nearest first, then the fallbacks that were taken.
+  size_t holders = 0;         // Owners, and those that are to be or were, if they are written to as well.
+  std::vector<node_id> nodes; // The owners, nearest first, the other holders, then the fallbacks that were taken.
+  uint64_t rebased = 0;       // So often answers so far became void.
+  std::optional<node_id> refused_as_stale; // Who was asked for a dot.
   size_t fallbacks_seen = 0;  // How far next_fallback() is in the preference list.
   bool used_fallbacks = false;
   bool foreground = false; // The reply waits for repairs.
@@ -82,6 +90,7 @@ struct request_desk::put_effects final : protocol::put_outbox {
   put_effects(request_desk& d, uint64_t i, pending& x) : desk(d), id(i), p(x) {}
 
   void send_put(node_id to, timestamp after, bool any_time) override {
+    p.asked_epoch = p.epoch;
     if (after == 0)
       p.at = any_time ? stage::writing_at_any_time : stage::writing;
     else
@@ -151,7 +160,8 @@ struct request_desk::get_effects final : protocol::get_outbox {
 
 request_desk::request_desk(env_ptr env, desk_port& port) : env_(std::move(env)), port_(port) {
   on_ring(env_->first_ring);
-  peer_of(env_->self) = {true, {}, 0, 0};
+  peer_of(env_->self).usable = true;
+  peer_of(env_->self).why = {};
 }
 
 request_desk::~request_desk() = default;
@@ -167,6 +177,100 @@ void request_desk::on_ring(protocol::ring_ptr ring) {
   preference_lists_.clear();
   for (const auto& m : ring_->members)
     peer_of(m.id);
+  peer_of(env_->self).epoch = ring_->epoch;
+  std::vector<uint64_t> changed;
+  for (auto& [id, p] : pending_)
+    if (p->started && !p->answered && ring_->since_of(p->partition) > p->epoch)
+      changed.push_back(id);
+  std::sort(changed.begin(), changed.end()); // The same order whatever the hash table's.
+  for (auto id : changed)
+    if (auto found = pending_.find(id); found != pending_.end())
+      rebase(id, *found->second);
+}
+
+void request_desk::on_epoch(node_id node, uint64_t epoch) {
+  auto& known = peer_of(node).epoch;
+  known = std::max(known, epoch);
+}
+
+void request_desk::place(pending& p) const {
+  p.epoch = ring_->epoch;
+  p.nodes = ring_->owners_of(p.partition, p.bucket->n);
+  p.owners = p.holders = p.nodes.size();
+  auto mine = std::find(p.nodes.begin(), p.nodes.end(), env_->self);
+  if (mine != p.nodes.end())
+    std::rotate(p.nodes.begin(), mine, mine + 1);
+  p.costs.assign(p.owners, 0);
+}
+
+/// Goes on under a newer ring: a read begins anew, a write that has its dot is sent to all once more.
+void request_desk::rebase(uint64_t id, pending& p) {
+  ++rebased_;
+  reset_nodes(p);
+  place(p);
+  if (!p.writing()) {
+    ++p.rebased;
+    start_get(id, p, now_);
+    return settle(id);
+  }
+  if (!p.put)
+    return; // The write that follows a read is about to begin.
+  protocol::write_set owners;
+  owners.required = p.put->required(); // Of as many owners at most as there are now.
+  owners.required_owners = p.put->required_owners();
+  auto n = static_cast<uint32_t>(p.owners);
+  owners.required = std::min(owners.required, n);
+  owners.required_owners = std::min(owners.required_owners, n);
+  owners.nodes = p.nodes;
+  owners.reachable = reachable(p.nodes);
+  p.rebased += p.put->has_dot() ? 1 : 0;
+  put_effects out{*this, id, p};
+  p.put->rebase(owners, others_of(p, owners), out);
+  if (auto giver = std::exchange(p.refused_as_stale, std::nullopt))
+    p.put->refused(*giver, errc::stale_epoch, out);
+  settle(id);
+}
+
+/// A replica knows a newer ring than the one by which it was asked.
+void request_desk::on_stale(uint64_t id, pending& p, node_id from) {
+  if (p.writing() && !p.put->has_dot()) {
+    if (p.asked_epoch < p.epoch) { // It was asked before the change.
+      put_effects out{*this, id, p};
+      return p.put->refused(from, errc::stale_epoch, out);
+    }
+    p.refused_as_stale = from;
+  }
+  port_.want_ring(); // Its deadline is all that it waits for beside.
+}
+
+/// Somebody who has not heard of the change yet may still read from the owners of before: until so many of these know of
+/// it that no quorum is left.
+bool request_desk::may_be_read_from_former(const pending& p) const {
+  auto former = ring_->also_written(p.partition, p.bucket->n);
+  auto know = static_cast<size_t>(std::count_if(former.begin(), former.end(), [&](node_id node) {
+    const auto* m = ring_->find(node);
+    return peers_[to_index(node)].epoch >= ring_->since_of(p.partition) ||
+           (m != nullptr && m->state == protocol::member_state::gone);
+  }));
+  return know + p.bucket->r < former.size() + 1;
+}
+
+/// Of whom a write needs a quorum beside that of the owners; they become nodes of the request.
+protocol::write_set request_desk::others_of(pending& p, const protocol::write_set& owners) {
+  protocol::write_set result;
+  result.nodes = ring_->also_written(p.partition, p.bucket->n);
+  if (result.nodes.empty() || (!ring_->joint() && !may_be_read_from_former(p)))
+    return {};
+  auto count = static_cast<uint32_t>(result.nodes.size());
+  result.reachable = reachable(result.nodes);
+  result.required = std::min(owners.required, count);
+  result.required_owners = std::min(owners.required_owners, count);
+  for (auto node : result.nodes)
+    if (std::find(p.nodes.begin(), p.nodes.end(), node) == p.nodes.end())
+      p.nodes.push_back(node);
+  p.holders = p.nodes.size();
+  p.costs.resize(p.holders);
+  return result;
 }
 
 void request_desk::on_node(node_id node, bool usable, std::string why) {
@@ -227,12 +331,7 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
   p->bucket = bucket;
   p->began = now;
   p->partition = protocol::partition_of(p->request.key, ring_->partitions());
-  p->nodes = ring_->owners_of(p->partition, bucket->n);
-  p->owners = p->nodes.size();
-  auto mine = std::find(p->nodes.begin(), p->nodes.end(), env_->self);
-  if (mine != p->nodes.end())
-    std::rotate(p->nodes.begin(), mine, mine + 1);
-  p->costs.assign(p->owners, 0);
+  place(*p);
   if (p->request.context) {
     p->context = std::move(*p->request.context);
     p->has_context = true;
@@ -270,6 +369,8 @@ size_t request_desk::weight_of(const pending& p) const {
 
 void request_desk::start(uint64_t id, pending& p, monotonic now) {
   p.started = true;
+  if (ring_->epoch > p.epoch)
+    place(p);
   p.weight = weight_of(p); // By what is known now.
   active_bytes_ += p.weight;
   if (p.reads_first())
@@ -308,10 +409,10 @@ bool request_desk::reachable(node_id id) const {
   return x.usable && !x.overloaded();
 }
 
-std::vector<bool> request_desk::reachable(const pending& p) const {
-  std::vector<bool> result(p.owners);
-  for (size_t i = 0; i < p.owners; ++i)
-    result[i] = reachable(p.nodes[i]);
+std::vector<bool> request_desk::reachable(const std::vector<node_id>& nodes) const {
+  std::vector<bool> result(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i)
+    result[i] = reachable(nodes[i]);
   return result;
 }
 
@@ -330,7 +431,7 @@ std::optional<node_id> request_desk::next_fallback(pending& p) {
     return std::nullopt;
   const auto& list = preference_list(p.partition, p.bucket->n);
   for (auto i = std::max(p.fallbacks_seen, p.owners); i < list.size(); ++i) {
-    if (!reachable(list[i]))
+    if (!reachable(list[i]) || std::find(p.nodes.begin(), p.nodes.end(), list[i]) != p.nodes.end())
       continue;
     p.fallbacks_seen = i + 1;
     p.nodes.push_back(list[i]);
@@ -342,6 +443,7 @@ std::optional<node_id> request_desk::next_fallback(pending& p) {
 
 void request_desk::reset_nodes(pending& p) {
   release(p);
+  p.holders = p.owners;
   p.nodes.resize(p.owners);
   p.costs.resize(p.owners);
   p.fallbacks_seen = 0;
@@ -371,7 +473,7 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
   required = std::max(*required, *of_owners);
   auto repair = p.request.repair.value_or(p.bucket->read_repair);
   p.foreground = repair == protocol::read_repair::foreground;
-  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p), *required, *of_owners, gets_ % ask_all_every == 0, repair);
+  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p.nodes), *required, *of_owners, gets_ % ask_all_every == 0, repair);
   if (n > *required)
     hedges_.push_back({now + env_->config.read_timeout / 4, id});
   get_effects out{*this, id, p};
@@ -389,7 +491,8 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
   reset_nodes(p); // Late answers of the read that went before are not waited for.
   p.get.reset();
   p.at = stage::writing;
-  p.put.emplace(p.nodes, reachable(p), std::max(*required, *of_owners), *of_owners);
+  protocol::write_set owners{p.nodes, reachable(p.nodes), std::max(*required, *of_owners), *of_owners};
+  p.put.emplace(owners, others_of(p, owners));
   if (p.request.read_first) // Its deadline so far was that of the read.
     write_deadlines_.push_back({now + env_->config.write_timeout, id});
   put_effects out{*this, id, p};
@@ -397,12 +500,13 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
 }
 
 void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
-  op.request = wire_id(id, p.at);
+  op.request = wire_id(id, p.rebased, p.at);
   op.bucket = p.bucket->db;
   op.partition = p.partition;
   auto at = static_cast<size_t>(std::find(p.nodes.begin(), p.nodes.end(), to) - p.nodes.begin());
-  op.fallback = at >= p.owners;
-  if (op.fallback && !p.used_fallbacks) {
+  // Who was an owner keeps what it had in a temporary vnode.
+  op.fallback = at >= (ring_->joint() ? p.holders : p.owners);
+  if (at >= p.holders && !p.used_fallbacks) {
     p.used_fallbacks = true;
     ++fallback_requests_;
   }
@@ -438,7 +542,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   now_ = now;
   auto id = request_of(a.request);
   auto found = pending_.find(id);
-  if (found == pending_.end() || a.request != wire_id(id, found->second->at)) {
+  if (found == pending_.end() || a.request != wire_id(id, found->second->rebased, found->second->at)) {
     ++stray_answers_; // It came after the deadline, or twice, or belongs to an earlier stage.
     return;
   }
@@ -460,7 +564,9 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
     else
       p.refusal = std::move(a.data);
   }
-  if (p.writing()) {
+  if (a.what == kind::refused && a.status == errc::stale_epoch && !p.answered) {
+    on_stale(id, p, from);
+  } else if (p.writing()) {
     put_effects out{*this, id, p};
     if (a.what == kind::given) {
       p.given = {a.dot_replica, a.dot_counter};
@@ -596,7 +702,7 @@ void request_desk::finish_get(pending& p, const std::string& object) {
   }
   if (malformed) {
     p.refusal = "a replica returned a malformed object";
-    return fail(p, errc::storage_failure, {p.get->required(), p.get->answered(), false}, false);
+    return fail(p, errc::storage_failure, {p.get->required(), p.get->answered(), false, false}, false);
   }
   if (p.request.what == client_request::kind::get) {
     leave(p);
@@ -651,14 +757,15 @@ std::string request_desk::missing_nodes(const pending& p, std::vector<node_id> n
 void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing, bool write) {
   leave(p);
   // Who could have been asked.
-  std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.owners)};
+  std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.holders)};
   if (p.bucket->sloppy && !missing.owners) {
     const auto& list = preference_list(p.partition, p.bucket->n);
     nodes.insert(nodes.end(), list.begin() + static_cast<ptrdiff_t>(p.owners), list.end());
   }
   auto lacking = missing_nodes(p, nodes);
   auto detail = (lacking.empty() ? "" : ": " + lacking) + (p.refusal.empty() ? "" : "; " + p.refusal);
-  auto needed = fmt::format("needed {}{}", missing.needed, missing.owners ? " owners" : "");
+  auto needed = fmt::format("needed {}{}{}", missing.needed, missing.owners ? " owners" : "",
+                            missing.changing ? " of those that the key moves between" : "");
   std::string text;
   switch (why) {
   case errc::no_quorum: {
@@ -757,7 +864,8 @@ std::map<std::string, uint64_t> request_desk::counters() const {
           {"stray_answers", stray_answers_},
           {"fallback_requests", fallback_requests_},
           {"fallback_acks", fallback_acks_},
-          {"second_rounds", second_rounds_}};
+          {"second_rounds", second_rounds_},
+          {"rebased", rebased_}};
 }
 
 } // namespace crema

@@ -34,6 +34,8 @@ public:
   virtual void send(node_id to, replica_op op) = 0;
   virtual void reply(const std::shared_ptr<reply_sink>& sink, client_reply reply) = 0;
   virtual void repair(repair_wanted wanted) = 0;
+  /// Somebody knows a newer ring than this node: requests wait for it.
+  virtual void want_ring() = 0;
 };
 
 class request_desk {
@@ -50,7 +52,11 @@ public:
   request_desk(env_ptr env, desk_port& port);
   ~request_desk();
 
+  /// Requests in flight whose owners have changed go on under the new ring. What was handed to the port before belongs
+  /// to the old one.
   void on_ring(protocol::ring_ptr ring);
+  /// `node` refuses requests of older epochs by now, also after a crash.
+  void on_epoch(node_id node, uint64_t epoch);
   /// `usable`: linked and believed up. Not usable: what was asked of it is lost.
   void on_node(node_id node, bool usable, std::string why);
   void on_request(const std::shared_ptr<reply_sink>& sink, client_request request, protocol::monotonic now);
@@ -73,6 +79,7 @@ private:
     std::string why = "not linked yet";
     size_t bytes = 0;
     size_t requests = 0;
+    uint64_t epoch = 0; // That it is known to know.
     bool overloaded() const { return bytes > peer_bytes_max || requests > peer_requests_max; }
   };
 
@@ -82,6 +89,11 @@ private:
   /// The client has its reply: the request gives its room to others.
   void leave(pending& p);
   size_t weight_of(const pending& p) const;
+  void place(pending& p) const;
+  void rebase(uint64_t id, pending& p);
+  void on_stale(uint64_t id, pending& p, node_id from);
+  protocol::write_set others_of(pending& p, const protocol::write_set& owners);
+  bool may_be_read_from_former(const pending& p) const;
   void start_get(uint64_t id, pending& p, protocol::monotonic now);
   void start_put(uint64_t id, pending& p, protocol::monotonic now);
   /// Starts the write that a finished read was for; forgets the request if nothing more is to come.
@@ -107,7 +119,7 @@ private:
   std::shared_ptr<const explanation> explain(const pending& p);
   bool reachable(node_id id) const;
   std::string missing_nodes(const pending& p, std::vector<node_id> nodes) const;
-  std::vector<bool> reachable(const pending& p) const;
+  std::vector<bool> reachable(const std::vector<node_id>& nodes) const;
   peer& peer_of(node_id id);
 
   env_ptr env_;
@@ -133,7 +145,7 @@ private:
   std::deque<due> read_deadlines_, write_deadlines_, hedges_;
   // Counters since start.
   uint64_t gets_ = 0, puts_ = 0, removes_ = 0, failures_ = 0, repairs_ = 0, hedged_ = 0, stray_answers_ = 0,
-           fallback_requests_ = 0, fallback_acks_ = 0, second_rounds_ = 0;
+           fallback_requests_ = 0, fallback_acks_ = 0, second_rounds_ = 0, rebased_ = 0;
 };
 
 } // namespace crema

@@ -26,6 +26,9 @@ caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, const 
       [self](stats_request) {
         return stats{{{"epoch", self->state.ring->epoch}, {"members", self->state.ring->members.size()}}, {}, {}};
       },
+      [](const ring_taken&) {},
+      [](ring_wanted) {},
+      [](const move_progress&) {},
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

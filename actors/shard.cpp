@@ -65,15 +65,11 @@ shard::held* shard::find(const replica_op& op, std::string& why) {
   return reads ? nullptr : &stand_in(op.vnode());
 }
 
-/// A temporary vnode. It goes on counting where the last one stopped.
+/// A temporary vnode.
 shard::held& shard::stand_in(vnode_id id) {
-  protocol::vnode_record record;
+  auto record = new_record(id);
   record.role = protocol::vnode_role::temporary;
   record.state = protocol::vnode_state::complete;
-  record.self = self_;
-  auto dropped = dropped_counters_.find(id);
-  if (dropped != dropped_counters_.end())
-    record.counter = dropped->second;
   auto& at = hold(id, record, {});
   save_record(at);
   return at;

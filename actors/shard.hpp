@@ -59,7 +59,9 @@ public:
   /// Answers for `source`, an index that the shell gave to the sender of the operations.
   using answer_fn = std::function<void(size_t source, replica_answer answer)>;
 
-  void on_ring(protocol::ring_ptr ring) { ring_ = std::move(ring); }
+  /// From now on requests of older rings are refused. Vnodes that this node is to own begin to be here, and those that
+  /// it owns no more become temporary.
+  void on_ring(protocol::ring_ptr ring, const answer_fn& answer);
   void handle(size_t source, replica_op op, const answer_fn& answer);
   /// Steps 1 to 3. @returns an error if the store failed to write: the shard must not go on.
   [[nodiscard]] storage::status flush(const answer_fn& answer);
@@ -116,8 +118,8 @@ public:
   [[nodiscard]] storage::status close();
 
   uint64_t epoch() const { return ring_->epoch; }
-  /// Is a request of a node that knows `epoch` to be refused (docs/protocol.md, rule R1)?
-  bool stale(uint64_t epoch) const { return epoch < ring_->epoch; }
+  /// Is a request of a node that knows `epoch` to be refused (docs/protocol.md, "Topology", rule R1)?
+  bool stale(uint64_t epoch, partition_id partition) const { return epoch < ring_->since_of(partition); }
   std::map<std::string, uint64_t> counters() const;
 
 private:
@@ -133,6 +135,8 @@ private:
     bool changed = true;         // Since the last report.
     bool has_graves = false;
     timestamp next_grave = 0;                         // The first that was not due when last looked at; 0: none.
+    uint64_t epoch = 0;                               // Of the record.
+    bool former = false;                              // Of the record.
     uint64_t since_ms = 0;                            // Temporary: when it came to be, as far as this process knows.
     uint64_t bytes = 0;                               // Temporary: about what it holds.
     std::unique_ptr<protocol::distinct_counter> keys; // Temporary: how many different ones.
@@ -200,6 +204,10 @@ private:
 
   void load(const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
   held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
+  protocol::vnode_record new_record(vnode_id id) const;
+  void take_roles();
+  void become_owner(held& at);
+  void become_former(held& at);
   void save_record(const held& at);
   void set_copying(held& at, bool copying, const answer_fn& answer);
   std::optional<failure> take_place(held& at, held copy, const answer_fn& answer);

@@ -215,6 +215,7 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
   batch_.drop_vnode(at.node.id());
   forget_ahead(at.id);
   copy.state = at.state == vnode_state::complete ? vnode_state::complete : vnode_state::catching_up;
+  copy.epoch = at.epoch;
   copy.has_graves = true; // Until looked for.
   copy.refills = at.refills + 1;
   at = std::move(copy);

@@ -38,33 +38,104 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     auto found = known.find(id);
     return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
   };
+  for (const auto& [id, record] : records) {
+    if (env_->bucket(id.bucket) == nullptr || id.partition >= ring_->partitions() || id.partition % count_ != index_)
+      continue;
+    if (record.role == vnode_role::none) {
+      if (record.self == self_)
+        dropped_counters_[id] = record.counter;
+      continue;
+    }
+    auto& at = hold(id, record, clock_of(record.place_of(id)));
+    if (record.role == vnode_role::temporary) {
+      count_held(at);
+      continue;
+    }
+    if (record.copying) // A process that is gone began it.
+      batch_.drop_vnode(other_place(at.node.id()));
+    // A backup lacks what was acknowledged since, and may hold what has been removed for good.
+    if (env_->restored && record.self != self_ && at.whole() && !planted(bug::backup_trusted))
+      at.state = vnode_state::unsure;
+    if (record.copying || at.state != record.state)
+      save_record(at);
+  }
+  for (const auto& [id, clock] : clocks) // Of a vnode whose record was lost, or never written.
+    if (env_->bucket(id.bucket) != nullptr && id.partition % count_ == index_ && records.count(id) == 0 &&
+        id.partition < ring_->partitions() && ring_->holds(env_->self, id.partition, env_->bucket(id.bucket)->n))
+      hold(id, {}, clock_of(id));
+  take_roles();
+  write_now({});
+}
+
+/// What the ring says of who owns what.
+void shard::take_roles() {
   for (const auto& bucket : env_->config.buckets) {
-    for (uint32_t p = 0; p < ring_->partitions(); ++p) {
+    for (auto p = static_cast<uint32_t>(index_); p < ring_->partitions(); p += static_cast<uint32_t>(count_)) {
       vnode_id id{bucket.db, static_cast<partition_id>(p)};
-      if (p % count_ != index_ || !ring_->owns(env_->self, id.partition, bucket.n))
-        continue;
-      auto known_record = records.find(id);
-      auto record = known_record != records.end() ? known_record->second : protocol::vnode_record{};
-      auto& at = hold(id, record, clock_of(record.place_of(id)));
-      if (record.copying) // A process that is gone began it.
-        batch_.drop_vnode(other_place(at.node.id()));
-      // A backup lacks what was acknowledged since, and may hold what has been removed for good.
-      if (env_->restored && record.self != self_ && at.whole() && !planted(bug::backup_trusted))
-        at.state = vnode_state::unsure;
-      if (record.copying || at.state != record.state)
-        save_record(at);
+      auto found = vnodes_.find(id);
+      if (ring_->holds(env_->self, id.partition, bucket.n)) {
+        auto is_new = found == vnodes_.end();
+        auto& at = is_new ? hold(id, new_record(id), {}) : found->second;
+        if (is_new && dropped_counters_.count(id) > 0) // The store says that it is not here.
+          save_record(at);
+        become_owner(at);
+      } else if (found != vnodes_.end() && found->second.role == vnode_role::owner) {
+        become_former(found->second);
+      }
     }
   }
-  for (const auto& [id, record] : records) {
-    if (env_->bucket(id.bucket) == nullptr || id.partition % count_ != index_)
-      continue;
-    if (record.role == vnode_role::temporary) {
-      auto& at = hold(id, record, clock_of(record.place_of(id)));
-      count_held(at);
-    } else if (record.role == vnode_role::none && record.self == self_)
-      dropped_counters_[id] = record.counter;
+}
+
+/// What a vnode that is not here begins with: it goes on counting where the last one stopped.
+protocol::vnode_record shard::new_record(vnode_id id) const {
+  protocol::vnode_record record;
+  record.self = self_;
+  auto dropped = dropped_counters_.find(id);
+  if (dropped != dropped_counters_.end())
+    record.counter = dropped->second;
+  return record;
+}
+
+/// An owner to be is complete by what it has learned from owners that knew of it, and of no earlier plan
+/// (docs/protocol.md, "Topology", rule R3).
+void shard::become_owner(held& at) {
+  const auto n = env_->bucket(at.id.bucket)->n;
+  if (at.role == vnode_role::temporary) {
+    at.role = vnode_role::owner;
+    at.state = vnode_state::unsure;
+    at.former = false;
+    at.keys.reset();
+  } else if (at.state == vnode_state::complete && !ring_->owns(env_->self, at.id.partition, n) &&
+             at.epoch < ring_->since_of(at.id.partition)) {
+    at.state = vnode_state::catching_up;
+  } else {
+    return;
   }
-  write_now({});
+  at.changed = true;
+  save_record(at);
+}
+
+/// Whatever it has is kept until all owners have it.
+void shard::become_former(held& at) {
+  if (at.copying)
+    batch_.drop_vnode(other_place(at.node.id()));
+  at.copying = false;
+  at.role = vnode_role::temporary;
+  at.state = vnode_state::complete;
+  at.former = true;
+  at.since_ms = env_->wall_ms();
+  at.bytes = 0;
+  at.keys = std::make_unique<protocol::distinct_counter>();
+  at.changed = true;
+  save_record(at);
+}
+
+void shard::on_ring(protocol::ring_ptr ring, const answer_fn& answer) {
+  write_now(answer);
+  answer_reads(answer); // They were asked for by the ring of before.
+  ring_ = std::move(ring);
+  take_roles();
+  write_now(answer);
 }
 
 shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_clock clock) {
@@ -74,6 +145,8 @@ shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
+  at.former = record.former;
+  at.epoch = record.epoch;
   auto now_ms = env_->wall_ms();
   at.since_ms = record.since_ms != 0 ? std::min(record.since_ms, now_ms) : now_ms;
   if (at.role == vnode_role::temporary)
@@ -101,7 +174,8 @@ void shard::count_held(held& at) {
 void shard::save_record(const held& at) {
   batch_.save_record(at.id,
                      protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
-                                       at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0}));
+                                       at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former,
+                                       at.epoch}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().
@@ -151,10 +225,12 @@ void shard::pass(timestamp time) {
 void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
   for (auto id : vnodes) {
     auto found = vnodes_.find(id);
-    if (found == vnodes_.end() || found->second.state != vnode_state::unsure)
+    if (found == vnodes_.end() || found->second.role != vnode_role::owner ||
+        found->second.state != vnode_state::unsure)
       continue;
     auto& at = found->second;
     at.state = vnode_state::complete;
+    at.epoch = ring_->since_of(id.partition);
     at.changed = true;
     save_record(at);
     keeps_time_ = true; // Nothing has been promised yet.
@@ -165,10 +241,12 @@ void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer
 void shard::open(const std::vector<protocol::opening_task>& tasks, const answer_fn& answer) {
   for (const auto& task : tasks) {
     auto found = vnodes_.find(task.vnode);
-    if (found == vnodes_.end() || found->second.state != vnode_state::catching_up ||
-        !found->second.node.clock().covers(task.met))
+    if (found == vnodes_.end() || found->second.role != vnode_role::owner ||
+        found->second.state != vnode_state::catching_up || !found->second.node.clock().covers(task.met) ||
+        ring_->since_of(task.vnode.partition) != task.epoch)
       continue;
     found->second.state = vnode_state::complete;
+    found->second.epoch = task.epoch;
     found->second.changed = true;
     save_record(found->second);
   }
@@ -494,7 +572,7 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   auto overdue = [&](const held& at) {
     const auto& hints = env_->config.hints;
     std::chrono::milliseconds age{now_ms - std::min(now_ms, at.since_ms)};
-    return at.role == vnode_role::temporary && (age > hints.age_max || at.bytes > uint64_t{hints.vnode_mb_max} << 20);
+    return at.role == vnode_role::temporary && !at.former && (age > hints.age_max || at.bytes > uint64_t{hints.vnode_mb_max} << 20);
   };
   std::vector<held*> changed;
   for (auto& [id, at] : vnodes_)
@@ -505,7 +583,7 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
     at->changed = false;
     r.what.changed.push_back({{at->id, at->role, at->state, at->node.clock(), false, at->copying},
                               {at->has_graves, overdue(*at), log_full(*at), at->bytes,
-                               at->keys != nullptr ? at->keys->count() : 0, at->since_ms}});
+                               at->keys != nullptr ? at->keys->count() : 0, at->since_ms, at->epoch}});
   }
   r.written = store_->written();
   report_ = std::move(r);

@@ -42,9 +42,34 @@ struct peer_time {
   int64_t time = 0;
 };
 
-/// Ring manager -> all: the newest ring. Immutable.
+/// Ring manager -> replicas, then all others: the newest ring. Immutable.
 struct ring_published {
   protocol::ring_ptr ring;
+};
+/// Handoff -> ring manager, gossiper: how far this node is with what an epoch gives to it and takes from it.
+struct move_progress {
+  uint64_t epoch = 0;  ///< That all of its replicas know, and so they will after a crash.
+  uint64_t to_get = 0; ///< Vnodes that it is to own,
+  uint64_t got = 0;    ///< and of these has whole, on disk.
+  uint64_t former = 0; ///< Vnodes that it has for others.
+  bool left() const { return got < to_get; }
+};
+/// Gossiper -> ring manager.
+struct peer_progress {
+  node_id node{};
+  move_progress what;
+};
+
+/// Replica -> ring manager: requests of older rings are refused from now on.
+struct ring_taken {
+  uint64_t epoch = 0;
+};
+/// Coordinator, replica -> ring manager: somebody knows a newer one.
+struct ring_wanted {};
+/// Gossiper -> coordinators, ring manager: all of the node's replicas know this epoch, and so they will after a crash.
+struct peer_epoch {
+  node_id node{};
+  uint64_t epoch = 0;
 };
 
 /// Coordinator -> handoff: `stale` lacks something of this key that `source` has.
@@ -188,6 +213,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_unlinked)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_liveness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_wanted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::move_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_taken)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_epoch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::report_request)

@@ -8,22 +8,71 @@
 
 namespace crema::protocol {
 
-put_quorum::put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
-                       uint32_t required_owners)
-    : required_(required), required_owners_(required_owners) {
-  assert(owners.size() == reachable.size());
-  assert(required >= 1 && required <= owners.size() && required_owners <= required);
-  nodes_.reserve(owners.size());
-  for (size_t i = 0; i < owners.size(); ++i)
-    nodes_.push_back({owners[i], reachable[i] ? state::idle : state::unreachable});
+put_quorum::put_quorum(const write_set& owners, const write_set& others) { take(owners, others); }
+
+void put_quorum::take(const write_set& owners, const write_set& others) {
+  assert(owners.nodes.size() == owners.reachable.size() && others.nodes.size() == others.reachable.size());
+  assert(owners.required >= 1 && owners.required <= owners.nodes.size());
+  assert(others.required <= others.nodes.size() && (others.required == 0) == others.nodes.empty());
+  assert(owners.required_owners <= owners.required && others.required_owners <= others.required);
+  required_ = owners.required;
+  required_owners_ = owners.required_owners;
+  required_others_ = others.required;
+  required_other_owners_ = others.required_owners;
+  nodes_.clear();
+  nodes_.reserve(owners.nodes.size() + others.nodes.size());
+  auto state_of = [](bool reachable) { return reachable ? state::idle : state::unreachable; };
+  for (size_t i = 0; i < owners.nodes.size(); ++i)
+    nodes_.push_back({owners.nodes[i], state_of(owners.reachable[i])});
+  for (size_t i = 0; i < others.nodes.size(); ++i) {
+    if (auto* known = find(others.nodes[i]); known != nullptr) {
+      known->other = true;
+      continue;
+    }
+    nodes_.push_back({others.nodes[i], state_of(others.reachable[i]), false, true});
+    nodes_.back().gives = false;
+  }
+}
+
+void put_quorum::take_fallbacks(put_outbox& out) {
+  for (auto unreachable = count(state::unreachable); unreachable > 0; --unreachable)
+    take_fallback(out);
 }
 
 void put_quorum::start(put_outbox& out) {
   if (replied_)
     return;
-  for (auto unreachable = count(state::unreachable); unreachable > 0; --unreachable)
-    take_fallback(out);
+  take_fallbacks(out);
   ask_giver(out);
+}
+
+void put_quorum::rebase(const write_set& owners, const write_set& others, put_outbox& out) {
+  if (replied_)
+    return;
+  auto giver = nodes_[giver_];
+  take(owners, others);
+  auto* known = find(giver.id);
+  giver_ = static_cast<uint32_t>(known == nullptr ? nodes_.size() : known - nodes_.data());
+  if (has_dot_) {
+    if (known == nullptr)
+      giver_ = 0;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i].what != state::idle)
+        continue;
+      nodes_[i].what = state::waiting;
+      out.send_delta(nodes_[i].id);
+    }
+    take_fallbacks(out);
+    return check_reachable(out);
+  }
+  if (known == nullptr) {
+    giver.owner = giver.other = false;
+    giver.former = true;
+    nodes_.push_back(giver);
+  } else {
+    known->what = giver.what;
+  }
+  take_fallbacks(out);
 }
 
 /// The first that has not said that it is ahead; else the one that is the least ahead: what it gives is the least of a
@@ -92,7 +141,7 @@ void put_quorum::refused(node_id from, errc why, put_outbox& out) {
   auto* x = find(from);
   if (x == nullptr || x->what != state::waiting)
     return;
-  auto passes_on = why == errc::incomplete || (!x->owner && why == errc::not_owner);
+  auto passes_on = why == errc::incomplete || why == errc::stale_epoch || (!x->owner && why == errc::not_owner);
   if (has_dot_) {
     x->what = state::failed;
     if (passes_on)
@@ -105,8 +154,8 @@ void put_quorum::refused(node_id from, errc why, put_outbox& out) {
     return fail(why, out);
   }
   x->gives = false;
-  x->what = x->owner ? state::idle : state::failed;
-  if (!x->owner)
+  x->what = x->fallback() || x->former ? state::failed : state::idle;
+  if (x->fallback())
     take_fallback(out);
   ask_giver(out);
 }
@@ -152,7 +201,7 @@ uint32_t put_quorum::acks() const { return count(state::acked); }
 
 uint32_t put_quorum::fallback_acks() const {
   return static_cast<uint32_t>(
-      std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.what == state::acked && !x.owner; }));
+      std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.what == state::acked && x.fallback(); }));
 }
 
 uint32_t put_quorum::count(state what) const {
@@ -163,14 +212,22 @@ uint32_t put_quorum::count(state what) const {
 /// What is not met if these nodes count; nothing is `needed` if all is.
 template <class Predicate>
 shortfall put_quorum::missing(Predicate counts) const {
-  uint32_t all = 0, owners = 0;
+  uint32_t first = 0, owners = 0, second = 0, others = 0;
   for (const auto& x : nodes_) {
-    all += counts(x) ? 1 : 0;
-    owners += counts(x) && x.owner ? 1 : 0;
+    if (!counts(x))
+      continue;
+    first += x.owner || x.fallback() ? 1 : 0;
+    owners += x.owner ? 1 : 0;
+    second += x.other || x.fallback() ? 1 : 0;
+    others += x.other ? 1 : 0;
   }
-  if (all < required_)
-    return {required_, all, false};
-  return owners < required_owners_ ? shortfall{required_owners_, owners, true} : shortfall{};
+  if (first < required_)
+    return {required_, first, false, false};
+  if (owners < required_owners_)
+    return {required_owners_, owners, true, false};
+  if (second < required_others_)
+    return {required_others_, second, false, true};
+  return others < required_other_owners_ ? shortfall{required_other_owners_, others, true, true} : shortfall{};
 }
 
 put_quorum::node* put_quorum::find(node_id id) {
@@ -183,7 +240,7 @@ void put_quorum::take_fallback(put_outbox& out) {
   auto id = out.next_fallback();
   if (!id)
     return;
-  nodes_.push_back({*id, has_dot_ ? state::waiting : state::idle, false});
+  nodes_.push_back({*id, has_dot_ ? state::waiting : state::idle, false, false});
   if (has_dot_)
     out.send_delta(*id);
 }
@@ -199,7 +256,7 @@ void put_quorum::fail(errc why, put_outbox& out) {
   if (lacks.needed == 0) // Enough nodes, but none of them gives dots.
     lacks.needed = required_;
   lacks.had = static_cast<uint32_t>(std::count_if(nodes_.begin(), nodes_.end(), [&](const node& x) {
-    return x.what == state::acked && (x.owner || !lacks.owners);
+    return x.what == state::acked && ((lacks.changing ? x.other : x.owner) || (x.fallback() && !lacks.owners));
   }));
   out.reply_failed(why, lacks);
 }

@@ -44,6 +44,17 @@ public:
   virtual void reply_failed(errc why, const shortfall& missing) = 0;
 };
 
+/// Of whom a write needs a quorum.
+struct write_set {
+  std::vector<node_id> nodes;
+  std::vector<bool> reachable;  ///< Whether nodes[i] is believed up; same size.
+  uint32_t required = 0;        ///< How many must have the write (W).
+  uint32_t required_owners = 0; ///< How many of them must be in `nodes`, fallbacks not counted (PW).
+};
+
+/// While owners change (docs/protocol.md, "Topology") a write needs a quorum of two sets of nodes. Those that are only
+/// in the second one get the delta, and give no dots; a fallback counts for both.
+///
 /// Invariant: over its lifetime exactly one reply, whatever the order, loss or repetition of events.
 class put_quorum {
 public:
@@ -53,7 +64,11 @@ public:
   /// @param required_owners how many of them must be owners (PW); 0: any may do.
   /// @pre 1 <= required <= owners.size(), required_owners <= required
   put_quorum(std::vector<node_id> owners, const std::vector<bool>& reachable, uint32_t required,
-             uint32_t required_owners = 0);
+             uint32_t required_owners = 0)
+      : put_quorum({std::move(owners), reachable, required, required_owners}, {}) {}
+  /// @param others of whom a quorum is needed too; no nodes: of nobody.
+  /// @pre for both, if it has nodes: 1 <= required <= nodes.size(), required_owners <= required
+  put_quorum(const write_set& owners, const write_set& others);
 
   /// Fewer reachable nodes than required: reply_failed(no_quorum), and nothing is sent. Else the first reachable owner,
   /// or with none the first fallback, is asked for the dot. To be called once.
@@ -77,11 +92,17 @@ public:
   void lost(node_id from, put_outbox& out);
   /// The deadline has passed: timeout, if not replied yet.
   void deadline_passed(put_outbox& out);
+  /// The owners have changed. Everybody is asked to take the delta now, and what was acknowledged before does not count;
+  /// without a dot yet, whoever was asked for it may still give it (or refuse as stale_epoch: then another one is
+  /// asked). Not after the reply.
+  void rebase(const write_set& owners, const write_set& others, put_outbox& out);
 
   bool replied() const { return replied_; }
   /// Replied, and nothing more is expected from anyone.
   bool done() const;
+  bool has_dot() const { return has_dot_; }
   uint32_t required() const { return required_; }
+  uint32_t required_owners() const { return required_owners_; }
   uint32_t acks() const;
   uint32_t fallback_acks() const;
   /// A newer write was met, and the value written again.
@@ -93,10 +114,16 @@ private:
     node_id id;
     state what;
     bool owner = true;
-    bool gives = true;   // It has not refused to give a dot.
+    bool other = false; // One of the second set. Neither: a fallback.
+    bool former = false; // Asked for a dot before a change, after which it is none of all these.
+    bool gives = true;  // It has not refused to give a dot.
     timestamp ahead = 0; // What it said in ahead(); 0: nothing.
     timestamp newer = 0; // What it said in acked(), in the first round.
+
+    bool fallback() const { return !owner && !other && !former; }
   };
+  void take(const write_set& owners, const write_set& others);
+  void take_fallbacks(put_outbox& out);
   template <class Predicate>
   shortfall missing(Predicate counts) const;
   uint32_t count(state what) const;
@@ -111,9 +138,11 @@ private:
   bool too_far(const node& x) const { return !second_round_ && x.newer > limit_; }
   void check_reachable(put_outbox& out);
 
-  std::vector<node> nodes_; // Owners, then the fallbacks that were taken.
-  uint32_t required_;
-  uint32_t required_owners_;
+  std::vector<node> nodes_; // Owners, the second set, then the fallbacks that were taken.
+  uint32_t required_ = 0;
+  uint32_t required_owners_ = 0;
+  uint32_t required_others_ = 0;       // Of the second set; 0: there is none.
+  uint32_t required_other_owners_ = 0; // And fallbacks do not count.
   uint32_t giver_ = 0; // Index into nodes_.
   bool any_time_ = false;
   timestamp limit_ = 0; // In the first round: what is newer than this, no other node can be asked to go beyond.

@@ -27,6 +27,8 @@ struct shortfall {
   uint32_t needed = 0;
   uint32_t had = 0;    ///< That have acknowledged, or answered.
   bool owners = false; ///< Only owners count: PW, PR.
+  /// Of the nodes that are to own the key, or did before, not of its owners: these are changing.
+  bool changing = false;
 };
 
 } // namespace crema::protocol

@@ -12,9 +12,15 @@ sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> bucket
     : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)), lost_after_(lost_after) {}
 
 void sync_planner::on_ring(ring_ptr ring) {
-  ring_ = std::move(ring);
-  for (const auto& [id, v] : own_)
+  auto before = std::exchange(ring_, std::move(ring));
+  for (auto& [id, v] : own_) {
     dirty_.insert(id);
+    // What others had before they knew of this may not be all that a quorum of the owners acknowledged.
+    if (v.asked && ring_->since_of(id.partition) > before->since_of(id.partition))
+      v.asked = asked_;
+  }
+  for (auto& [node, p] : peers_) // Others have to do with a vnode now.
+    p.tell_all = p.tell_all || ring_->epoch > before->epoch;
 }
 
 // -- What is known --------------------------------------------------------------------------------------------------
@@ -24,6 +30,13 @@ std::vector<node_id> sync_planner::owners_of(vnode_id vnode) const {
   if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
     return {};
   return ring_->owners_of(vnode.partition, rule->second.n);
+}
+
+std::vector<node_id> sync_planner::holders_of(vnode_id vnode) const {
+  auto rule = buckets_.find(vnode.bucket);
+  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
+    return {};
+  return ring_->holders_of(vnode.partition, rule->second.n);
 }
 
 std::vector<node_id> sync_planner::complete_owners(vnode_id vnode) const {
@@ -52,9 +65,14 @@ bool sync_planner::owns(node_id node, vnode_id vnode) const {
   return ring_->owns(node, vnode.partition, rule->second.n);
 }
 
+bool sync_planner::holds(node_id node, vnode_id vnode) const {
+  auto rule = buckets_.find(vnode.bucket);
+  return rule != buckets_.end() && ring_->holds(node, vnode.partition, rule->second.n);
+}
+
 /// Owners hear from each other; a fallback tells owners what it holds for them, and they tell it what they have.
 bool sync_planner::shared_with(node_id peer, const peer_state& p, const vnode_note& note) const {
-  if (owns(peer, note.id))
+  if (holds(peer, note.id))
     return true;
   auto theirs = p.mirror.find(note.id);
   return note.role == vnode_role::owner && theirs != p.mirror.end() && theirs->second.role == vnode_role::temporary;
@@ -145,8 +163,9 @@ void sync_planner::remove_peer(node_id peer, vnode_id vnode) {
     dirty_.insert(vnode);
 }
 
-void sync_planner::set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers) {
+void sync_planner::set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers, uint64_t epoch) {
   auto& p = peers_[peer];
+  p.epoch = epoch;
   if (answers <= asked_)
     p.answered = std::max(p.answered, answers);
   set_time(peer, latest, wall_ms);
@@ -309,7 +328,7 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
   if (v.note.state != vnode_state::catching_up)
     return all_known;
   if (!needs_copy && has_met_enough(v))
-    out.openings.push_back({v.note.id, v.note.clock});
+    out.openings.push_back({v.note.id, v.note.clock, ring_->since_of(v.note.id.partition)});
   return false;
 }
 
@@ -317,13 +336,14 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
 /// and lost.
 uint32_t sync_planner::others_needed(vnode_id vnode) const {
   auto n = static_cast<uint32_t>(owners_of(vnode).size());
-  return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, n - 1);
+  auto most = owns(self_, vnode) ? n - 1 : n;
+  return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, most);
 }
 
 /// What else a peer tells may be older than the question, by as much as a slow link holds back.
-bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked) const {
+bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch) const {
   auto p = peers_.find(peer);
-  return p != peers_.end() && asked && p->second.answered > *asked;
+  return p != peers_.end() && asked && p->second.answered > *asked && p->second.epoch >= epoch;
 }
 
 bool sync_planner::has_met_enough(const own_vnode& v) const {
@@ -333,11 +353,14 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
     const auto* note = note_of_linked(owner, v.note.id);
-    if (note == nullptr || !note->gives() || !v.note.clock.covers(note->clock) || !has_told_since(owner, v.asked))
+    if (owner == self_ || note == nullptr || note->role != vnode_role::owner || !note->gives() ||
+        !v.note.clock.covers(note->clock) ||
+        !has_told_since(owner, v.asked, ring_->since_of(v.note.id.partition)))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
-  return met >= others_needed(v.note.id) || met + copies + 1 == owners.size();
+  auto here = owns(self_, v.note.id) ? 1U : 0U;
+  return met >= others_needed(v.note.id) || met + copies + here == owners.size();
 }
 
 bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
@@ -345,11 +368,16 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   std::set<node_id> unsure;
   bool born = false; // With one that told so.
   auto owners = owners_of(v.note.id);
-  for (auto owner : owners) {
+  for (auto owner : holders_of(v.note.id)) {
     const auto* note = owner == self_ ? &v.note : note_of_linked(owner, v.note.id);
     if (note == nullptr || note->role != vnode_role::owner)
       continue;
-    (note->complete() ? sources : incomplete).push_back(owner);
+    if (note->complete())
+      sources.push_back(owner);
+    if (!owns(owner, v.note.id))
+      continue; // It waits for owners.
+    if (!note->complete())
+      incomplete.push_back(owner);
     if (note->state == vnode_state::unsure)
       unsure.insert(owner);
     born |= note->complete() && note->born_with_you;
@@ -358,7 +386,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.births.push_back({v.note.id});
   else if (!sources.empty())
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
-  else if (v.note.state == vnode_state::unsure && unsure.size() >= needed_for_birth(v.note.id) &&
+  else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 && unsure.size() >= needed_for_birth(v.note.id) &&
            !may_be_missed(incomplete, owners.size() - incomplete.size(), buckets_.at(v.note.id.bucket).w)) {
     out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.
@@ -408,7 +436,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   uint32_t up = 0;
   uint32_t have = 0;
   uint32_t up_without = 0;
-  auto owners = owners_of(v.note.id);
+  auto owners = holders_of(v.note.id);
   for (auto owner : owners) {
     auto has = has_all(owner, v);
     auto linked = is_linked(owner);
@@ -427,7 +455,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
 
 std::optional<dot_clock> sync_planner::stable(const own_vnode& v) const {
   auto result = v.note.clock;
-  for (auto owner : owners_of(v.note.id)) {
+  for (auto owner : holders_of(v.note.id)) {
     if (owner == self_)
       continue;
     const auto* note = mirrored(owner, v.note.id);
@@ -441,7 +469,7 @@ std::optional<dot_clock> sync_planner::stable(const own_vnode& v) const {
 std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode& v) const {
   auto result = v.note.clock;
   uint32_t up = 1;
-  for (auto owner : owners_of(v.note.id)) {
+  for (auto owner : holders_of(v.note.id)) {
     if (!is_linked(owner))
       continue;
     const auto* note = mirrored(owner, v.note.id);

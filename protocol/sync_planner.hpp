@@ -46,6 +46,7 @@ struct vnode_facts {
   uint64_t bytes = 0;    ///< Temporary: about what it holds.
   uint64_t keys = 0;     ///< Temporary: about how many different ones.
   uint64_t since_ms = 0; ///< Temporary: by its node's wall clock.
+  uint64_t epoch = 0;    ///< Owner: ring::since of its partition when it became complete.
 };
 
 /// A temporary vnode, for operators.
@@ -79,7 +80,8 @@ struct refill_task {
 /// The copy has learned from enough others: it may be read.
 struct opening_task {
   vnode_id vnode;
-  dot_clock met; ///< The clock with which that is so.
+  dot_clock met;      ///< The clock with which that is so.
+  uint64_t epoch = 0; ///< And ring::since of its partition.
 };
 /// No owner in reach is complete, and none that might know more has to be waited for: begin with what there is.
 struct birth_task {
@@ -142,6 +144,7 @@ public:
   sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
                std::chrono::nanoseconds lost_after = lost_after_least);
 
+  /// All vnodes have the roles that it gives them by now, as later reports of the shards will tell.
   void on_ring(ring_ptr ring);
 
   // This node's vnodes, as its shards report them.
@@ -168,7 +171,8 @@ public:
   void set_peer_directories(node_id peer, const known_directories& known);
   /// Ends what the peer tells in one round.
   /// @param answers the newest number that it had heard from us when it began; 0: none.
-  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers);
+  /// @param epoch that all of its shards knew then.
+  void set_peer_time(node_id peer, timestamp latest, uint64_t wall_ms, uint64_t answers, uint64_t epoch = UINT64_MAX);
   /// `from` has trimmed what the vnode lacks.
   void found_behind(vnode_id vnode, node_id from);
   /// `from` has a register whose time is too far ahead to be learned from a page. A copy would stay closed until that
@@ -216,7 +220,17 @@ public:
   /// Is there a copy that cannot open before `peer` has told once more what it has?
   bool waits_for_round_of(node_id peer) const;
   bool copies_wait() const; ///< For a round of whomever.
+  /// Who is read,
   std::vector<node_id> owners_of(vnode_id vnode) const;
+  /// and those who are to be, too.
+  std::vector<node_id> holders_of(vnode_id vnode) const;
+  /// Vnodes that this node is to own, and how many of them it has whole, on disk (docs/protocol.md, "Topology").
+  struct progress {
+    uint64_t to_get = 0;
+    uint64_t got = 0;
+    uint64_t former = 0; ///< Vnodes that it owned, or stands in for, and still has.
+  };
+  progress moving() const;
   /// The owners that have all they should and can be asked, this node perhaps among them; in ring order.
   std::vector<node_id> complete_owners(vnode_id vnode) const;
   /// Vnodes that this node owns.
@@ -262,7 +276,8 @@ private:
     bool tell_all = false;
     bool heard = false;       // Over this link.
     uint64_t incarnation = 0; // As last heard.
-    uint64_t answered = 0;    // It has told what it had after that was asked, over this link.
+    uint64_t answered = 0;    // It has told what it had after that was asked, over this link,
+    uint64_t epoch = 0;       // and knew this epoch then.
     bool tell_directories = false;
     known_directories directories; // Its own: as told over this link. What it met: as ever told.
     std::map<vnode_id, vnode_note> mirror;
@@ -275,6 +290,7 @@ private:
 
   void set_time(node_id node, timestamp latest, uint64_t wall_ms);
   bool owns(node_id node, vnode_id vnode) const;
+  bool holds(node_id node, vnode_id vnode) const;
   const vnode_note* note_of_linked(node_id peer, vnode_id vnode) const;
   bool has_all(node_id owner, const own_vnode& v) const;
   bool shared_with(node_id peer, const peer_state& p, const vnode_note& note) const;
@@ -299,7 +315,7 @@ private:
   const known_directories& known_by(node_id node) const;
   uint32_t others_needed(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
-  bool has_told_since(node_id peer, std::optional<uint64_t> asked) const;
+  bool has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch = 0) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;

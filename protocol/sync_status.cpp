@@ -9,7 +9,7 @@ namespace crema::protocol {
 void sync_planner::note_difference(own_vnode& v, std::chrono::nanoseconds now) const {
   auto uneven = known_anywhere(v);
   auto level = v.note.whole() ? v.note.clock : dot_clock{};
-  for (auto owner : owners_of(v.note.id)) {
+  for (auto owner : holders_of(v.note.id)) {
     if (owner == self_)
       continue;
     const auto* note = mirrored(owner, v.note.id);
@@ -49,7 +49,7 @@ uint64_t sync_planner::dots_behind(node_id peer) const {
 uint64_t sync_planner::dots_ahead(node_id peer) const {
   uint64_t sum = 0;
   for (const auto& [id, v] : own_) {
-    if (!owns(peer, id))
+    if (!holds(peer, id))
       continue;
     const auto* note = mirrored(peer, id);
     for (const auto& r : v.note.clock.missing_from(note != nullptr ? note->clock : dot_clock{}))
@@ -64,7 +64,7 @@ std::vector<hint_view> sync_planner::hints() const {
     if (v.note.role != vnode_role::temporary)
       continue;
     hint_view hint{id, {}, v.note.clock.size(), v.facts.bytes, v.facts.keys, v.facts.since_ms};
-    for (auto owner : owners_of(id))
+    for (auto owner : holders_of(id))
       if (!has_all(owner, v))
         hint.waits_for.push_back(owner);
     result.push_back(std::move(hint));
@@ -116,7 +116,7 @@ sync_planner::clocks sync_planner::own_clocks() const {
 std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
   std::map<node_id, uint64_t> result;
   for (const auto& [id, clock] : these)
-    for (auto owner : owners_of(id)) {
+    for (auto owner : holders_of(id)) {
       auto own = own_.find(id);
       const auto* note = owner != self_ ? mirrored(owner, id) : own != own_.end() ? &own->second.note : nullptr;
       for (const auto& r : clock.missing_from(note != nullptr && note->whole() ? note->clock : dot_clock{}))
@@ -128,13 +128,30 @@ std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
 bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
     return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) &&
-           !has_told_since(peer, v.second.asked);
+           !has_told_since(peer, v.second.asked, ring_->since_of(v.first.partition));
   });
 }
 
 bool sync_planner::copies_wait() const {
   return std::any_of(peers_.begin(), peers_.end(),
                      [this](const auto& p) { return p.second.linked && waits_for_round_of(p.first); });
+}
+
+sync_planner::progress sync_planner::moving() const {
+  progress result;
+  for (const auto& [bucket, rule] : buckets_) {
+    for (uint32_t i = 0; ring_->joint() && i < ring_->partitions(); ++i) {
+      auto partition = static_cast<partition_id>(i);
+      if (ring_->owns(self_, partition, rule.n) || !ring_->holds(self_, partition, rule.n))
+        continue;
+      ++result.to_get;
+      auto v = own_.find({bucket, partition});
+      result.got += v != own_.end() && v->second.note.complete() && v->second.facts.epoch >= ring_->since_of(partition);
+    }
+  }
+  for (const auto& [id, v] : own_)
+    result.former += v.note.role == vnode_role::temporary ? 1 : 0;
+  return result;
 }
 
 size_t sync_planner::incomplete() const {

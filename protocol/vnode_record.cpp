@@ -5,8 +5,8 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint8_t record_version = 3, version_without_since = 2;
-constexpr uint8_t in_second_place = 1, copying = 2;
+constexpr uint8_t record_version = 4, version_without_epoch = 3, version_without_since = 2;
+constexpr uint8_t in_second_place = 1, copying = 2, former = 4;
 } // namespace
 
 std::string encode(const vnode_record& x) {
@@ -15,11 +15,12 @@ std::string encode(const vnode_record& x) {
   out.u8(record_version);
   out.u8(static_cast<uint8_t>(x.role));
   out.u8(static_cast<uint8_t>(x.state));
-  out.u8((x.in_second_place ? in_second_place : 0) | (x.copying ? copying : 0));
+  out.u8((x.in_second_place ? in_second_place : 0) | (x.copying ? copying : 0) | (x.former ? former : 0));
   out.u64(x.self);
   out.varint(x.counter);
   x.trimmed.encode(out);
   out.varint(x.since_ms);
+  out.varint(x.epoch);
   return bytes;
 }
 
@@ -34,14 +35,16 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   x.counter = in.varint();
   auto trimmed = dot_clock::decode(in);
   x.since_ms = version == version_without_since ? 0 : in.varint();
-  if (!in.finished() || !trimmed || (version != record_version && version != version_without_since) ||
+  x.epoch = version == record_version ? in.varint() : 0;
+  if (!in.finished() || !trimmed || version > record_version || version < version_without_since ||
       role > static_cast<uint8_t>(vnode_role::none) || state > static_cast<uint8_t>(vnode_state::catching_up) ||
-      flags > (in_second_place | copying))
+      flags > (in_second_place | copying | former))
     return std::nullopt;
   x.role = static_cast<vnode_role>(role);
   x.state = static_cast<vnode_state>(state);
   x.in_second_place = (flags & in_second_place) != 0;
   x.copying = (flags & copying) != 0;
+  x.former = (flags & former) != 0;
   x.trimmed = std::move(*trimmed);
   return x;
 }

@@ -46,6 +46,10 @@ struct vnode_record {
   dot_clock trimmed;
   /// Temporary: when it came to be, by its node's wall clock. 0: not known.
   uint64_t since_ms = 0;
+  /// Temporary: the node was an owner, and what it had is kept until all owners of now have it, however long that takes.
+  bool former = false;
+  /// Owner: ring::since of its partition when it became complete.
+  uint64_t epoch = 0;
 
   /// Where the data of vnode `id` is.
   vnode_id place_of(vnode_id id) const { return in_second_place ? other_place(id) : id; }
@@ -53,12 +57,12 @@ struct vnode_record {
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
            a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed &&
-           a.since_ms == b.since_ms;
+           a.since_ms == b.since_ms && a.former == b.former && a.epoch == b.epoch;
   }
 };
 
-/// u8 version 3 | u8 role | u8 state | u8 1: in the second place, 2: copying | u64 self | varint counter | clock
-/// trimmed | varint since_ms. Version 2 ended with the clock.
+/// u8 version 4 | u8 role | u8 state | u8 1: in the second place, 2: copying, 4: former | u64 self | varint counter |
+/// clock trimmed | varint since_ms | varint epoch. Version 3 ended with since_ms, version 2 with the clock.
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

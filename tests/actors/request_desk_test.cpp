@@ -16,6 +16,8 @@ struct recorder final : desk_port {
   void send(node_id to, replica_op op) override { sent.emplace_back(to, std::move(op)); }
   void reply(const std::shared_ptr<reply_sink>&, client_reply r) override { replies[r.id].push_back(std::move(r)); }
   void repair(repair_wanted wanted) override { repairs.push_back(std::move(wanted)); }
+  void want_ring() override { ++rings_wanted; }
+  int rings_wanted = 0;
   std::vector<std::pair<node_id, replica_op>> sent;
   std::map<uint64_t, std::vector<client_reply>> replies;
   std::vector<repair_wanted> repairs;
@@ -626,6 +628,118 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
     for (const auto& [request, replies] : out.replies)
       ASSERT_EQ(replies.size(), 1U) << request;
   }
+}
+
+// -- While owners change -----------------------------------------------------------------------------------------------
+
+/// Four nodes; n4 is to own what n2 owns.
+class ChangingDesk : public Desk {
+protected:
+  ChangingDesk() : Desk(make_env(4)) {
+    for (uint32_t n : {1U, 2U, 3U})
+      up(n);
+  }
+  protocol::ring next_ring(uint64_t epoch) const {
+    auto r = *env->first_ring;
+    r.epoch = epoch;
+    r.since.assign(r.owners.size(), epoch);
+    return r;
+  }
+  void publish(protocol::ring r) { desk.on_ring(std::make_shared<protocol::ring>(std::move(r))); }
+  void publish_joint() {
+    auto r = next_ring(2);
+    r.next.assign(8, {node_id{2}, node_id{0}, node_id{3}});
+    publish(r);
+  }
+  void publish_stable() {
+    auto r = next_ring(3);
+    r.former = r.owners;
+    r.owners.assign(8, {node_id{2}, node_id{0}, node_id{3}});
+    publish(r);
+  }
+  /// Whom the last `count` operations went to.
+  std::vector<uint32_t> last(size_t count) const {
+    std::vector<uint32_t> nodes;
+    for (auto i = port.sent.size() - count; i < port.sent.size(); ++i)
+      nodes.push_back(to_index(port.sent[i].first));
+    return nodes;
+  }
+};
+
+TEST_F(ChangingDesk, WritesToOwnersToBeAndReadsFromOwners) {
+  publish_joint();
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  EXPECT_EQ(last(3), (std::vector<uint32_t>{2, 1, 3}));
+  EXPECT_FALSE(port.sent.back().second.fallback) << "It has a vnode of its own.";
+  answer(2, replica_answer::kind::written);
+  EXPECT_TRUE(port.replies.empty()) << "n1 and n2 are a quorum of the owners only.";
+  answer(3, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  auto before = port.sent.size();
+  for (uint64_t id = 2; id < 40; ++id)
+    ask(id, client_request::kind::get);
+  for (; before < port.sent.size(); ++before)
+    EXPECT_NE(to_index(port.sent[before].first), 3U);
+}
+
+TEST_F(ChangingDesk, WritesToFormerOwnersUntilEnoughOfThemKnow) {
+  publish_stable();
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  EXPECT_EQ(last(3), (std::vector<uint32_t>{2, 3, 1}));
+  EXPECT_TRUE(port.sent.back().second.fallback) << "It keeps what it gets in a temporary vnode.";
+  answer(2, replica_answer::kind::written);
+  EXPECT_TRUE(port.replies.empty()) << "Somebody may still read n2 and n3.";
+  answer(1, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  desk.on_epoch(node_id{3}, 3);
+  ask(2, client_request::kind::put, "v");
+  answer(4, replica_answer::kind::given);
+  EXPECT_EQ(last(3), (std::vector<uint32_t>{2, 3, 1})) << "n4 was none of them.";
+  desk.on_epoch(node_id{2}, 3); // And this node: two of three.
+  ask(3, client_request::kind::put, "v");
+  answer(8, replica_answer::kind::given);
+  EXPECT_EQ(last(2), (std::vector<uint32_t>{2, 3}));
+}
+
+TEST_F(ChangingDesk, BeginsAReadAnewUnderANewRing) {
+  ask(1, client_request::kind::get);
+  auto old = port.sent.size();
+  publish_stable();
+  EXPECT_EQ(port.sent.size(), 2 * old);
+  answer(0, replica_answer::kind::object);
+  answer(1, replica_answer::kind::digest);
+  EXPECT_TRUE(port.replies.empty()) << "Answers to what was asked by the old one.";
+  answer(old, replica_answer::kind::object);
+  answer(old + 1, replica_answer::kind::digest);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
+TEST_F(ChangingDesk, WaitsForTheRingThatAReplicaKnows) {
+  ask(1, client_request::kind::get);
+  ask(2, client_request::kind::put, "v");
+  auto put = port.sent.size() - 1;
+  answer(0, replica_answer::kind::refused, errc::stale_epoch);
+  answer(put, replica_answer::kind::refused, errc::stale_epoch);
+  EXPECT_EQ(port.rings_wanted, 2);
+  EXPECT_TRUE(port.replies.empty());
+  publish_joint();
+  EXPECT_TRUE(port.replies.empty());
+  EXPECT_EQ(port.sent.back().second.what, replica_op::kind::put) << "Another one is asked for the dot.";
+  answer(port.sent.size() - 1, replica_answer::kind::given);
+  for (auto i = put + 1; i < port.sent.size(); ++i)
+    if (port.sent[i].second.what == replica_op::kind::apply)
+      answer(i, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(2).status, errc::ok);
+}
+
+TEST_F(ChangingDesk, FailsAtTheDeadlineIfTheRingDoesNotCome) {
+  ask(1, client_request::kind::get);
+  answer(0, replica_answer::kind::refused, errc::stale_epoch);
+  now += std::chrono::seconds{3};
+  desk.on_time(now);
+  EXPECT_EQ(only_reply(1).status, errc::timeout);
 }
 
 } // namespace

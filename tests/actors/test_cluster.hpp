@@ -47,6 +47,7 @@ public:
     caf::actor root;
     welcome handles;
     std::vector<caf::actor> coordinators;
+    caf::actor ring_manager;
     std::shared_ptr<storage::memory_disk> disk = storage::make_memory_disk();
     std::string fatal; // Why it died, if it did.
     bool alive = false;
@@ -97,7 +98,10 @@ public:
     o.clocks =
         std::make_shared<const std::vector<std::pair<vnode_id, protocol::dot_clock>>>(store->load_clocks().clocks);
     o.fatal = [&n](const std::string& why) { n.fatal = why; };
-    o.spawned = [&n](const node_children& all) { n.coordinators = all.coordinators; };
+    o.spawned = [&n](const node_children& all) {
+      n.coordinators = all.coordinators;
+      n.ring_manager = all.ring_manager;
+    };
     n.root = spawn_node(system_, env, o);
     n.alive = true;
     sched().run();
@@ -139,13 +143,14 @@ public:
     auto gone = n.coordinators;
     gone.insert(gone.end(), n.handles.handles.replicas.begin(), n.handles.handles.replicas.end());
     gone.push_back(n.handles.handles.gossiper);
+    gone.push_back(n.handles.handles.handoff);
+    gone.push_back(n.ring_manager);
     gone.push_back(n.root);
     for (auto& a : gone)
       caf::anon_send_exit(a, caf::exit_reason::kill);
-    // The rest of the children hang on nothing once root is gone; handoff and ring manager are told by name.
     n.coordinators.clear();
     n.handles = {};
-    n.root = nullptr;
+    n.root = n.ring_manager = nullptr;
     sched().run();
   }
 

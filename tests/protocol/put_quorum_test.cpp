@@ -38,7 +38,7 @@ struct recorder : put_outbox {
   }
   void reply_failed(errc why, const shortfall& missing) override {
     said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(missing.had) + "/" +
-                   std::to_string(missing.needed) + (missing.owners ? " owners" : ""));
+                   std::to_string(missing.needed) + (missing.owners ? " owners" : "") + (missing.changing ? " changing" : ""));
     ++replies;
     last_error = why;
   }
@@ -689,4 +689,107 @@ TEST(PutQuorum, IsWrittenWhateverTheOrderWhenEveryOwnerAcknowledges) {
     EXPECT_EQ(x.out.take(), words{"written"});
     EXPECT_TRUE(x.put.done());
   }
+}
+
+// -- While owners change (docs/protocol.md, "Topology") ----------------------------------------------------------------
+
+namespace {
+
+constexpr node_id d{6}, e{7};
+const write_set abc{{a, b, c}, {true, true, true}, 2, 0};
+
+} // namespace
+
+TEST(PutQuorumOfTwoSets, NeedsAQuorumOfBoth) {
+  recorder out;
+  put_quorum put(abc, {{a, d, e}, {true, true, true}, 2, 0});
+  put.start(out);
+  EXPECT_EQ(out.take(), words{"put 1"});
+  put.dot_given(a, 10, true, out);
+  EXPECT_EQ(out.take(), (words{"delta 2", "delta 3", "delta 6", "delta 7"}));
+  put.acked(b, 0, out);
+  put.acked(c, 0, out);
+  EXPECT_EQ(out.take(), words{}) << "Of those that are to own it only one has the write.";
+  put.acked(e, 0, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorumOfTwoSets, IsNotWrittenByTheSecondSetAlone) {
+  recorder out;
+  put_quorum put(abc, {{a, d, e}, {true, true, true}, 2, 0});
+  put.start(out);
+  put.dot_given(a, 10, true, out);
+  out.take();
+  put.acked(d, 0, out);
+  put.acked(e, 0, out);
+  EXPECT_EQ(out.take(), words{});
+  put.deadline_passed(out);
+  EXPECT_EQ(out.take(), words{"failed timeout 1/2"});
+}
+
+TEST(PutQuorumOfTwoSets, FailsWhenTheSecondSetCannotBeHad) {
+  recorder out;
+  put_quorum put(abc, {{c, d, e}, {true, false, false}, 2, 0});
+  put.start(out);
+  EXPECT_EQ(out.take(), words{"failed no_quorum 0/2 changing"});
+}
+
+TEST(PutQuorumOfTwoSets, NeverAsksWhoIsOnlyInTheSecondForTheDot) {
+  recorder out;
+  put_quorum put({{a, b}, {true, true}, 1, 0}, {{d, e}, {true, true}, 1, 0});
+  put.start(out);
+  put.refused(a, errc::incomplete, out);
+  put.refused(b, errc::incomplete, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2", "failed no_quorum 0/1"}));
+}
+
+TEST(PutQuorumOfTwoSets, LetsAFallbackStandInForBoth) {
+  recorder out;
+  out.fallbacks = {f};
+  put_quorum put({{a, b, c}, {true, false, true}, 3, 0}, {{b, c, d}, {false, true, true}, 3, 0});
+  put.start(out);
+  put.dot_given(a, 10, true, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "delta 3", "delta 6", "delta 4"}));
+  put.acked(c, 0, out);
+  put.acked(d, 0, out);
+  put.acked(f, 0, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorumOfTwoSets, IsSentToAllOnceMoreWhenOwnersChange) {
+  put_with_dot x(2);
+  x.put.acked(c, 0, x.out); // Written, but for the change:
+  EXPECT_EQ(x.out.take(), words{"written"});
+  put_with_dot y(3);
+  y.put.acked(c, 0, y.out);
+  y.put.rebase(abc, {{b, c, d}, {true, true, true}, 2, 0}, y.out);
+  EXPECT_EQ(y.out.take(), (words{"delta 1", "delta 2", "delta 3", "delta 6"}));
+  y.put.acked(c, 0, y.out);
+  y.put.acked(d, 0, y.out);
+  EXPECT_EQ(y.out.take(), words{}) << "What a had acknowledged before does not count.";
+  y.put.acked(a, 0, y.out);
+  EXPECT_EQ(y.out.take(), words{"written"});
+}
+
+TEST(PutQuorumOfTwoSets, TakesTheDotOfWhoeverWasAskedBeforeOwnersChanged) {
+  recorder out;
+  put_quorum put(abc, {});
+  put.start(out);
+  put.rebase({{b, c, d}, {true, true, true}, 2, 0}, {}, out);
+  EXPECT_EQ(out.take(), words{"put 1"});
+  put.dot_given(a, 10, true, out);
+  EXPECT_EQ(out.take(), (words{"delta 2", "delta 3", "delta 6"}));
+  put.acked(b, 0, out);
+  EXPECT_EQ(out.take(), words{}) << "a owns it no more.";
+  put.acked(d, 0, out);
+  EXPECT_EQ(out.take(), words{"written"});
+}
+
+TEST(PutQuorumOfTwoSets, AsksAnotherOneWhenItWasAskedByAnOldRing) {
+  recorder out;
+  put_quorum put(abc, {});
+  put.start(out);
+  put.rebase({{b, c, d}, {true, true, true}, 2, 0}, {}, out);
+  put.refused(a, errc::stale_epoch, out);
+  EXPECT_EQ(out.take(), (words{"put 1", "put 2"}));
 }

@@ -176,7 +176,7 @@ TEST(Ring, SurvivesBeingWrittenDown) {
 
 TEST(Ring, ReadsWhatEarlierVersionsWrote) {
   // Format 1: epoch 1; one member: id 0, name "n1", host "h", zone "", weight 1; eight partitions, owned by it.
-  std::string bytes("\x01\x01\x01\x00\x02n1\x01h\x00\x01\x08", 11);
+  std::string bytes("\x01\x01\x01\x00\x02n1\x01h\x00\x01\x08", 12);
   for (int p = 0; p < 8; ++p)
     bytes.append("\x01\x00", 2);
   auto r = decode_ring(bytes);

@@ -30,8 +30,16 @@ TEST(VnodeRecord, HasTheDocumentedBytes) {
   x.self = 0x0102030405060708;
   x.counter = 5;
   x.since_ms = 6;
-  std::string bytes("\x03\x02\x03\x01\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06", 15);
+  x.former = true;
+  x.epoch = 7;
+  std::string bytes("\x04\x02\x03\x05\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06\x07", 16);
   EXPECT_EQ(encode(x), bytes);
+  x.former = false;
+  x.epoch = 0;
+  bytes[3] = 1;
+  bytes.pop_back();
+  bytes.front() = 3;
+  EXPECT_EQ(decode_vnode_record(bytes), x);
   bytes.pop_back();
   bytes.front() = 2;
   x.since_ms = 0;
