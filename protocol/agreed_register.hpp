@@ -33,11 +33,16 @@ struct vote {
   std::string value;   ///< What it accepted.
 };
 
+/// On the wire: append only.
 enum class vote_reply : uint8_t {
   yes,
   outbid,  ///< It has promised more: `promised` says how much.
   decided, ///< The number has a value, which it will tell.
   unknown, ///< It does not know the value before yet.
+  // Said by `agreement` on its behalf; an attempt goes on without this voter.
+  not_voter,  ///< The value before does not name it, or names another data directory of its node.
+  not_sealed, ///< It may have forgotten what it promised.
+  invalid,    ///< The value must not follow the one before.
 };
 
 struct vote_answer {
