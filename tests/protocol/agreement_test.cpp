@@ -242,6 +242,28 @@ TEST(Agreement, SaysWhoDidNotAnswer) {
   EXPECT_EQ(y.outcomes[0].what, result::no_majority);
 }
 
+TEST(Agreement, AsksTheSilentAgain) {
+  bench x{second};
+  x.machine.propose(1, third, x.now, x);
+  auto asked = [&x](milliseconds at) {
+    x.sent.clear();
+    x.machine.on_tick(at, x);
+    return x.sent.size();
+  };
+  EXPECT_EQ(asked(milliseconds(499)), 0U);
+  EXPECT_EQ(asked(milliseconds(500)), 2U) << "all but itself";
+  EXPECT_EQ(asked(milliseconds(1499)), 0U);
+  EXPECT_EQ(asked(milliseconds(1500)), 2U);
+  x.now = milliseconds(1600);
+  x.yes(b, 101, kind::promise);
+  x.yes(b, 101, kind::promise);
+  x.hears(b, {kind::accept, 2, x.round(), {}, {vote_reply::outbid, {9, 9}, {}, {}}, 101});
+  EXPECT_EQ(asked(milliseconds(1699)), 0U);
+  EXPECT_EQ(asked(milliseconds(1900)), 2U) << "again from the beginning";
+  EXPECT_EQ(x.sent[0].second.what, kind::prepare);
+  EXPECT_EQ(x.sent[0].second.attempt, (ballot{10, 100}));
+}
+
 TEST(Agreement, FinishesWhatIsHalfDone) {
   bench x{second, b};
   x.hears(a, propose(2, {4, 9}, third));
