@@ -31,7 +31,7 @@ struct voter {
 };
 
 /// How many of the other voters on number 2 must have bound a node's name, on disk, to its data directory before it is
-/// sealed. Two directories of one node are never both sealed, unless a majority of the nodes lost their disks.
+/// sealed. Two directories of one node are never both sealed, unless a majority of the voters lost their disks.
 constexpr size_t seals_needed(size_t voters) { return (voters + voters / 2) / 2; }
 
 /// What values mean, as far as agreement has to know. Same arguments, same answers, on all nodes.
@@ -86,7 +86,7 @@ public:
     std::chrono::milliseconds resend_max{4000}; ///< up to this.
     std::chrono::milliseconds backoff{100};     ///< At least, after another attempt was ahead.
     std::chrono::milliseconds timeout{15'000};  ///< An attempt ends after this.
-    std::chrono::milliseconds finish{2000}; ///< What was accepted that long ago is finished; at most twice that long.
+    std::chrono::milliseconds finish{2000};     ///< What was accepted that long ago, or up to twice that, is finished.
     std::chrono::milliseconds tell_again{1000}; ///< The same value to the same peer not sooner.
   };
   using monotonic = std::chrono::nanoseconds; ///< Time since some fixed start of this process.

@@ -17,17 +17,18 @@ void agreement::propose(uint64_t request, std::string value, monotonic now, agre
   if (!valid(value))
     return out.attempt_ended(request, {result::invalid, number() + 1, {}});
   start(request, std::move(value), now,
-        out); // An attempt to finish something goes on in it: it takes over what it finds.
+        out); // In place of an attempt to finish something: it takes over what it finds.
   hear_myself(now, out);
 }
 
 void agreement::start(std::optional<uint64_t> request, std::string value, monotonic now, agreement_outbox& out) {
   finish_at_.reset();
-  attempt_.emplace();
-  attempt_->request = request;
-  attempt_->number = number() + 1;
-  attempt_->wanted = std::move(value);
-  attempt_->ends = now + options_.timeout;
+  own_attempt x;
+  x.request = request;
+  x.number = number() + 1;
+  x.wanted = std::move(value);
+  x.ends = now + options_.timeout;
+  attempt_ = std::move(x);
   begin(now, out);
 }
 
