@@ -60,11 +60,14 @@ struct replica_group {
 
 /// What is being done to the members, as an operator asked for it.
 struct topology_job {
-  uint64_t id = 0;                  ///< The epoch that began it.
-  std::vector<std::string> changes; ///< In words: "join n4", ...
-  bool paused = false;              ///< Nothing is moved meanwhile.
+  uint64_t id = 0;                      ///< The epoch that began it.
+  std::vector<std::string> changes;     ///< In words: "join n4", ...
+  bool paused = false;                  ///< Nothing is moved meanwhile.
+  std::vector<member> members_before{}; ///< While joint: what to go back to if it is cancelled.
+  std::vector<replica_group> groups_before{};
   friend bool operator==(const topology_job& a, const topology_job& b) {
-    return a.id == b.id && a.changes == b.changes && a.paused == b.paused;
+    return std::tie(a.id, a.changes, a.paused, a.members_before, a.groups_before) ==
+           std::tie(b.id, b.changes, b.paused, b.members_before, b.groups_before);
   }
 };
 

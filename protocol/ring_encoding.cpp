@@ -19,6 +19,31 @@ void write_table(byte_writer& out, const ring_table& table) {
   }
 }
 
+void write_members(byte_writer& out, const std::vector<member>& members) {
+  out.varint(members.size());
+  for (const auto& m : members) {
+    out.varint(to_index(m.id));
+    out.bytes(m.name);
+    out.bytes(m.host);
+    out.bytes(m.zone);
+    out.varint(m.weight);
+    out.be16(m.peer_port);
+    out.be16(m.resp_port);
+    out.u64(m.directory);
+    out.u8(static_cast<uint8_t>(m.state));
+  }
+}
+
+void write_groups(byte_writer& out, const std::vector<replica_group>& groups) {
+  out.varint(groups.size());
+  for (const auto& g : groups) {
+    out.bytes(g.name);
+    out.varint(g.nodes.size());
+    for (auto n : g.nodes)
+      out.varint(to_index(n));
+  }
+}
+
 /// @returns false if it is malformed, or names somebody who is no member.
 bool read_table(byte_reader& in, const ring& x, uint64_t partitions, ring_table& table) {
   for (uint64_t p = 0; p < partitions && in.ok(); ++p) {
@@ -42,9 +67,9 @@ bool read_other_table(byte_reader& in, const ring& x, ring_table& table) {
   return in.ok() && (partitions == 0 || partitions == x.partitions()) && read_table(in, x, partitions, table);
 }
 
-bool read_members(byte_reader& in, uint8_t its_format, ring& x) {
-  auto members = in.varint();
-  for (uint64_t i = 0; i < members && in.ok(); ++i) {
+bool read_members(byte_reader& in, uint8_t its_format, std::vector<member>& members) {
+  auto count = in.varint();
+  for (uint64_t i = 0; i < count && in.ok(); ++i) {
     member m;
     m.id = static_cast<node_id>(in.varint());
     m.name = in.bytes();
@@ -60,11 +85,23 @@ bool read_members(byte_reader& in, uint8_t its_format, ring& x) {
         return false;
       m.state = static_cast<member_state>(state);
     }
-    if (!x.members.empty() && !(x.members.back().id < m.id))
+    if (!members.empty() && !(members.back().id < m.id))
       return false;
-    x.members.push_back(std::move(m));
+    members.push_back(std::move(m));
   }
-  return in.ok() && !x.members.empty();
+  return in.ok();
+}
+
+void read_groups(byte_reader& in, std::vector<replica_group>& groups) {
+  auto count = in.varint();
+  for (uint64_t i = 0; i < count && in.ok(); ++i) {
+    replica_group g;
+    g.name = in.bytes();
+    auto nodes = in.varint();
+    for (uint64_t j = 0; j < nodes && in.ok(); ++j)
+      g.nodes.push_back(static_cast<node_id>(in.varint()));
+    groups.push_back(std::move(g));
+  }
 }
 
 bool read_rest(byte_reader& in, ring& x) {
@@ -82,15 +119,7 @@ bool read_rest(byte_reader& in, ring& x) {
     m.directory = in.u64();
     x.removed.push_back(std::move(m));
   }
-  auto groups = in.varint();
-  for (uint64_t i = 0; i < groups && in.ok(); ++i) {
-    replica_group g;
-    g.name = in.bytes();
-    auto nodes = in.varint();
-    for (uint64_t j = 0; j < nodes && in.ok(); ++j)
-      g.nodes.push_back(static_cast<node_id>(in.varint()));
-    x.groups.push_back(std::move(g));
-  }
+  read_groups(in, x.groups);
   if (in.u8() == 0)
     return in.ok();
   x.job.emplace();
@@ -99,6 +128,9 @@ bool read_rest(byte_reader& in, ring& x) {
   auto changes = in.varint();
   for (uint64_t i = 0; i < changes && in.ok(); ++i)
     x.job->changes.emplace_back(in.bytes());
+  if (!read_members(in, format, x.job->members_before))
+    return false;
+  read_groups(in, x.job->groups_before);
   return in.ok();
 }
 
@@ -109,18 +141,7 @@ std::string encode_ring(const ring& x) {
   byte_writer out{bytes};
   out.u8(format);
   out.varint(x.epoch);
-  out.varint(x.members.size());
-  for (const auto& m : x.members) {
-    out.varint(to_index(m.id));
-    out.bytes(m.name);
-    out.bytes(m.host);
-    out.bytes(m.zone);
-    out.varint(m.weight);
-    out.be16(m.peer_port);
-    out.be16(m.resp_port);
-    out.u64(m.directory);
-    out.u8(static_cast<uint8_t>(m.state));
-  }
+  write_members(out, x.members);
   write_table(out, x.owners);
   write_table(out, x.next);
   write_table(out, x.former);
@@ -134,13 +155,7 @@ std::string encode_ring(const ring& x) {
     out.bytes(m.name);
     out.u64(m.directory);
   }
-  out.varint(x.groups.size());
-  for (const auto& g : x.groups) {
-    out.bytes(g.name);
-    out.varint(g.nodes.size());
-    for (auto n : g.nodes)
-      out.varint(to_index(n));
-  }
+  write_groups(out, x.groups);
   out.u8(x.job ? 1 : 0);
   if (!x.job)
     return bytes;
@@ -149,6 +164,8 @@ std::string encode_ring(const ring& x) {
   out.varint(x.job->changes.size());
   for (const auto& c : x.job->changes)
     out.bytes(c);
+  write_members(out, x.job->members_before);
+  write_groups(out, x.job->groups_before);
   return bytes;
 }
 
@@ -159,7 +176,7 @@ std::optional<ring> decode_ring(std::string_view bytes) {
   if (its_format != format && its_format != format_first)
     return {};
   x.epoch = in.varint();
-  if (!read_members(in, its_format, x))
+  if (!read_members(in, its_format, x.members) || x.members.empty())
     return {};
   auto partitions = in.varint();
   if (!in.ok() || !valid_partition_count(partitions) || !read_table(in, x, partitions, x.owners))

@@ -165,6 +165,8 @@ TEST(Ring, SurvivesBeingWrittenDown) {
   r.removed = {{node_id{9}, "n9", 4711}};
   r.groups = {{"left", {a, b}}, {"right", {c, d}}};
   r.job = topology_job{7, {"join n3", "leave n0"}, true};
+  r.job->members_before = {r.members[0], r.members[1]};
+  r.job->groups_before = {{"all", {a, b}}};
   auto bytes = encode_ring(r);
   auto again = decode_ring(bytes);
   ASSERT_TRUE(again);
