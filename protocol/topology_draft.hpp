@@ -1,0 +1,29 @@
+// Who is to be a member, and how: the first half of a plan (topology_plan.hpp). All that an operator can get wrong is
+// found here, and told with its cure.
+#pragma once
+
+#include "protocol/ring.hpp"
+#include "protocol/topology_change.hpp"
+#include "protocol/topology_plan.hpp"
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace crema::protocol {
+
+struct topology_draft {
+  std::vector<member> members; ///< Sorted by id; with those that leave.
+  std::vector<replica_group> groups;
+  uint32_t next_id = 0;
+  uint32_t owners_per_partition = 1;
+  std::map<node_id, node_id> replaced; ///< By whom.
+  bool only_replaced = true;           ///< Nothing else is asked for.
+
+  std::vector<member> staying() const;
+};
+
+or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes,
+                                          const planning& given);
+
+} // namespace crema::protocol

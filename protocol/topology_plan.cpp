@@ -1,0 +1,107 @@
+#include "protocol/topology_plan.hpp"
+
+#include "protocol/claim_groups.hpp"
+#include "protocol/topology_draft.hpp"
+#include "protocol/topology_epoch.hpp"
+#include "protocol/topology_moves.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace crema::protocol {
+
+namespace {
+
+/// What those who stay have, or are about to have, in the order in which it should be kept: what they are to own, and
+/// after it what they own, which costs nothing to keep either.
+ring_table held(const ring& now, const ring_table& wanted) {
+  auto table = wanted;
+  for (size_t p = 0; p < table.size(); ++p)
+    for (auto node : now.owners[p])
+      if (std::find(table[p].begin(), table[p].end(), node) == table[p].end())
+        table[p].push_back(node);
+  return table;
+}
+
+ring_table with_replacements(ring_table table, const std::map<node_id, node_id>& replaced) {
+  for (auto& row : table)
+    for (auto& node : row)
+      if (auto i = replaced.find(node); i != replaced.end())
+        node = i->second;
+  return table;
+}
+
+ring_table deal(const ring& now, const ring_table& wanted, const topology_draft& draft) {
+  if (draft.only_replaced)
+    return wanted;
+  auto had = now.joint() ? held(now, wanted) : wanted;
+  if (!draft.groups.empty())
+    return claim_groups(had, draft.staying(), draft.groups, now.partitions());
+  return claim(had, draft.staying(), now.partitions(), draft.owners_per_partition);
+}
+
+topology_job job_of(const ring& now, const std::vector<topology_change>& changes) {
+  topology_job job{now.epoch + 1, {}, false, now.members, now.groups};
+  if (now.joint() && now.job)
+    job = *now.job;
+  for (const auto& c : changes)
+    job.changes.push_back(to_words(c));
+  return job;
+}
+
+void learn_directories(std::vector<member>& members, const std::map<node_id, uint64_t>& directories) {
+  for (auto& m : members)
+    if (auto i = directories.find(m.id); m.directory == 0 && i != directories.end())
+      m.directory = i->second;
+}
+
+} // namespace
+
+or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
+                                        const planning& given) {
+  if (!now.former.empty())
+    return refused{"the change of epoch " + std::to_string(now.job ? now.job->id : now.epoch) +
+                   " is not settled yet (allowed: as soon as enough nodes know that it has been completed)"};
+  if (changes.empty())
+    return refused{"nothing is to be changed (allowed: at least one change)"};
+  auto drafted = draft_topology(now, changes, given);
+  if (auto* no = std::get_if<refused>(&drafted))
+    return *no;
+  const auto& draft = std::get<topology_draft>(drafted);
+
+  const auto& running = now.joint() ? now.next : now.owners;
+  auto next = deal(now, with_replacements(running, draft.replaced), draft);
+  if (next == running && draft.members == now.members && draft.groups == now.groups)
+    return refused{"this would change nothing (allowed: at least one change that does)"};
+
+  topology_plan plan;
+  plan.transfers = transfers(now.owners, next, draft.members, given.bytes);
+  plan.moved = moved(now.owners, next);
+  auto had = now.joint() ? held(now, now.next) : now.owners;
+  plan.added = moved(had, next);
+  plan.added_at_least = draft.only_replaced ? plan.added : moves_at_least(had, draft);
+  plan.nodes = shares(now.owners, next, draft.members);
+  plan.lost = lost_partitions(now.owners, draft.members);
+  plan.warnings = warnings(now, draft, next);
+
+  auto after = now;
+  after.members = draft.members;
+  learn_directories(after.members, given.directories);
+  after.groups = draft.groups;
+  after.next_id = draft.next_id;
+  if (after.origin == 0)
+    after.origin = given.origin;
+  auto nobody_comes_or_goes = std::all_of(draft.members.begin(), draft.members.end(),
+                                          [](const member& m) { return m.state == member_state::full; });
+  if (next == now.owners && nobody_comes_or_goes) {
+    after.next.clear();
+    after.job.reset();
+  } else {
+    after.next = std::move(next);
+    after.job = job_of(now, changes);
+  }
+  plan.after = as_next_epoch(now, std::move(after));
+  return plan;
+}
+
+} // namespace crema::protocol
