@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 namespace crema::protocol {
@@ -19,9 +20,24 @@ struct topology_draft {
   uint32_t owners_per_partition = 1;
   std::map<node_id, node_id> replaced; ///< By whom.
   bool only_replaced = true;           ///< Nothing else is asked for.
+  bool owners_set = false;             ///< Their number is asked for.
 
   std::vector<member> staying() const;
+  member* find(const std::string& name);
+  const replica_group* group_of(node_id node) const;
+  std::string group_names() const;
+
+  /// Into a group, new or not, and out of the one that it was in.
+  void put(node_id node, const std::string& group);
+  /// As if it had never come.
+  void forget(node_id node);
+
+  /// @returns why this cannot be, as a whole; empty: it can.
+  std::string check(const ring& now) const;
 };
+
+/// "n1, n2, n3"
+std::string listed(const std::vector<std::string>& names);
 
 or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes,
                                           const planning& given);

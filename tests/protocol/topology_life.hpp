@@ -79,14 +79,14 @@ public:
     ++plans;
     moved += result.added;
     auto must = result.added_at_least;
-    if (result.added > must && now.groups.empty()) { // The bound counts shares alone; see what really can be.
+    if (result.added > must && result.after.groups.empty()) { // The bound counts shares alone; see what really can be.
       ++inexact;
       const auto& next = result.after.joint() ? result.after.next : result.after.owners;
       auto before = had(changes, result.after);
       auto asked_for = result.added - protocol::moved(before, next); // The places of those that are replaced.
       must = asked_for + least_moves(before, staying(result.after.members), static_cast<uint32_t>(next.front().size()));
     }
-    EXPECT_TRUE(result.added == must || !now.groups.empty()) << result.added << " moved, least " << must;
+    EXPECT_TRUE(result.added == must || !result.after.groups.empty()) << result.added << " moved, least " << must;
     least += must;
     check_plan(result);
     enter(result.after);

@@ -1,0 +1,229 @@
+// The changes, one by one (topology_draft.hpp).
+#include "protocol/topology_draft.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace crema::protocol {
+
+namespace {
+
+using reason = std::string; // Empty: nothing is wrong.
+
+/// Applies one change after the other; the first that is refused ends it.
+class drafting {
+public:
+  drafting(const ring& now, const planning& given) : now_(now) {
+    x_.members = now.members;
+    x_.groups = now.groups;
+    x_.next_id = std::max(now.next_id, now.members.empty() ? 0 : to_index(now.members.back().id) + 1);
+    x_.owners_per_partition = given.owners_per_partition;
+    if (now.joint() && now.groups.empty()) { // What a change under way has set, unless rows are short of members.
+      auto owners = static_cast<uint32_t>(now.next.front().size());
+      auto short_of_members = owners >= x_.staying().size();
+      x_.owners_per_partition = short_of_members ? std::max(owners, given.owners_per_partition) : owners;
+    }
+  }
+
+  or_refused<topology_draft> run(const std::vector<topology_change>& changes) {
+    auto brings_a_node = [](const topology_change& c) {
+      return std::holds_alternative<join_node>(c) || std::holds_alternative<replace_node>(c);
+    };
+    for (bool first : {true, false}) // Who comes first: the others may name them.
+      for (const auto& c : changes)
+        if (brings_a_node(c) == first)
+          if (auto why = std::visit([this](const auto& change) { return apply(change); }, c); !why.empty())
+            return refused{why};
+    if (auto why = x_.check(now_); !why.empty())
+      return refused{why};
+    return std::move(x_);
+  }
+
+private:
+  // -- The changes --
+
+  reason apply(const join_node& c) {
+    x_.only_replaced = false;
+    if (!now_.groups.empty() && c.node.group.empty())
+      return "join " + c.node.name + ": names no group (allowed: one of " + x_.group_names() + ", or a new one)";
+    return come(c.node);
+  }
+
+  reason apply(const leave_node& c) {
+    x_.only_replaced = false;
+    auto* m = x_.find(c.name);
+    if (m == nullptr)
+      return unknown("leave", c.name);
+    if (m->state == member_state::joining)
+      return "leave " + c.name + ": it is only joining (allowed: remove it, or cancel the change)";
+    if (!m->stays())
+      return "leave " + c.name + ": it already does (allowed: remove it, if its process is gone for good)";
+    return once(c.name, "place") ? (m->state = member_state::leaving, "") : twice(c.name);
+  }
+
+  reason apply(const remove_node& c) {
+    x_.only_replaced = false;
+    auto* m = x_.find(c.name);
+    if (m == nullptr)
+      return unknown("remove", c.name);
+    if (!once(c.name, "place"))
+      return twice(c.name);
+    if (m->state == member_state::gone)
+      return "remove " + c.name + ": it already is being removed (allowed: another node)";
+    if (m->state == member_state::joining)
+      x_.forget(m->id);
+    else
+      m->state = member_state::gone;
+    return {};
+  }
+
+  reason apply(const replace_node& c) {
+    auto* m = x_.find(c.name);
+    if (m == nullptr)
+      return unknown("replace", c.name);
+    if (m->state == member_state::joining)
+      return "replace " + c.name + ": it is only joining (allowed: remove it and let " + c.by.name + " join)";
+    if (!m->stays())
+      return "replace " + c.name + ": it already leaves, and others get what it has (allowed: let " + c.by.name +
+             " join)";
+    if (!once(c.name, "place"))
+      return twice(c.name);
+    m->state = c.gone ? member_state::gone : member_state::leaving;
+    auto old = m->id;
+    auto by = c.by;
+    by.weight = m->weight;
+    by.group.clear();
+    for (const auto& g : x_.groups)
+      if (std::find(g.nodes.begin(), g.nodes.end(), old) != g.nodes.end())
+        by.group = g.name;
+    x_.replaced[old] = node_id{x_.next_id};
+    return come(by);
+  }
+
+  reason apply(const set_weight& c) {
+    return with("set the weight of", c.name, "weight", [&](member& m) { m.weight = c.weight; });
+  }
+  reason apply(const set_zone& c) {
+    return with("set the zone of", c.name, "zone", [&](member& m) { m.zone = c.zone; });
+  }
+  reason apply(const set_group& c) {
+    if (x_.groups.empty())
+      return "move " + c.name + " to group " + c.group + ": this cluster has no groups (allowed: set groups)";
+    return with("move", c.name, "group", [&](member& m) { x_.put(m.id, c.group); });
+  }
+
+  reason apply(const set_owners& c) {
+    x_.only_replaced = false;
+    if (!once("", "owners"))
+      return "two numbers of owners (allowed: one)";
+    x_.owners_per_partition = c.owners;
+    x_.owners_set = true;
+    return {};
+  }
+
+  reason apply(const set_groups& c) {
+    x_.only_replaced = false;
+    if (!once("", "groups"))
+      return "two lists of groups (allowed: one, with all groups)";
+    x_.groups.clear();
+    for (const auto& [name, nodes] : c.groups) {
+      for (const auto& g : x_.groups)
+        if (g.name == name)
+          return "two groups \"" + name + "\" (allowed: distinct names)";
+      if (nodes.empty())
+        return "group \"" + name + "\" has no nodes (allowed: at least " + std::to_string(x_.owners_per_partition) +
+               ")";
+      for (const auto& node : nodes) {
+        auto* m = x_.find(node);
+        if (m == nullptr)
+          return unknown("group \"" + name + "\"", node);
+        if (x_.group_of(m->id) != nullptr)
+          return node + " is in the groups \"" + x_.group_of(m->id)->name + "\" and \"" + name + "\" (allowed: one)";
+        x_.put(m->id, name);
+      }
+    }
+    return {};
+  }
+
+  reason apply(const rebalance&) {
+    x_.only_replaced = false;
+    return {};
+  }
+
+  // -- Their parts --
+
+  reason come(const new_node& node) {
+    auto what = "join " + node.name + ": ";
+    if (node.name.empty())
+      return what + "has no name (allowed: 1 to 64 letters, digits, _ and -)";
+    if (!once(node.name, "place"))
+      return twice(node.name);
+    if (auto* m = x_.find(node.name); m != nullptr)
+      return what + "there is a node of that name" + (m->stays() ? "" : ", which is leaving") +
+             " (allowed: another name" + (m->stays() ? ")" : ", or wait until it has left)");
+    for (const auto& m : x_.members) {
+      if (node.directory != 0 && m.directory == node.directory)
+        return what + "its data directory is that of " + m.name + " (allowed: an empty data_dir)";
+      if (node.peer_port != 0 && m.state != member_state::gone && m.host == node.host &&
+          (m.peer_port == node.peer_port || m.resp_port == node.peer_port))
+        return what + node.host + ":" + std::to_string(node.peer_port) + " is an address of " + m.name +
+               " (allowed: another host or port)";
+    }
+    for (const auto& r : now_.removed) {
+      auto same_directory = r.directory != 0 && r.directory == node.directory;
+      auto may_be_the_same = r.name == node.name && (r.directory == 0 || node.directory == 0);
+      if (same_directory)
+        return what + r.name + " was removed from this cluster; its data directory must not be used again (allowed: " +
+               "an empty data_dir)";
+      if (may_be_the_same)
+        return what + "a node of that name was removed from this cluster, and it is not known whether this is its " +
+               "data directory (allowed: another name, with an empty data_dir)";
+    }
+    x_.members.push_back({node_id{x_.next_id++}, node.name, node.host, node.zone, node.weight, node.peer_port,
+                          node.resp_port, node.directory, member_state::joining});
+    if (!node.group.empty())
+      x_.put(x_.members.back().id, node.group);
+    return {};
+  }
+
+  /// Changes a member that stays.
+  template <class Function>
+  reason with(const std::string& what, const std::string& name, const char* kind, Function f) {
+    x_.only_replaced = false;
+    auto* m = x_.find(name);
+    if (m == nullptr)
+      return unknown(what, name);
+    if (!once(name, kind))
+      return twice(name);
+    if (!m->stays())
+      return what + " " + name + ": it is leaving (allowed: a node that stays)";
+    f(*m);
+    return {};
+  }
+
+  /// What is done to a node is done once in a plan: two weights, or leaving and being replaced, are a mistake.
+  bool once(const std::string& name, const char* kind) { return done_.emplace(name, kind).second; }
+  static reason twice(const std::string& name) {
+    return "two changes of " + name + " (allowed: one of a kind in one plan)";
+  }
+
+  reason unknown(const std::string& what, const std::string& name) const {
+    std::vector<std::string> names;
+    for (const auto& m : x_.members)
+      names.push_back(m.name);
+    return what + " " + name + ": there is no such node (allowed: one of " + listed(names) + ")";
+  }
+  const ring& now_;
+  topology_draft x_;
+  std::set<std::pair<std::string, std::string>> done_; // (node, kind of change)
+};
+
+} // namespace
+
+or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes,
+                                          const planning& given) {
+  return drafting(now, given).run(changes);
+}
+
+} // namespace crema::protocol
