@@ -22,6 +22,10 @@ void actor_backend::repair(repair_order order, std::function<void(std::string js
   caf::anon_send(node_, repair_query{order, std::move(answer)});
 }
 
+void actor_backend::topology(topology_order order, std::function<void(std::string json)> answer) {
+  caf::anon_send(node_, topology_query{std::move(order), std::move(answer)});
+}
+
 void actor_backend::count_keys(bucket_id bucket,
                                std::function<void(std::optional<uint64_t> count, std::string error)> answer) {
   caf::anon_send(node_, count_query{bucket, std::move(answer)});

@@ -19,6 +19,7 @@ public:
   void status(std::function<void(std::string json)> answer) override;
   void sync_point(uint64_t id, std::function<void(std::string json)> answer) override;
   void repair(repair_order order, std::function<void(std::string json)> answer) override;
+  void topology(topology_order order, std::function<void(std::string json)> answer) override;
   void count_keys(bucket_id bucket,
                   std::function<void(std::optional<uint64_t> count, std::string error)> answer) override;
 

@@ -11,13 +11,15 @@ struct gossiper_state {
   struct peer {
     caf::actor gossiper;
     int64_t time_told = 0;
+    uint64_t epoch_told = 0; // To coordinators.
   };
   std::vector<caf::actor> listeners;  // Of who is up.
   std::vector<caf::actor> time_users; // And of times.
   std::unique_ptr<protocol::failure_detector> detector;
   std::map<node_id, peer> peers; // Linked ones.
   uint64_t epoch = 0;
-  bool stopping = false;
+  protocol::node_progress progress; // Of this node.
+  caf::actor ring_manager;          // Who has told a ring; null until then.
 };
 using gossiper_self = caf::stateful_actor<gossiper_state>*;
 
@@ -37,9 +39,25 @@ void publish(gossiper_self self, const std::vector<protocol::failure_detector::c
 void beat(gossiper_self self, const caf::actor& peer) {
   heartbeat h;
   h.from = self->state.env->self;
-  h.epoch = self->state.epoch;
+  const auto& st = self->state;
+  h.epoch = st.epoch;
+  h.epoch_taken = st.progress.epoch;
+  h.to_get = st.progress.to_get;
+  h.got = st.progress.got;
+  h.former = st.progress.former;
   h.time = now(self).count();
   self->send<caf::message_priority::high>(peer, h);
+}
+
+/// How far a peer is with the ring.
+void tell_progress(gossiper_self self, gossiper_state::peer& p, const heartbeat& h) {
+  auto& st = self->state;
+  if (st.ring_manager)
+    self->send(st.ring_manager, peer_progress{h.from, h.epoch, {h.epoch_taken, h.to_get, h.got, h.former}});
+  if (std::exchange(p.epoch_told, h.epoch_taken) == h.epoch_taken)
+    return;
+  for (const auto& listener : st.listeners)
+    self->send(listener, peer_epoch{h.from, h.epoch_taken});
 }
 
 /// Not each time: it is rarely looked at, and to be a second out does not matter.
@@ -79,11 +97,12 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         if (h.version != message_version || from == s.peers.end())
           return;
         tell_time(self, h.from, from->second, h.time);
+        tell_progress(self, from->second, h);
         publish(self, s.detector->heard(h.from, now(self)));
       },
       [self](const peer_linked& x) {
         auto& s = self->state;
-        s.peers[x.node] = {x.handles.gossiper, 0};
+        s.peers[x.node] = {x.handles.gossiper, 0, 0};
         publish(self, s.detector->linked(x.node, now(self)));
         beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
       },
@@ -91,7 +110,14 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         self->state.peers.erase(x.node);
         publish(self, self->state.detector->unlinked(x.node, x.why, now(self)));
       },
-      [self](const ring_published& x) { self->state.epoch = x.ring->epoch; },
+      [self](const ring_published& x) {
+        auto& s = self->state;
+        s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
+        s.epoch = x.ring->epoch;
+        for (auto& [node, peer] : s.peers) // Who is behind asks at once.
+          beat(self, peer.gossiper);
+      },
+      [self](const own_progress& x) { self->state.progress = x.what; },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

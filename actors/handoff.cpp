@@ -221,24 +221,15 @@ void note_directory(handoff_self self, node_id node, uint64_t directory) {
   ask_for_reports(self); // Births wait until it is known to be met.
 }
 
-/// A directory has an id of its own from its first start on, and a new one when a backup was put in its place.
-void name_directory(handoff_self self) {
-  auto& st = self->state;
-  auto& own = st.directories.own;
-  if (own == 0 || st.env->restored) {
-    own = st.env->incarnation;
-    keep(self, directory_number, own);
-  }
-  note_directory(self, st.env->self, own);
-}
-
 /// Of what the shards have told, which is on disk.
 void tell_moves(handoff_self self) {
   auto& st = self->state;
   if (!st.ring_manager || st.epoch_told != st.ring->epoch)
     return;
   auto moving = st.planner->moving();
-  self->send(st.ring_manager, move_progress{st.epoch_told, moving.to_get, moving.got, moving.former});
+  self->send(st.ring_manager, move_progress{{st.epoch_told, moving.to_get, moving.got, moving.former},
+                                            st.planner->bound_by(),
+                                            st.planner->directories()});
 }
 
 void on_report(handoff_self self, shard_report& report) {
@@ -464,7 +455,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.directories = std::move(memory.directories);
   schedule_scrub(self);
   st.ticked = st.missed_since = self->clock().now();
-  name_directory(self);
+  note_directory(self, env->self, st.directories.own);
   self->send(self, tick{});
   return {
       [self](tick) {
@@ -524,6 +515,26 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
 }
 
 } // namespace
+
+directory_id own_directory(storage::store& store, const node_env& env) {
+  auto stored = store.get_meta(directory_number);
+  if (!stored.what.ok())
+    return {0, stored.what.error};
+  if (stored.object && !env.restored) {
+    protocol::byte_reader in{*stored.object};
+    if (auto id = in.u64(); in.finished() && id != 0)
+      return {id, {}};
+    return {0, "the stored id of the data directory does not decode"};
+  }
+  std::string bytes;
+  protocol::byte_writer{bytes}.u64(env.incarnation);
+  auto batch = store.make_batch();
+  batch->put_meta(directory_number, bytes);
+  auto written = store.write(*batch);
+  if (written.ok())
+    written = store.sync();
+  return {env.incarnation, written.error};
+}
 
 handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring) {
   handoff_memory memory;

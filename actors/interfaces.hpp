@@ -7,6 +7,7 @@
 #include "actors/node_env.hpp"
 #include "messages/local.hpp"
 #include "messages/register.hpp"
+#include "protocol/agreement_record.hpp"
 #include "storage/store.hpp"
 
 #include <caf/all.hpp>
@@ -47,15 +48,42 @@ caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options
 
 /// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness), and who sends writes to
 /// other nodes their times (peer_time).
-///   heartbeat                        from peers' gossipers
+///   heartbeat                        from peers' gossipers; peer_epoch and peer_progress follow from it
+///   own_progress                     from the ring manager
 ///   peer_linked, peer_unlinked, ring_published
 ///   stop_request
 caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners,
                           std::vector<caf::actor> time_users);
 
-/// The ring of the newest known epoch; publishes it (ring_published). Epoch 1 is what the configuration says.
+/// The ring of the newest known epoch; has the next one agreed on, and publishes it (ring_published): to replicas, and
+/// when they have taken it to all others. Epoch 1 is what the configuration says.
+///   ring_message                     from peers' ring managers
+///   ring_taken                       from replicas
+///   ring_wanted                      from coordinators and replicas
+///   move_progress                    from handoff
+///   peer_progress                    from the gossiper
+///   topology_query                   -> its callback
+///   peer_linked, peer_unlinked
+///   stats_request -> stats
 ///   stop_request
-caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners);
+struct ring_manager_options {
+  env_ptr env;
+  std::shared_ptr<storage::store> store;
+  uint64_t directory = 0; ///< The id of this data directory.
+  protocol::agreement_record record;
+  std::function<uint64_t()> random;
+  std::vector<caf::actor> replicas;
+  caf::actor gossiper;
+  std::vector<caf::actor> listeners; ///< All that want to know the ring; the gossiper among them.
+};
+caf::actor spawn_ring_manager(caf::actor_system& system, ring_manager_options options);
+
+/// What is on disk of the agreement on the ring.
+struct ring_record_result {
+  std::optional<protocol::agreement_record> record; ///< Nothing, if there is none yet.
+  std::string error;
+};
+ring_record_result load_ring_record(const storage::store& store);
 
 /// What the handoff actor remembers from before the start.
 struct handoff_memory {
@@ -64,6 +92,13 @@ struct handoff_memory {
   std::string error; ///< Not empty: something cannot be read.
 };
 handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring);
+
+/// The id of this data directory: of the store's first start, and a new one when a backup was put in its place. On disk.
+struct directory_id {
+  uint64_t id = 0;
+  std::string error; ///< Not empty: something cannot be read or written.
+};
+directory_id own_directory(storage::store& store, const node_env& env);
 
 /// Sync: what this node's vnodes and those of its peers have, and who has to catch up, be refilled or may forget.
 ///   sync_state, sync_resend, sync_hurry  from peers' handoffs
@@ -93,6 +128,8 @@ struct node_children {
   caf::actor gossiper, handoff, ring_manager;
 };
 struct node_options {
+  /// The ring has changed: peers come and go.
+  std::function<void(protocol::ring_ptr)> ring_changed;
   std::shared_ptr<storage::store> store;
   replica_id id = 0;
   size_t shards = 1;

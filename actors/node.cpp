@@ -1,7 +1,11 @@
 #include "actors/interfaces.hpp"
 
+#include "protocol/ring_encoding.hpp"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <random>
 
 namespace crema {
 
@@ -27,10 +31,18 @@ struct node_state {
   protocol::monotonic started{};
   std::optional<size_t> incomplete; ///< Vnodes that do not serve yet; nothing: not known yet.
 
+  protocol::ring_ptr ring;
+
   std::vector<caf::actor> listeners() const {
     auto all = coordinators;
     all.push_back(gossiper);
     all.push_back(handoff);
+    return all;
+  }
+  /// Of links: the ring manager too.
+  std::vector<caf::actor> link_listeners() const {
+    auto all = listeners();
+    all.push_back(ring_manager);
     return all;
   }
 };
@@ -59,10 +71,14 @@ void spawn_children(node_self self) {
   for (size_t i = 0; i < o.shards; ++i)
     st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
   auto memory = load_handoff_memory(*o.store, *st.env->first_ring);
-  if (!memory.error.empty()) {
-    st.env->log->critical("the store failed: {}", memory.error);
-    st.options.fatal(memory.error);
-  }
+  auto directory = own_directory(*o.store, *st.env);
+  auto record = load_ring_record(*o.store);
+  for (const auto* error : {&memory.error, &directory.error, &record.error})
+    if (!error->empty()) {
+      st.env->log->critical("the store failed: {}", *error);
+      st.options.fatal(*error);
+    }
+  memory.directories.own = directory.id;
   st.handoff =
       watched(spawn_handoff(system, st.env, st.replicas, caf::actor_cast<caf::actor>(self), std::move(memory)));
   for (size_t i = 0; i < o.coordinators; ++i)
@@ -72,9 +88,18 @@ void spawn_children(node_self self) {
   auto hear_times = st.coordinators;
   hear_times.push_back(st.handoff);
   st.gossiper = watched(spawn_gossiper(system, st.env, hear_liveness, hear_times));
-  auto hear_ring = st.listeners();
-  hear_ring.insert(hear_ring.end(), st.replicas.begin(), st.replicas.end());
-  st.ring_manager = watched(spawn_ring_manager(system, st.env, hear_ring));
+  ring_manager_options ring;
+  ring.env = st.env;
+  ring.store = o.store;
+  ring.directory = directory.id;
+  ring.record =
+      record.record.value_or(protocol::agreement_record::first(protocol::encode_ring(*st.env->first_ring)));
+  ring.random = [random = std::mt19937_64{st.env->incarnation}]() mutable { return random(); };
+  ring.replicas = st.replicas;
+  ring.gossiper = st.gossiper;
+  ring.listeners = st.listeners();
+  ring.listeners.push_back(caf::actor_cast<caf::actor>(self));
+  st.ring_manager = watched(spawn_ring_manager(system, std::move(ring)));
 }
 
 void stop_next_group(node_self self) {
@@ -139,7 +164,7 @@ template <class Promise>
 void on_hello(node_self self, const hello& x, Promise promise) {
   auto& st = self->state;
   auto why = refusal(st, x);
-  const auto& members = st.env->first_ring->members;
+  const auto& members = st.ring->members;
   auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.name == x.node; });
   if (why.empty() && member == members.end())
     why = fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
@@ -155,13 +180,26 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   w.self = {message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
   w.handles.gossiper = st.gossiper;
   w.handles.handoff = st.handoff;
+  w.handles.ring_manager = st.ring_manager;
   w.handles.replicas = st.replicas;
   promise.deliver(w);
 }
 
+void on_ring(node_self self, protocol::ring_ptr ring) {
+  auto& st = self->state;
+  st.ring = std::move(ring);
+  for (const auto& m : st.ring->members)
+    if (m.id != st.env->self)
+      st.peers[m.id]; // Down, if it is new.
+  for (auto p = st.peers.begin(); p != st.peers.end();)
+    p = st.ring->find(p->first) == nullptr && !p->second.linked ? st.peers.erase(p) : std::next(p);
+  if (st.options.ring_changed)
+    st.options.ring_changed(st.ring);
+}
+
 nlohmann::json status_json(node_self self) {
   const auto& st = self->state;
-  const auto& ring = *st.env->first_ring;
+  const auto& ring = *st.ring;
   nlohmann::json members = nlohmann::json::array();
   std::map<node_id, size_t> owned, first;
   for (const auto& owners : ring.owners) {
@@ -170,7 +208,6 @@ nlohmann::json status_json(node_self self) {
     ++first[owners.front()];
   }
   for (const auto& m : ring.members) {
-    auto* config = st.env->config.find_node(m.name);
     auto found = st.peers.find(m.id);
     auto here = m.id == st.env->self;
     members.push_back({{"name", m.name},
@@ -179,8 +216,8 @@ nlohmann::json status_json(node_self self) {
                                : found != st.peers.end() ? found->second.why
                                                          : ""},
                        {"host", m.host},
-                       {"peer_port", config != nullptr ? config->peer_port : 0},
-                       {"resp_port", config != nullptr ? config->resp_port : 0},
+                       {"peer_port", m.peer_port},
+                       {"resp_port", m.resp_port},
                        {"zone", m.zone},
                        {"weight", m.weight},
                        {"partitions", owned[m.id]},
@@ -298,7 +335,8 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
   st.env = std::move(env);
   st.options = std::move(options);
   st.started = self->clock().now().time_since_epoch();
-  for (const auto& m : st.env->first_ring->members)
+  st.ring = st.env->first_ring;
+  for (const auto& m : st.ring->members)
     if (m.id != st.env->self)
       st.peers[m.id] = {};
   drop_unexpected(self, st.env);
@@ -317,13 +355,14 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
         auto& p = self->state.peers[x.node];
         p.linked = true;
         p.why = "no heartbeat yet";
-        tell(self, self->state.listeners(), x);
+        tell(self, self->state.link_listeners(), x);
       },
       [self](const peer_unlinked& x) {
         auto& p = self->state.peers[x.node];
         p = {false, false, x.why};
-        tell(self, self->state.listeners(), x);
+        tell(self, self->state.link_listeners(), x);
       },
+      [self](const ring_published& x) { on_ring(self, x.ring); },
       [self](const peer_liveness& x) {
         auto& p = self->state.peers[x.node];
         p.up = x.up && p.linked;
@@ -338,6 +377,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       [self](const status_query& x) { on_status(self, x); },
       [self](const sync_point_query& x) { self->send(self->state.handoff, x); },
       [self](const repair_query& x) { self->send(self->state.handoff, x); },
+      [self](const topology_query& x) { self->send(self->state.ring_manager, x); },
       [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
       [self](stop_request) {
         auto& s = self->state;

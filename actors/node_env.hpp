@@ -46,6 +46,7 @@ struct node_env {
   protocol::ring_ptr first_ring; ///< The ring known at start: persisted, or claimed from the configuration.
   uint64_t incarnation = 0;      ///< Random per process.
   bool restored = false;         ///< The data directory is an older copy of the one that was used last.
+  uint64_t origin = 0;           ///< protocol::ring::origin, also while the ring does not say it.
   uint64_t fingerprint = 0;      ///< What peers must agree with us on.
   bool own_threads = true;       ///< Replicas block in the store on threads of their own; off in simulation.
   struct page_limits {

@@ -1,5 +1,6 @@
 #include "actors/node_setup.hpp"
 
+#include "actors/interfaces.hpp"
 #include "protocol/ring_encoding.hpp"
 
 #include <fmt/format.h>
@@ -34,6 +35,11 @@ protocol::ring claim_ring(const config::cluster_config& config) {
 }
 
 ring_result load_or_claim_ring(storage::store& store, const config::cluster_config& config) {
+  auto agreed = load_ring_record(store);
+  if (!agreed.error.empty())
+    return {nullptr, agreed.error};
+  if (agreed.record && agreed.record->number > 1) // Members and all are what was agreed on, not what the file says.
+    return {std::make_shared<protocol::ring>(*protocol::decode_ring(agreed.record->value)), {}};
   auto stored = store.get_meta("ring");
   if (!stored.what.ok())
     return {nullptr, stored.what.error};
@@ -71,6 +77,21 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
   return {std::make_shared<protocol::ring>(std::move(*ring)), {}};
 }
 
+namespace {
+
+/// What tells the first ring of a cluster, and so the cluster, from all others. A host may be written in several ways;
+/// addresses take no part in it.
+uint64_t origin_of(const config::cluster_config& config, protocol::ring first) {
+  for (auto& m : first.members) {
+    m.host.clear();
+    m.peer_port = m.resp_port = 0;
+  }
+  auto text = fmt::format("{} {}", config::fingerprint(config), protocol::encode_ring(first));
+  return std::max<uint64_t>(XXH3_64bits(text.data(), text.size()), 1);
+}
+
+} // namespace
+
 std::shared_ptr<node_env> make_env(config::cluster_config config, const std::string& name, protocol::ring_ptr ring) {
   auto env = std::make_shared<node_env>();
   env->name = name;
@@ -79,13 +100,8 @@ std::shared_ptr<node_env> make_env(config::cluster_config config, const std::str
   for (const auto& m : ring->members)
     if (m.name == name)
       env->self = m.id;
-  auto agreed = fmt::format("{} ", config::fingerprint(env->config));
-  auto places_apart = *ring; // A host may be written in several ways; addresses take no part in the agreement.
-  for (auto& m : places_apart.members) {
-    m.host.clear();
-    m.peer_port = m.resp_port = 0;
-  }
-  agreed += protocol::encode_ring(places_apart);
+  env->origin = ring->origin != 0 ? ring->origin : origin_of(env->config, *ring);
+  auto agreed = fmt::format("{} {}", config::fingerprint_without_nodes(env->config), env->origin);
   env->fingerprint = XXH3_64bits(agreed.data(), agreed.size());
   env->first_ring = std::move(ring);
   return env;

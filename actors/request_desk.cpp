@@ -573,6 +573,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
       p.time = a.time;
       p.delta = std::move(a.data);
       p.request.value = {}; // From here on the delta carries it.
+      p.rebased += p.asked_epoch < p.epoch ? 1 : 0; // What the giver says beside belongs to the ring of before.
       p.put->dot_given(from, a.time, a.durable, out);
     } else if (a.what == kind::written) {
       p.put->acked(from, p.bucket->conflict == conflict_rule::lww ? a.time : 0, out);

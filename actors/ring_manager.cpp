@@ -1,42 +1,370 @@
-#include "actors/interfaces.hpp"
+// The newest ring: has the next one agreed on, keeps it on disk, and tells everybody (docs/protocol.md, "Topology").
+//
+//   decided ──▶ on disk ──▶ replicas ──▶ (all refuse older requests) ──▶ all others, peers by heartbeat
+//
+// What nodes tell of their progress comes in through handoff (of this one) and gossiper (of peers); the member with the
+// lowest id that is up proposes the step that follows from it.
+#include "actors/ring_manager.hpp"
+
+#include "protocol/ring_encoding.hpp"
+#include "protocol/topology_plan.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace crema {
 
-// Holds the newest ring and tells everybody. Until members can change at run time there is one epoch: the ring that was
-// claimed from the configuration when the data directory was made, and persisted (node_setup.cpp).
-struct ring_manager_state {
-  static inline constexpr const char* name = "ring_manager";
-  env_ptr env;
-  protocol::ring_ptr ring;
-  std::vector<caf::actor> listeners;
-};
+using protocol::agreement;
+using protocol::agreement_message;
 
 namespace {
 
-caf::behavior ring_manager(caf::stateful_actor<ring_manager_state>* self, const env_ptr& env,
-                           std::vector<caf::actor> listeners) {
+/// What the agreement is about: encoded rings.
+class ring_values final : public protocol::agreed_values {
+public:
+  std::vector<protocol::voter> voters_of(const std::string& value) const override {
+    auto ring = protocol::decode_ring(value);
+    std::vector<protocol::voter> voters;
+    if (!ring)
+      return voters;
+    for (const auto& m : ring->members)
+      if (m.state != protocol::member_state::joining)
+        voters.push_back({m.id, ring->epoch == 1 ? 0 : m.directory});
+    return voters;
+  }
+  bool valid_successor(const std::string& before, const std::string& after) const override {
+    auto x = protocol::decode_ring(before);
+    auto y = protocol::decode_ring(after);
+    return x && y && y->epoch == x->epoch + 1 && y->partitions() == x->partitions() && y->next_id >= x->next_id &&
+           (x->origin == 0 || x->origin == y->origin);
+  }
+};
+
+ring_message to_wire(node_id from, const agreement_message& m) {
+  ring_message x;
+  x.from = from;
+  x.what = static_cast<uint8_t>(m.what);
+  x.number = m.number;
+  x.attempt_round = m.attempt.round;
+  x.attempt_source = m.attempt.source;
+  x.value = m.value;
+  x.answer = static_cast<uint8_t>(m.answer.what);
+  x.promised_round = m.answer.promised.round;
+  x.promised_source = m.answer.promised.source;
+  x.accepted_round = m.answer.accepted.round;
+  x.accepted_source = m.answer.accepted.source;
+  x.accepted_value = m.answer.value;
+  x.directory = m.directory;
+  return x;
+}
+
+/// @returns nothing if it says what no version known here says.
+std::optional<agreement_message> from_wire(const ring_message& x) {
+  if (x.version != message_version || x.what > static_cast<uint8_t>(agreement_message::kind::want) ||
+      x.answer > static_cast<uint8_t>(protocol::vote_reply::invalid))
+    return std::nullopt;
+  agreement_message m;
+  m.what = static_cast<agreement_message::kind>(x.what);
+  m.number = x.number;
+  m.attempt = {x.attempt_round, x.attempt_source};
+  m.value = x.value;
+  m.answer = {static_cast<protocol::vote_reply>(x.answer),
+              {x.promised_round, x.promised_source},
+              {x.accepted_round, x.accepted_source},
+              x.accepted_value};
+  m.directory = x.directory;
+  return m;
+}
+
+constexpr const char* record_name = "agreement";
+
+} // namespace
+
+struct ring_manager_state : protocol::agreement_outbox {
+  static inline constexpr const char* name = "ring_manager";
+  static constexpr std::chrono::milliseconds tick_interval{100};
+
+  // Effects of the agreement.
+  void send(node_id to, agreement_message m) override {
+    if (auto peer = peers.find(to); peer != peers.end())
+      self->send(peer->second, to_wire(env->self, m));
+  }
+  bool persist(const std::string& record) override {
+    auto batch = store->make_batch();
+    batch->put_meta(record_name, record);
+    auto written = store->write(*batch);
+    if (written.ok())
+      written = store->sync();
+    if (!written.ok())
+      env->log->critical("the store failed: {}", written.error);
+    return written.ok();
+  }
+  void decided(uint64_t /*number*/, const std::string& value) override {
+    newest = std::make_shared<const protocol::ring>(*protocol::decode_ring(value));
+    news = true;
+  }
+  void attempt_ended(uint64_t request, const protocol::agreement_outcome& outcome) override {
+    ended.emplace_back(request, outcome);
+  }
+
+  monotonic_time now() const { return self->clock().now().time_since_epoch(); }
+  const protocol::ring& ring() const { return *newest; }
+
+  caf::stateful_actor<ring_manager_state>* self = nullptr;
+  env_ptr env;
+  std::shared_ptr<storage::store> store;
+  ring_values values;
+  std::unique_ptr<agreement> agreed;
+  protocol::ring_ptr newest;    // On disk.
+  protocol::ring_ptr published; // To all: every replica has taken it, or a newer one.
+  bool news = false;            // `newest` has not been told to the replicas.
+  std::vector<caf::actor> replicas, listeners;
+  caf::actor gossiper; // One of the listeners.
+  std::map<caf::actor_addr, uint64_t> taken;
+  std::map<node_id, caf::actor> peers; // Linked ones.
+  std::map<node_id, uint64_t> peer_epochs;
+  protocol::topology_state state;
+  std::vector<std::pair<uint64_t, protocol::agreement_outcome>> ended;
+  struct waiting_order {
+    std::function<void(std::string)> answer; // Null: it was a step.
+    std::string what;
+  };
+  std::map<uint64_t, waiting_order> orders; // By attempt.
+  uint64_t next_order = 1;
+  std::optional<protocol::topology_plan> plan; // The last one that was asked for.
+};
+using ring_manager_self = caf::stateful_actor<ring_manager_state>*;
+
+namespace {
+
+void publish_if_taken(ring_manager_self self) {
   auto& st = self->state;
-  st.env = env;
-  drop_unexpected(self, env);
-  st.ring = env->first_ring;
-  st.listeners = std::move(listeners);
+  auto has_taken = [&st](const caf::actor& r) { return st.taken[r.address()] >= st.newest->epoch; };
+  if (st.published == st.newest || !std::all_of(st.replicas.begin(), st.replicas.end(), has_taken))
+    return;
+  st.published = st.newest;
   for (const auto& listener : st.listeners)
-    self->send(listener, ring_published{st.ring});
+    self->send(listener, ring_published{st.published});
+}
+
+nlohmann::json outcome_json(const ring_manager_state& st, const protocol::agreement_outcome& x) {
+  using result = protocol::agreement_outcome::result;
+  if (x.what == result::chosen)
+    return {{"epoch", x.number}};
+  std::string missing;
+  for (const auto& m : x.missing)
+    missing += fmt::format("{}{} {}", missing.empty() ? ": " : ", ", st.env->name_of(m.node),
+                           m.said ? "cannot vote" : "does not answer");
+  switch (x.what) {
+  case result::other:
+    return error_json(fmt::format("another change was made meanwhile (epoch {}): plan again", x.number));
+  case result::no_majority:
+    return error_json("nothing was changed: no majority of the members votes" + missing +
+                      " (bring them back, or see `crema ctl force-epoch --help`)");
+  case result::unknown:
+    return error_json("outcome unknown, the change may still happen: see `crema ctl status`" + missing);
+  case result::busy:
+    return error_json("another change is being agreed on: try again");
+  case result::disk_failed:
+    return error_json(st.env->name + " cannot write to its disk");
+  default:
+    return error_json("refused: this node's version of the change is not one that follows the present epoch");
+  }
+}
+
+/// To be called after whatever may have had effects.
+void settle(ring_manager_self self) {
+  auto& st = self->state;
+  if (std::exchange(st.news, false)) {
+    st.env->later_names->learn(*st.newest);
+    st.env->log->info("epoch {}: {}", st.newest->epoch, describe(*st.newest));
+    st.plan.reset();
+    for (const auto& replica : st.replicas)
+      self->send(replica, ring_published{st.newest});
+    for (const auto& [node, peer] : st.peers) // At once, not when they hear of it.
+      st.agreed->heard_number(node, st.peer_epochs[node], st.now(), st);
+  }
+  for (auto& [request, outcome] : std::exchange(st.ended, {})) {
+    auto order = st.orders.find(request);
+    if (order == st.orders.end())
+      continue;
+    auto told = outcome_json(st, outcome);
+    if (order->second.answer)
+      order->second.answer(told.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    else if (outcome.what != protocol::agreement_outcome::result::chosen)
+      st.env->log->debug("{}: {}", order->second.what, told.dump());
+    st.orders.erase(order);
+  }
+  publish_if_taken(self);
+}
+
+void propose(ring_manager_self self, protocol::ring next, std::string what, std::function<void(std::string)> answer) {
+  auto& st = self->state;
+  protocol::note_named(st.ring(), next);
+  auto id = st.next_order++;
+  st.orders[id] = {std::move(answer), std::move(what)};
+  st.agreed->propose(id, protocol::encode_ring(next), st.now(), st);
+}
+
+/// The lowest of those that are up: so that nobody is in anybody's way.
+bool is_first(const ring_manager_state& st) {
+  return std::none_of(st.ring().members.begin(), st.ring().members.end(), [&st](const auto& m) {
+    return m.id < st.env->self && st.peers.count(m.id) > 0 && m.state != protocol::member_state::joining;
+  });
+}
+
+void step_if_due(ring_manager_self self) {
+  auto& st = self->state;
+  if (st.agreed->busy() || st.published != st.newest || !is_first(st) || st.ring().epoch == 1)
+    return;
+  auto step = protocol::next_step(st.ring(), st.state);
+  if (!step)
+    return;
+  st.env->log->info("proposing epoch {}: {}", step->next.epoch, step->why);
+  propose(self, step->next, step->why, nullptr);
+}
+
+// -- Orders -----------------------------------------------------------------------------------------------------------
+
+protocol::planning given(const ring_manager_state& st) {
+  protocol::planning result;
+  for (const auto& b : st.env->config.buckets)
+    result.owners_per_partition = std::max(result.owners_per_partition, b.n);
+  result.origin = st.env->origin;
+  result.directories = st.state.directories;
+  return result;
+}
+
+void on_order(ring_manager_self self, const topology_query& x) {
+  auto& st = self->state;
+  auto tell = [&x](const nlohmann::json& json) {
+    x.answer(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  };
+  auto commit = [&](protocol::or_refused<protocol::ring> next, std::string what) {
+    if (auto* no = std::get_if<protocol::refused>(&next))
+      return tell(error_json(no->why));
+    propose(self, std::get<protocol::ring>(next), std::move(what), x.answer);
+  };
+  using kind = topology_order::kind;
+  switch (x.order.what) {
+  case kind::show:
+    return tell(to_json(st.ring(), st.state, st.env->config));
+  case kind::plan: {
+    auto result = protocol::plan_topology(st.ring(), x.order.changes, given(st));
+    if (auto* no = std::get_if<protocol::refused>(&result))
+      return tell(error_json(no->why));
+    st.plan = std::get<protocol::topology_plan>(std::move(result));
+    return tell(to_json(*st.plan, st.ring()));
+  }
+  case kind::commit:
+    if (!st.plan)
+      return tell(error_json("there is nothing to commit: plan first (`crema ctl plan --help`); a plan is void as soon "
+                             "as the epoch changes, and known to the node only that made it"));
+    return propose(self, st.plan->after, "commit", x.answer);
+  case kind::cancel:
+    return commit(protocol::cancel_change(st.ring()), "cancel");
+  case kind::pause:
+    return commit(protocol::pause_change(st.ring(), true), "pause");
+  case kind::resume:
+    return commit(protocol::pause_change(st.ring(), false), "resume");
+  case kind::force:
+    return tell(error_json("force-epoch is not there yet"));
+  }
+}
+
+caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& options) {
+  auto& st = self->state;
+  st.self = self;
+  st.env = options.env;
+  st.store = options.store;
+  st.replicas = options.replicas;
+  st.listeners = options.listeners;
+  st.gossiper = options.gossiper;
+  drop_unexpected(self, st.env);
+  st.newest = st.env->first_ring;
+  for (const auto& b : st.env->config.buckets)
+    st.state.buckets[b.db] = {b.n, b.r};
+  st.agreed = std::make_unique<agreement>(st.env->self, options.directory, st.values, options.record, options.random,
+                                          agreement::options{});
+  st.news = true;
+  settle(self);
+  self->delayed_send(self, ring_manager_state::tick_interval, tick{});
   return {
-      [self](stats_request) {
-        return stats{{{"epoch", self->state.ring->epoch}, {"members", self->state.ring->members.size()}}, {}, {}};
+      [self](tick) {
+        auto& s = self->state;
+        s.agreed->on_tick(s.now(), s);
+        settle(self);
+        step_if_due(self);
+        settle(self);
+        self->delayed_send(self, ring_manager_state::tick_interval, tick{});
       },
-      [](const ring_taken&) {},
-      [](ring_wanted) {},
-      [](const move_progress&) {},
+      [self](const ring_message& x) {
+        auto& s = self->state;
+        auto m = from_wire(x);
+        if (!m || s.peers.count(x.from) == 0)
+          return;
+        s.agreed->on_message(x.from, *m, s.now(), s);
+        settle(self);
+      },
+      [self](const ring_taken& x) {
+        auto& taken = self->state.taken[caf::actor_cast<caf::actor_addr>(self->current_sender())];
+        taken = std::max(taken, x.epoch);
+        settle(self);
+      },
+      [self](ring_wanted) {
+        auto& s = self->state;
+        for (const auto& [node, peer] : s.peers) // Somebody has it.
+          s.send(node, agreement_message{agreement_message::kind::want, s.agreed->number(), {}, {}, {}, 0});
+      },
+      [self](const move_progress& x) {
+        auto& s = self->state;
+        s.state.progress[s.env->self] = x.what;
+        s.state.directories = x.directories;
+        s.agreed->set_sealed(x.bound_by >= protocol::seals_needed(s.agreed->voters().size()));
+        self->send(s.gossiper, own_progress{x.what});
+      },
+      [self](const peer_progress& x) {
+        auto& s = self->state;
+        s.state.progress[x.node] = x.what;
+        s.peer_epochs[x.node] = x.epoch;
+        s.agreed->heard_number(x.node, x.epoch, s.now(), s);
+        settle(self);
+      },
+      [self](const peer_linked& x) { self->state.peers[x.node] = x.handles.ring_manager; },
+      [self](const peer_unlinked& x) {
+        self->state.peers.erase(x.node);
+        self->state.peer_epochs.erase(x.node);
+      },
+      [self](const topology_query& x) {
+        on_order(self, x);
+        settle(self);
+      },
+      [self](stats_request) {
+        const auto& ring = self->state.ring();
+        return stats{{{"epoch", ring.epoch}, {"members", ring.members.size()}}, {}, {}};
+      },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }
 
 } // namespace
 
-caf::actor spawn_ring_manager(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners) {
-  return system.spawn(ring_manager, std::move(env), std::move(listeners));
+caf::actor spawn_ring_manager(caf::actor_system& system, ring_manager_options options) {
+  return system.spawn(ring_manager, std::move(options));
+}
+
+ring_record_result load_ring_record(const storage::store& store) {
+  auto stored = store.get_meta(record_name);
+  if (!stored.what.ok())
+    return {std::nullopt, stored.what.error};
+  if (!stored.object)
+    return {};
+  auto record = protocol::decode_agreement_record(*stored.object);
+  if (!record || !protocol::decode_ring(record->value))
+    return {std::nullopt, "the stored agreement on the ring does not decode"};
+  return {std::move(record), {}};
 }
 
 } // namespace crema

@@ -70,15 +70,17 @@ cluster_config single_node_config() {
   return config;
 }
 
-uint64_t fingerprint(const cluster_config& config) {
-  // Compared between nodes: a change of this layout needs another first byte.
+namespace {
+
+/// Compared between nodes: a change of this layout needs another first byte.
+uint64_t fingerprint_of(const cluster_config& config, const std::vector<node_config>& nodes) {
   std::string text;
   protocol::byte_writer out{text};
   out.u8(1);
   out.bytes(config.cluster);
   out.varint(config.partitions);
-  out.varint(config.nodes.size());
-  for (const auto* node : sorted_by_name(config.nodes)) {
+  out.varint(nodes.size());
+  for (const auto* node : sorted_by_name(nodes)) {
     out.bytes(node->name);
     out.bytes(node->host); // The ring keeps copies on distinct hosts.
     out.bytes(node->zone);
@@ -94,5 +96,11 @@ uint64_t fingerprint(const cluster_config& config) {
   }
   return XXH3_64bits(text.data(), text.size());
 }
+
+} // namespace
+
+uint64_t fingerprint(const cluster_config& config) { return fingerprint_of(config, config.nodes); }
+
+uint64_t fingerprint_without_nodes(const cluster_config& config) { return fingerprint_of(config, {}); }
 
 } // namespace crema::config

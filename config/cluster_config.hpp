@@ -114,5 +114,7 @@ cluster_config single_node_config();
 /// A digest of everything that all nodes must agree on (cluster, partitions, members with zone and weight, buckets with
 /// their n, conflict rule and db): peers with another one are refused at the handshake.
 uint64_t fingerprint(const cluster_config& config);
+/// The same without the members, which may have changed since.
+uint64_t fingerprint_without_nodes(const cluster_config& config);
 
 } // namespace crema::config

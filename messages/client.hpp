@@ -5,6 +5,7 @@
 #include "protocol/dot_clock.hpp"
 #include "protocol/object.hpp"
 #include "protocol/quorum_level.hpp"
+#include "protocol/topology_change.hpp"
 #include "protocol/types.hpp"
 
 #include <cstdint>
@@ -83,6 +84,22 @@ struct repair_order {
   std::optional<partition_id> partition; ///< start; nothing: all.
 };
 
+/// What an operator wants of the topology (docs/operations.md).
+struct topology_order {
+  enum class kind : uint8_t {
+    show,   ///< Epoch, members, the change that is under way, and how far it is.
+    plan,   ///< What would `changes` mean? Nothing is done.
+    commit, ///< Do what the last plan of this node says.
+    cancel, ///< Back to the owners of before.
+    pause,
+    resume,
+    force, ///< Without a majority: the members in `lost` are gone for good.
+  };
+  kind what = kind::show;
+  std::vector<protocol::topology_change> changes; ///< plan
+  std::vector<std::string> lost;                  ///< force: names
+};
+
 /// What the gateway needs from the node behind it. All calls are thread-safe and return at once.
 class client_backend {
 public:
@@ -98,6 +115,8 @@ public:
   /// Carries out the order, and tells how far the scrub is, as JSON text (docs/commands.md, KV.REPAIR). `{"error": …}`
   /// if another one runs, or none that could be paused.
   virtual void repair(repair_order order, std::function<void(std::string json)> answer) = 0;
+  /// Carries out the order, and tells what came of it, as JSON text. `{"error": …}` says why not.
+  virtual void topology(topology_order order, std::function<void(std::string json)> answer) = 0;
   /// The number of keys of a bucket in the whole cluster, or an error in words.
   virtual void count_keys(bucket_id bucket,
                           std::function<void(std::optional<uint64_t> count, std::string error)> answer) = 0;

@@ -6,6 +6,7 @@
 #include "protocol/latency_tail.hpp"
 #include "protocol/ring.hpp"
 #include "protocol/sync_planner.hpp"
+#include "protocol/topology_progress.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
 
@@ -46,18 +47,27 @@ struct peer_time {
 struct ring_published {
   protocol::ring_ptr ring;
 };
-/// Handoff -> ring manager, gossiper: how far this node is with what an epoch gives to it and takes from it.
+/// Handoff -> ring manager, which passes it on to the gossiper: how far this node is with what the ring gives to it and
+/// takes from it, and what it knows of data directories.
 struct move_progress {
-  uint64_t epoch = 0;  ///< That all of its replicas know, and so they will after a crash.
-  uint64_t to_get = 0; ///< Vnodes that it is to own,
-  uint64_t got = 0;    ///< and of these has whole, on disk.
-  uint64_t former = 0; ///< Vnodes that it has for others.
-  bool left() const { return got < to_get; }
+  protocol::node_progress what;
+  size_t bound_by = 0;                     ///< Members that have bound this node to its data directory, on disk.
+  std::map<node_id, uint64_t> directories; ///< Of linked peers that have told, and of this node.
 };
-/// Gossiper -> ring manager.
+/// Ring manager -> gossiper: of this node.
+struct own_progress {
+  protocol::node_progress what;
+};
+/// Gossiper -> ring manager: the newest epoch that a peer knows, and how far it is.
 struct peer_progress {
   node_id node{};
-  move_progress what;
+  uint64_t epoch = 0;
+  protocol::node_progress what;
+};
+/// Anyone -> node -> ring manager.
+struct topology_query {
+  topology_order order;
+  std::function<void(std::string)> answer;
 };
 
 /// Replica -> ring manager: requests of older rings are refused from now on.
@@ -66,7 +76,7 @@ struct ring_taken {
 };
 /// Coordinator, replica -> ring manager: somebody knows a newer one.
 struct ring_wanted {};
-/// Gossiper -> coordinators, ring manager: all of the node's replicas know this epoch, and so they will after a crash.
+/// Gossiper -> coordinators: all of the node's replicas know this epoch, and so they will after a crash.
 struct peer_epoch {
   node_id node{};
   uint64_t epoch = 0;
@@ -215,7 +225,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_wanted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::move_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::topology_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_taken)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_epoch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::repair_wanted)

@@ -26,11 +26,13 @@ struct hello {
 struct peer_handles {
   caf::actor gossiper;
   caf::actor handoff;
+  caf::actor ring_manager;
   std::vector<caf::actor> replicas; ///< By shard; the shard of a partition is partition % replicas.size().
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, peer_handles& x) {
-    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.handoff, x.replicas);
+    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.handoff, x.ring_manager,
+             x.replicas);
   }
 };
 
@@ -44,16 +46,42 @@ struct welcome {
   }
 };
 
+/// Ring manager -> ring manager: protocol::agreement_message, about the ring.
+struct ring_message {
+  uint16_t version = message_version;
+  node_id from{};
+  uint8_t what = 0; ///< protocol::agreement_message::kind.
+  uint64_t number = 0;
+  uint64_t attempt_round = 0;
+  replica_id attempt_source = 0;
+  std::string value;
+  uint8_t answer = 0; ///< protocol::vote_reply; what follows is of a protocol::vote_answer.
+  uint64_t promised_round = 0, accepted_round = 0;
+  replica_id promised_source = 0, accepted_source = 0;
+  std::string accepted_value;
+  uint64_t directory = 0;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, ring_message& x) {
+    return f(caf::meta::type_name("crema::ring_message"), x.version, x.from, x.what, x.number, x.attempt_round,
+             x.attempt_source, x.value, x.answer, x.promised_round, x.promised_source, x.accepted_round,
+             x.accepted_source, x.accepted_value, x.directory);
+  }
+};
+
 /// Gossiper -> gossiper, every heartbeat interval. Proves that the sender's actors run, not only its I/O thread.
 struct heartbeat {
   uint16_t version = message_version;
   node_id from{};
-  uint64_t epoch = 0;
+  uint64_t epoch = 0; ///< The newest that it knows.
+  /// protocol::node_progress.
+  uint64_t epoch_taken = 0, to_get = 0, got = 0, former = 0;
   int64_t time = 0; ///< By the sender's own monotonic clock, in nanoseconds; comes back with writes for it.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, heartbeat& x) {
-    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.time);
+    return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.epoch_taken, x.to_get, x.got,
+             x.former, x.time);
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace crema::protocol {
 
@@ -65,6 +66,7 @@ void put_quorum::rebase(const write_set& owners, const write_set& others, put_ou
     take_fallbacks(out);
     return check_reachable(out);
   }
+  asked_before_ = true;
   if (known == nullptr) {
     giver.owner = giver.other = false;
     giver.former = true;
@@ -100,6 +102,7 @@ void put_quorum::ask_giver(put_outbox& out) {
 }
 
 void put_quorum::ask(node& giver, put_outbox& out) {
+  asked_before_ = false;
   giver_ = static_cast<uint32_t>(&giver - nodes_.data());
   giver.what = state::waiting;
   out.send_put(giver.id, after_, any_time_);
@@ -111,7 +114,9 @@ void put_quorum::dot_given(node_id from, timestamp time, bool durable, put_outbo
     return;
   has_dot_ = true;
   limit_ = time + std::min(UINT64_MAX - time, from_micros(hybrid_clock::default_drift_max.count()));
-  if (durable)
+  if (std::exchange(asked_before_, false))
+    giver.what = giver.former ? state::failed : state::idle; // It is asked like the others.
+  else if (durable)
     giver.what = state::acked;
   // Even after the reply (a timeout, say): the write happened, and the sooner every owner has it the better.
   for (auto& x : nodes_) {

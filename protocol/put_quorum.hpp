@@ -149,6 +149,7 @@ private:
   timestamp after_ = 0; // Of the second round.
   bool second_round_ = false;
   bool has_dot_ = false;
+  bool asked_before_ = false; // The giver, by an older ring.
   bool replied_ = false;
 };
 

@@ -100,6 +100,14 @@ std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) c
   return list;
 }
 
+void note_named(const ring& before, ring& next) {
+  for (auto& m : next.members) {
+    const auto* known = before.find(m.id);
+    if (known == nullptr || known->directory != m.directory)
+      m.named = next.epoch;
+  }
+}
+
 bool operator==(const ring& a, const ring& b) {
   return std::tie(a.epoch, a.origin, a.members, a.removed, a.next_id, a.groups, a.owners, a.next, a.former, a.since,
                   a.job) == std::tie(b.epoch, b.origin, b.members, b.removed, b.next_id, b.groups, b.owners, b.next,

@@ -30,11 +30,13 @@ struct member {
   uint16_t peer_port = 0, resp_port = 0;
   uint64_t directory = 0; ///< The random id of its data directory; 0: not known, as in the first epoch.
   member_state state = member_state::full;
+  uint64_t named = 0; ///< The epoch that first named this directory.
 
   bool stays() const { return state == member_state::full || state == member_state::joining; }
   friend bool operator==(const member& a, const member& b) {
-    return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state) ==
-           std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port, b.directory, b.state);
+    return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state,
+                    a.named) == std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port,
+                                         b.directory, b.state, b.named);
   }
   friend bool operator!=(const member& a, const member& b) { return !(a == b); }
 };
@@ -139,6 +141,8 @@ struct ring {
   std::vector<node_id> preference_list(partition_id partition, uint32_t n) const;
 };
 using ring_ptr = std::shared_ptr<const ring>;
+/// To be called for each next ring: notes which directories it is the first to name.
+void note_named(const ring& before, ring& next);
 bool operator==(const ring& a, const ring& b);
 
 } // namespace crema::protocol

@@ -31,6 +31,7 @@ void write_members(byte_writer& out, const std::vector<member>& members) {
     out.be16(m.resp_port);
     out.u64(m.directory);
     out.u8(static_cast<uint8_t>(m.state));
+    out.varint(m.named);
   }
 }
 
@@ -84,6 +85,7 @@ bool read_members(byte_reader& in, uint8_t its_format, std::vector<member>& memb
       if (state > static_cast<uint8_t>(member_state::gone))
         return false;
       m.state = static_cast<member_state>(state);
+      m.named = in.varint();
     }
     if (!members.empty() && !(members.back().id < m.id))
       return false;

@@ -346,16 +346,30 @@ bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked, u
   return p != peers_.end() && asked && p->second.answered > *asked && p->second.epoch >= epoch;
 }
 
+/// The epoch that others must know when they tell what they have, for a copy to be opened: that of the last change of
+/// the vnode's owners, and of the naming of this node's data directory. Before it is named, what this node has forgotten
+/// may be a newer epoch; nothing: it waits for that.
+std::optional<uint64_t> sync_planner::epoch_to_know(vnode_id vnode) const {
+  auto since = ring_->since_of(vnode.partition);
+  const auto* self = ring_->find(self_);
+  if (ring_->epoch <= 1 || self == nullptr)
+    return since;
+  return self->directory == directories_.own ? std::optional{std::max(since, self->named)} : std::nullopt;
+}
+
 bool sync_planner::has_met_enough(const own_vnode& v) const {
   if (planted(bug::opens_early))
     return true;
+  auto epoch = epoch_to_know(v.note.id);
+  if (!epoch)
+    return false;
   uint32_t met = 0, copies = 0; // Of other copies, unless there is nobody else, each may be counting on the other.
   auto owners = owners_of(v.note.id);
   for (auto owner : owners) {
     const auto* note = note_of_linked(owner, v.note.id);
     if (owner == self_ || note == nullptr || note->role != vnode_role::owner || !note->gives() ||
         !v.note.clock.covers(note->clock) ||
-        !has_told_since(owner, v.asked, ring_->since_of(v.note.id.partition)))
+        !has_told_since(owner, v.asked, *epoch))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }

@@ -231,6 +231,11 @@ public:
     uint64_t former = 0; ///< Vnodes that it owned, or stands in for, and still has.
   };
   progress moving() const;
+  /// Members that have bound this node to its data directory, on disk, and know no epoch after the first
+  /// (docs/protocol.md, "Agreement").
+  size_t bound_by() const;
+  /// The data directories of members: that which they told they have; else the first that this node met.
+  std::map<node_id, uint64_t> directories() const;
   /// The owners that have all they should and can be asked, this node perhaps among them; in ring order.
   std::vector<node_id> complete_owners(vnode_id vnode) const;
   /// Vnodes that this node owns.
@@ -314,6 +319,7 @@ private:
   bool is_new_member(node_id node) const;
   const known_directories& known_by(node_id node) const;
   uint32_t others_needed(vnode_id vnode) const;
+  std::optional<uint64_t> epoch_to_know(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v) const;
   bool has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch = 0) const;
   bool temporary_somewhere(vnode_id vnode) const;

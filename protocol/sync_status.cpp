@@ -128,7 +128,7 @@ std::map<node_id, uint64_t> sync_planner::lacking(const clocks& these) const {
 bool sync_planner::waits_for_round_of(node_id peer) const {
   return std::any_of(own_.begin(), own_.end(), [&](const auto& v) {
     return v.second.note.state == vnode_state::catching_up && owns(peer, v.first) &&
-           !has_told_since(peer, v.second.asked, ring_->since_of(v.first.partition));
+           !has_told_since(peer, v.second.asked, epoch_to_know(v.first).value_or(0));
   });
 }
 
@@ -151,6 +151,24 @@ sync_planner::progress sync_planner::moving() const {
   }
   for (const auto& [id, v] : own_)
     result.former += v.note.role == vnode_role::temporary ? 1 : 0;
+  return result;
+}
+
+size_t sync_planner::bound_by() const {
+  return static_cast<size_t>(std::count_if(peers_.begin(), peers_.end(), [this](const auto& p) {
+    const auto& first = p.second.directories.first;
+    auto bound = first.find(self_);
+    return ring_->find(p.first) != nullptr && p.second.epoch <= 1 && bound != first.end() && directories_.own != 0 &&
+           bound->second == directories_.own;
+  }));
+}
+
+std::map<node_id, uint64_t> sync_planner::directories() const {
+  auto result = directories_.first;
+  for (const auto& [node, p] : peers_)
+    if (p.directories.own != 0 && p.linked)
+      result[node] = p.directories.own;
+  result[self_] = directories_.own;
   return result;
 }
 

@@ -25,7 +25,7 @@ void world::impl::on_link(size_t viewer, size_t peer) {
   auto seen = [&](const caf::actor& real) {
     return caf::actor_cast<caf::actor>(net.view(viewer, peer, caf::actor_cast<caf::strong_actor_ptr>(real)));
   };
-  peer_handles handles{seen(there.gossiper), seen(there.handoff), {}};
+  peer_handles handles{seen(there.gossiper), seen(there.handoff), seen(there.ring_manager), {}};
   for (const auto& r : there.replicas)
     handles.replicas.push_back(seen(r));
   caf::anon_send(nodes[viewer].root, peer_linked{static_cast<node_id>(peer), std::move(handles)});

@@ -72,7 +72,7 @@ protected:
 
 TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
   ASSERT_TRUE(round_is_begun());
-  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {}}});
   EXPECT_FALSE(round_is_begun()) << "one at a time";
   sync_state question;
   question.from = node_id{1};
@@ -96,7 +96,7 @@ TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
   auto second = told();
   EXPECT_EQ(second.answers, 5U);
   EXPECT_GT(second.asks, first.asks);
-  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {}}});
   auto relinked = told();
   EXPECT_EQ(relinked.answers, 0U) << "who was linked anew may be another process";
   EXPECT_TRUE(relinked.full);
@@ -123,7 +123,7 @@ TEST_F(Handoff, GoesNoFasterThanTheClientsOfItsPeersBear) {
   ASSERT_TRUE(round_is_begun());
   auto pace = [&] { return counter("sync_bytes_per_s_max"); };
   auto alone = pace();
-  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}}});
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {}}});
   sync_state x;
   x.from = node_id{1};
   x.incarnation = 1;

@@ -38,6 +38,7 @@ public:
     answer(R"({"order":)" + std::to_string(static_cast<int>(order.what)) + "}");
   }
 
+  void topology(topology_order, std::function<void(std::string)> answer) override { answer("{}"); }
   void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t>, std::string)> answer) override {
     std::lock_guard lock(mutex_);
     uint64_t count = 0;

@@ -1,0 +1,23 @@
+// The actor that holds the newest ring and has the next one agreed on (ring_manager.cpp), and what it shows of them.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "protocol/agreement.hpp"
+#include "protocol/topology_plan.hpp"
+#include "protocol/topology_progress.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace crema {
+
+using monotonic_time = std::chrono::nanoseconds;
+
+/// "3 members", "joint: join n4", ...
+std::string describe(const protocol::ring& ring);
+nlohmann::json error_json(const std::string& why);
+/// The topology and how far its change is: docs/operations.md.
+nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_state& state,
+                       const config::cluster_config& config);
+nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now);
+
+} // namespace crema

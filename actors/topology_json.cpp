@@ -1,0 +1,137 @@
+#include "actors/ring_manager.hpp"
+
+#include <fmt/format.h>
+
+namespace crema {
+
+namespace {
+
+const char* to_string(protocol::member_state state) {
+  switch (state) {
+  case protocol::member_state::full:
+    return "member";
+  case protocol::member_state::joining:
+    return "joining";
+  case protocol::member_state::leaving:
+    return "leaving";
+  case protocol::member_state::gone:
+    return "gone";
+  }
+  return "?";
+}
+
+std::string name_of(const protocol::ring& ring, node_id id) {
+  const auto* m = ring.find(id);
+  return m != nullptr ? m->name : "?";
+}
+
+const char* phase_of(const protocol::ring& ring) {
+  return ring.joint() ? "moving" : !ring.former.empty() ? "settling" : "stable";
+}
+
+/// Names of owners, by partition.
+nlohmann::json table_json(const protocol::ring& ring, const protocol::ring_table& table) {
+  auto rows = nlohmann::json::array();
+  for (const auto& owners : table) {
+    auto row = nlohmann::json::array();
+    for (auto o : owners)
+      row.push_back(name_of(ring, o));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+nlohmann::json job_json(const protocol::ring& ring, const protocol::topology_state& state) {
+  if (!ring.job)
+    return nullptr;
+  uint64_t to_get = 0, got = 0, former = 0;
+  for (const auto& m : ring.members) {
+    auto x = state.progress.find(m.id);
+    if (x == state.progress.end() || x->second.epoch != ring.epoch)
+      continue;
+    to_get += x->second.to_get;
+    got += x->second.got;
+    former += x->second.former;
+  }
+  return {{"id", ring.job->id},         {"changes", ring.job->changes}, {"paused", ring.job->paused},
+          {"vnodes_to_get", to_get},    {"vnodes_got", got},            {"vnodes_to_hand_over", former},
+          {"waits_for", protocol::waits_for(ring, state)}};
+}
+
+} // namespace
+
+nlohmann::json error_json(const std::string& why) { return {{"error", why}}; }
+
+std::string describe(const protocol::ring& ring) {
+  std::string changes;
+  if (ring.job)
+    for (const auto& c : ring.job->changes)
+      changes += (changes.empty() ? ": " : ", ") + c;
+  return fmt::format("{} members, {}{}{}", ring.members.size(), phase_of(ring), changes,
+                     ring.job && ring.job->paused ? " (paused)" : "");
+}
+
+nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_state& state,
+                       const config::cluster_config& config) {
+  auto members = nlohmann::json::array();
+  std::map<node_id, size_t> owns, is_to_own;
+  for (const auto& owners : ring.owners)
+    for (auto o : owners)
+      ++owns[o];
+  for (const auto& owners : ring.next)
+    for (auto o : owners)
+      ++is_to_own[o];
+  for (const auto& m : ring.members) {
+    auto x = state.progress.find(m.id);
+    members.push_back({{"name", m.name},
+                       {"state", to_string(m.state)},
+                       {"host", m.host},
+                       {"peer_port", m.peer_port},
+                       {"resp_port", m.resp_port},
+                       {"zone", m.zone},
+                       {"weight", m.weight},
+                       {"partitions", owns[m.id]},
+                       {"partitions_next", ring.joint() ? is_to_own[m.id] : owns[m.id]},
+                       {"epoch", x != state.progress.end() ? x->second.epoch : 0}});
+  }
+  auto groups = nlohmann::json::array();
+  for (const auto& g : ring.groups) {
+    auto nodes = nlohmann::json::array();
+    for (auto n : g.nodes)
+      nodes.push_back(name_of(ring, n));
+    groups.push_back({{"name", g.name}, {"nodes", std::move(nodes)}});
+  }
+  return {{"cluster", config.cluster},
+          {"epoch", ring.epoch},
+          {"phase", phase_of(ring)},
+          {"members", std::move(members)},
+          {"groups", std::move(groups)},
+          {"owners", table_json(ring, ring.owners)},
+          {"next", table_json(ring, ring.next)},
+          {"job", job_json(ring, state)}};
+}
+
+nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now) {
+  auto transfers = nlohmann::json::array();
+  for (const auto& t : plan.transfers)
+    transfers.push_back({{"from", name_of(plan.after, t.from)},
+                         {"to", name_of(plan.after, t.to)},
+                         {"partitions", t.partitions},
+                         {"bytes", t.bytes}});
+  auto nodes = nlohmann::json::array();
+  for (const auto& n : plan.nodes)
+    nodes.push_back({{"name", name_of(plan.after, n.id)}, {"before", n.before}, {"after", n.after}});
+  nlohmann::json changes = plan.after.job ? plan.after.job->changes : std::vector<std::string>{};
+  return {{"epoch", now.epoch},
+          {"next_epoch", plan.after.epoch},
+          {"changes", std::move(changes)},
+          {"transfers", std::move(transfers)},
+          {"moved", plan.moved},
+          {"added", plan.added},
+          {"added_at_least", plan.added_at_least},
+          {"lost", plan.lost},
+          {"nodes", std::move(nodes)},
+          {"warnings", plan.warnings}};
+}
+
+} // namespace crema

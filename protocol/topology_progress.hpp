@@ -1,0 +1,50 @@
+// When a change of the members goes on by itself, and how (docs/protocol.md, "Topology"): what the nodes tell of
+// themselves decides, and any member may propose what follows.
+#pragma once
+
+#include "protocol/ring.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace crema::protocol {
+
+/// What a node tells of itself. It holds after a crash as well.
+struct node_progress {
+  uint64_t epoch = 0;  ///< That all of its replicas know.
+  uint64_t to_get = 0; ///< Vnodes that it is to own in that epoch, and does not yet,
+  uint64_t got = 0;    ///< and how many of these it has whole.
+  uint64_t former = 0; ///< Vnodes that it has for others.
+  friend bool operator==(const node_progress& a, const node_progress& b) {
+    return a.epoch == b.epoch && a.to_get == b.to_get && a.got == b.got && a.former == b.former;
+  }
+};
+
+struct bucket_quorum {
+  uint32_t n = 1, r = 1;
+};
+
+struct topology_state {
+  std::map<bucket_id, bucket_quorum> buckets;
+  std::map<node_id, node_progress> progress;
+  /// The data directories of nodes that run, as far as known.
+  std::map<node_id, uint64_t> directories;
+};
+
+/// May somebody still read `partition` from those who owned it before the present epoch (rule R4)?
+bool may_be_read_from_former(const ring& now, partition_id partition, bucket_quorum bucket,
+                             const std::map<node_id, node_progress>& progress);
+
+struct topology_step {
+  ring next;
+  std::string why; ///< In words, for the log.
+};
+/// The ring of the next epoch if it is time for one.
+std::optional<topology_step> next_step(const ring& now, const topology_state& state);
+
+/// What the change waits for, in words; empty: for nothing that is known, or there is none.
+std::string waits_for(const ring& now, const topology_state& state);
+
+} // namespace crema::protocol
