@@ -140,6 +140,7 @@ std::vector<claim_bounds> group_quotas(const std::vector<member>& members, const
     total += weights.back();
   }
   std::vector<claim_bounds> result;
+  result.reserve(weights.size());
   for (auto w : weights)
     result.push_back({static_cast<uint32_t>(w * partitions / total), //
                       static_cast<uint32_t>((w * partitions + total - 1) / total)});

@@ -138,8 +138,10 @@ private:
         auto* m = x_.find(node);
         if (m == nullptr)
           return unknown("group \"" + name + "\"", node);
-        if (x_.group_of(m->id) != nullptr)
-          return node + " is in the groups \"" + x_.group_of(m->id)->name + "\" and \"" + name + "\" (allowed: one)";
+        if (const auto* other = x_.group_of(m->id); other != nullptr) {
+          auto both = "\"" + other->name + "\" and \"" + name + "\"";
+          return node + " is in the groups " + both + " (allowed: one)";
+        }
         x_.put(m->id, name);
       }
     }
@@ -159,7 +161,7 @@ private:
       return what + "has no name (allowed: 1 to 64 letters, digits, _ and -)";
     if (!once(node.name, "place"))
       return twice(node.name);
-    if (auto* m = x_.find(node.name); m != nullptr)
+    if (const auto* m = x_.find(node.name); m != nullptr)
       return what + "there is a node of that name" + (m->stays() ? "" : ", which is leaving") +
              " (allowed: another name" + (m->stays() ? ")" : ", or wait until it has left)");
     for (const auto& m : x_.members) {

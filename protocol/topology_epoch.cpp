@@ -6,11 +6,9 @@ namespace crema::protocol {
 
 namespace {
 
-using row = std::vector<node_id>;
-
 /// The row beside the owners of whom writes need a quorum too; empty where it is theirs.
-row other_row(const ring& x, const ring_table& table, size_t p) {
-  return p >= table.size() || table[p] == x.owners[p] ? row{} : table[p];
+std::vector<node_id> other_row(const ring& x, const ring_table& table, size_t p) {
+  return p >= table.size() || table[p] == x.owners[p] ? std::vector<node_id>{} : table[p];
 }
 
 } // namespace

@@ -10,7 +10,9 @@ namespace crema::protocol {
 
 namespace {
 
-bool has(const std::vector<node_id>& row, node_id node) { return std::find(row.begin(), row.end(), node) != row.end(); }
+bool is_in(const std::vector<node_id>& row, node_id node) {
+  return std::find(row.begin(), row.end(), node) != row.end();
+}
 
 bool is_gone(const std::vector<member>& members, node_id node) {
   for (const auto& m : members)
@@ -52,7 +54,7 @@ std::vector<transfer> transfers(const ring_table& from, const ring_table& to, co
   std::map<node_id, uint32_t> given;
   for (size_t p = 0; p < to.size(); ++p) {
     for (auto node : to[p]) {
-      if (has(from[p], node))
+      if (is_in(from[p], node))
         continue;
       const node_id* source = nullptr;
       for (const auto& owner : from[p])
@@ -67,6 +69,7 @@ std::vector<transfer> transfers(const ring_table& from, const ring_table& to, co
     }
   }
   std::vector<transfer> sorted;
+  sorted.reserve(result.size());
   for (const auto& t : result)
     sorted.push_back(t.second);
   return sorted;
@@ -95,6 +98,7 @@ size_t moves_at_least(const ring_table& had, const topology_draft& draft) {
 std::vector<node_share> shares(const ring_table& before, const ring_table& after, const std::vector<member>& members) {
   auto had = counted(before), has = counted(after);
   std::vector<node_share> result;
+  result.reserve(members.size());
   for (const auto& m : members)
     result.push_back({m.id, had[m.id], has[m.id]});
   return result;
