@@ -138,10 +138,8 @@ private:
         auto* m = x_.find(node);
         if (m == nullptr)
           return unknown("group \"" + name + "\"", node);
-        if (const auto* other = x_.group_of(m->id); other != nullptr) {
-          auto both = "\"" + other->name + "\" and \"" + name + "\"";
-          return node + " is in the groups " + both + " (allowed: one)";
-        }
+        if (const auto* other = x_.group_of(m->id); other != nullptr)
+          return in_two_groups(node, other->name, name);
         x_.put(m->id, name);
       }
     }
@@ -208,6 +206,10 @@ private:
   bool once(const std::string& name, const char* kind) { return done_.emplace(name, kind).second; }
   static reason twice(const std::string& name) {
     return "two changes of " + name + " (allowed: one of a kind in one plan)";
+  }
+
+  static reason in_two_groups(const std::string& node, const std::string& a, const std::string& b) {
+    return node + " is in the groups \"" + a + "\" and \"" + b + "\" (allowed: one)";
   }
 
   reason unknown(const std::string& what, const std::string& name) const {
