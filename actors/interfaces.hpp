@@ -84,6 +84,8 @@ struct ring_record_result {
   std::string error;
 };
 ring_record_result load_ring_record(const storage::store& store);
+/// On disk when it returns. @param record encoded.
+storage::status save_ring_record(storage::store& store, const std::string& record);
 
 /// What the handoff actor remembers from before the start.
 struct handoff_memory {

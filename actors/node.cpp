@@ -17,6 +17,7 @@ struct node_state {
     bool linked = false;
     bool up = false;
     std::string why = "not linked yet";
+    uint64_t epoch = 0;
   };
   env_ptr env;
   node_options options;
@@ -219,6 +220,7 @@ nlohmann::json status_json(node_self self) {
                        {"peer_port", m.peer_port},
                        {"resp_port", m.resp_port},
                        {"zone", m.zone},
+                       {"epoch", here ? ring.epoch : found != st.peers.end() ? found->second.epoch : 0},
                        {"weight", m.weight},
                        {"partitions", owned[m.id]},
                        {"primaries", first[m.id]}});
@@ -359,10 +361,11 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       },
       [self](const peer_unlinked& x) {
         auto& p = self->state.peers[x.node];
-        p = {false, false, x.why};
+        p = {false, false, x.why, p.epoch};
         tell(self, self->state.link_listeners(), x);
       },
       [self](const ring_published& x) { on_ring(self, x.ring); },
+      [self](const peer_epoch& x) { self->state.peers[x.node].epoch = x.epoch; },
       [self](const peer_liveness& x) {
         auto& p = self->state.peers[x.node];
         p.up = x.up && p.linked;

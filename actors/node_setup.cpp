@@ -77,6 +77,13 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
   return {std::make_shared<protocol::ring>(std::move(*ring)), {}};
 }
 
+std::string adopt_ring(storage::store& store, const protocol::ring& ring) {
+  auto record = protocol::agreement_record::first(protocol::encode_ring(ring));
+  record.number = ring.epoch;
+  record.cast.number = ring.epoch + 1;
+  return save_ring_record(store, protocol::encode(record)).error;
+}
+
 namespace {
 
 /// What tells the first ring of a cluster, and so the cluster, from all others. A host may be written in several ways;

@@ -24,6 +24,10 @@ struct ring_result {
 };
 ring_result load_or_claim_ring(storage::store& store, const config::cluster_config& config);
 
+/// Puts the ring that a new node was told of into its store, as agreed on: it begins with that.
+/// @returns an error, or nothing.
+std::string adopt_ring(storage::store& store, const protocol::ring& ring);
+
 /// Fills an env for node `name` of `config`. The caller adds time, log and incarnation.
 std::shared_ptr<node_env> make_env(config::cluster_config config, const std::string& name, protocol::ring_ptr ring);
 

@@ -92,11 +92,7 @@ struct ring_manager_state : protocol::agreement_outbox {
       self->send(peer->second, to_wire(env->self, m));
   }
   bool persist(const std::string& record) override {
-    auto batch = store->make_batch();
-    batch->put_meta(record_name, record);
-    auto written = store->write(*batch);
-    if (written.ok())
-      written = store->sync();
+    auto written = save_ring_record(*store, record);
     if (!written.ok())
       env->log->critical("the store failed: {}", written.error);
     return written.ok();
@@ -353,6 +349,13 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
 
 caf::actor spawn_ring_manager(caf::actor_system& system, ring_manager_options options) {
   return system.spawn(ring_manager, std::move(options));
+}
+
+storage::status save_ring_record(storage::store& store, const std::string& record) {
+  auto batch = store.make_batch();
+  batch->put_meta(record_name, record);
+  auto written = store.write(*batch);
+  return written.ok() ? store.sync() : written;
 }
 
 ring_record_result load_ring_record(const storage::store& store) {

@@ -76,7 +76,7 @@ struct ring_taken {
 };
 /// Coordinator, replica -> ring manager: somebody knows a newer one.
 struct ring_wanted {};
-/// Gossiper -> coordinators: all of the node's replicas know this epoch, and so they will after a crash.
+/// Gossiper -> coordinators, node: all of the node's replicas know this epoch, and so they will after a crash.
 struct peer_epoch {
   node_id node{};
   uint64_t epoch = 0;

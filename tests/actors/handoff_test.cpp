@@ -196,7 +196,7 @@ TEST_F(Handoff, WaitsForAPageUntilSomethingLaterComes) {
                            unanswered.clear();
                          }};
   });
-  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {far}}});
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {far}}});
   sync_state x;
   x.from = node_id{1};
   x.incarnation = x.sequence = x.latest = 1;
@@ -289,7 +289,7 @@ TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
       unanswered.push_back(self->make_response_promise());
     }};
   });
-  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {far}}});
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {far}}});
   protocol::vnode_note mine;
   shard_report report{0, {}, {}, 1};
   report.changed.emplace_back(mine, protocol::vnode_facts{});

@@ -6,14 +6,17 @@
 #include "actors/interfaces.hpp"
 #include "actors/node_setup.hpp"
 #include "messages/register.hpp"
+#include "protocol/ring_encoding.hpp"
 #include "storage/memory_store.hpp"
 
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -79,6 +82,26 @@ public:
     sched().clock().cancel_all();
   }
 
+  /// Starts the next node, which the newest ring of node 0 names, on a data directory with this id.
+  void join(uint64_t directory) {
+    auto i = nodes.size();
+    nodes.emplace_back();
+    auto store = storage::open_memory(nodes[i].disk);
+    auto ring = *protocol::decode_ring(load_ring_record(*storage::open_memory(nodes[0].disk)).record->value);
+    std::string bytes;
+    protocol::byte_writer{bytes}.u64(directory);
+    auto batch = store->make_batch();
+    batch->put_meta("directory", bytes);
+    if (auto written = store->write(*batch); !written.ok())
+      throw std::runtime_error(written.error);
+    if (auto error = adopt_ring(*store, ring); !error.empty())
+      throw std::runtime_error(error);
+    cluster.nodes.push_back(cluster.nodes.front());
+    cluster.nodes[i].name = "n" + std::to_string(i + 1);
+    start(i);
+    link_with_all(i);
+  }
+
   void start(size_t i) {
     auto& n = nodes[i];
     std::shared_ptr<storage::store> store = storage::open_memory(n.disk);
@@ -109,6 +132,15 @@ public:
     n.backend = std::make_unique<actor_backend>(n.root, n.coordinators);
   }
 
+  nlohmann::json order(size_t i, topology_order what) {
+    std::optional<std::string> told;
+    nodes[i].backend->topology(std::move(what), [&told](std::string json) { told = std::move(json); });
+    for (int tries = 0; tries < 400 && !told; ++tries)
+      run_for(milliseconds{50});
+    return told ? nlohmann::json::parse(*told) : nlohmann::json{{"error", "no answer"}};
+  }
+  nlohmann::json order(size_t i, topology_order::kind what) { return order(i, topology_order{what, {}, {}}); }
+
   caf::expected<welcome> say_hello(size_t to, const hello& h) {
     caf::scoped_actor self{system_};
     auto request = self->request(nodes[to].root, caf::infinite, h);
@@ -123,6 +155,13 @@ public:
   }
   void unlink(size_t from, size_t to) {
     caf::anon_send(nodes[from].root, peer_unlinked{static_cast<node_id>(to), "cut by the test"});
+  }
+  void link_with_all(size_t i) {
+    for (size_t other = 0; other < nodes.size(); ++other)
+      if (other != i && nodes[other].alive) {
+        link(i, other);
+        link(other, i);
+      }
   }
   void link_all() {
     for (size_t a = 0; a < nodes.size(); ++a)
@@ -192,7 +231,7 @@ public:
   }
 
   config::cluster_config cluster;
-  std::vector<node_entry> nodes;
+  std::deque<node_entry> nodes; // Their addresses stay.
   std::ostringstream log;
 
 private:

@@ -1,0 +1,224 @@
+// Nodes that come, go and are replaced while clients write: whole nodes in one process.
+#include "protocol/ring_encoding.hpp"
+#include "tests/actors/test_cluster.hpp"
+
+namespace crema::test {
+namespace {
+
+using kind = topology_order::kind;
+
+class Topology : public testing::Test {
+protected:
+  explicit Topology(size_t count = 4)
+      : c{count,
+          {bucket("default", 0, conflict_rule::lww, durability::interval, 3, 2, 2),
+           bucket("carts", 1, conflict_rule::siblings, durability::fsync, 3, 2, 2)}} {
+    c.run_for(std::chrono::seconds{3}); // Everybody has met everybody.
+  }
+
+  void write(size_t from, size_t to) {
+    for (auto i = from; i < to; ++i)
+      for (bucket_id db : {0, 1})
+        if (auto done = c.ask(i % 2, put("k" + std::to_string(i), "v" + std::to_string(i), db)); done.status != errc::ok)
+          FAIL() << "k" << i << " in " << db << ": " << done.error;
+    written = std::max(written, to);
+  }
+  void expect_all(size_t at) {
+    for (size_t i = 0; i < written; ++i)
+      for (bucket_id db : {0, 1})
+        ASSERT_EQ(values(c.ask(at, get("k" + std::to_string(i), db))), std::vector{"v" + std::to_string(i)}) << i;
+  }
+  nlohmann::json plan(size_t at, std::vector<protocol::topology_change> changes) {
+    return c.order(at, topology_order{kind::plan, std::move(changes), {}});
+  }
+  void commit(size_t at, std::vector<protocol::topology_change> changes) {
+    auto planned = plan(at, std::move(changes));
+    ASSERT_FALSE(planned.contains("error")) << planned;
+    auto done = c.order(at, kind::commit);
+    ASSERT_FALSE(done.contains("error")) << done;
+  }
+  nlohmann::json show(size_t at = 0) { return c.order(at, kind::show); }
+  /// Until the change is over.
+  void wait_until_settled(size_t at = 0) {
+    nlohmann::json now;
+    for (int i = 0; i < 600; ++i) {
+      now = show(at);
+      if (now["job"].is_null() && now["phase"] == "stable")
+        return;
+      c.run_for(std::chrono::milliseconds{100});
+    }
+    FAIL() << now["phase"] << now["job"] << now["members"] << c.log.str().substr(c.log.str().size() > 4000 ? c.log.str().size() - 4000 : 0);
+  }
+  protocol::new_node newcomer(const std::string& name, uint64_t directory) {
+    return {name, "10.0.0." + name.substr(1), 7101, 6401, "", 1, directory, ""};
+  }
+
+  test_cluster c;
+  size_t written = 0;
+};
+
+TEST_F(Topology, IsTheSameEpochOnAllNodesWhateverTheOrderInWhichTheyStart) {
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(show(i)["epoch"], 1);
+    EXPECT_EQ(show(i)["owners"], show(0)["owners"]);
+  }
+}
+
+TEST_F(Topology, LosesNothingWhenANodeLeaves) {
+  write(0, 40);
+  commit(1, {protocol::leave_node{"n4"}});
+  write(40, 60); // While it goes.
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 3U);
+  EXPECT_EQ(show()["epoch"], 4);
+  write(60, 70);
+  c.kill(3);
+  for (size_t at = 0; at < 3; ++at)
+    expect_all(at);
+}
+
+TEST_F(Topology, GivesANewNodeWhatItIsToOwn) {
+  write(0, 40);
+  commit(0, {protocol::join_node{newcomer("n5", 77)}});
+  write(40, 50); // Nobody has heard of n5.
+  EXPECT_EQ(show()["phase"], "moving");
+  c.join(77);
+  write(50, 60);
+  wait_until_settled();
+  auto now = show(4);
+  EXPECT_EQ(now["members"].size(), 5U);
+  EXPECT_EQ(now["members"][4]["state"], "member");
+  EXPECT_GE(now["members"][4]["partitions"], 4);
+  write(60, 70);
+  expect_all(4);
+  c.kill(0); // The new one counts like any other.
+  c.run_for(std::chrono::seconds{3});
+  expect_all(4);
+}
+
+TEST_F(Topology, GrowsAndShrinks) {
+  write(0, 20);
+  for (uint64_t id : {5, 6, 7}) {
+    commit(0, {protocol::join_node{newcomer("n" + std::to_string(id), id)}});
+    c.join(id);
+    write(written, written + 10);
+    wait_until_settled();
+  }
+  EXPECT_EQ(show()["members"].size(), 7U);
+  for (const auto* name : {"n3", "n6", "n4", "n7"}) {
+    commit(0, {protocol::leave_node{name}});
+    write(written, written + 10);
+    wait_until_settled();
+  }
+  EXPECT_EQ(show()["members"].size(), 3U);
+  for (size_t n : {2, 3, 5, 6})
+    c.kill(n);
+  c.run_for(std::chrono::seconds{3});
+  for (size_t at : {0, 1, 4})
+    expect_all(at);
+}
+
+TEST_F(Topology, ReplacesADeadNode) {
+  write(0, 40);
+  c.kill(3);
+  c.run_for(std::chrono::seconds{3});
+  commit(1, {protocol::replace_node{"n4", newcomer("n5", 77), true}});
+  c.join(77);
+  write(40, 60);
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 4U);
+  c.kill(2);
+  c.run_for(std::chrono::seconds{3});
+  expect_all(4);
+}
+
+TEST_F(Topology, GoesOnWhenTheNewNodeDiesInTheMiddle) {
+  write(0, 40);
+  commit(0, {protocol::join_node{newcomer("n5", 77)}});
+  c.join(77);
+  c.kill(4);
+  c.run_for(std::chrono::seconds{3});
+  write(40, 60);
+  EXPECT_EQ(show()["job"]["waits_for"], "to be copied to n5");
+  c.start(4);
+  c.link_with_all(4);
+  wait_until_settled();
+  expect_all(4);
+}
+
+TEST_F(Topology, TakesBackANodeThatLostItsDisk) {
+  write(0, 40);
+  commit(0, {protocol::set_weight{"n4", 2}}); // Directories are named from the second epoch on.
+  wait_until_settled();
+  c.kill(2);
+  c.nodes[2].disk = storage::make_memory_disk();
+  c.start(2);
+  c.link_with_all(2);
+  c.run_for(std::chrono::seconds{10});
+  c.kill(1);
+  c.run_for(std::chrono::seconds{3});
+  expect_all(2);
+}
+
+TEST_F(Topology, RefusesWhatCannotBe) {
+  EXPECT_TRUE(plan(0, {protocol::leave_node{"n9"}}).contains("error"));
+  EXPECT_TRUE(plan(0, {protocol::leave_node{"n4"}, protocol::leave_node{"n3"}}).contains("error"));
+  EXPECT_TRUE(c.order(0, kind::commit).contains("error"));
+  EXPECT_TRUE(c.order(0, kind::cancel).contains("error"));
+  commit(0, {protocol::leave_node{"n4"}});
+  wait_until_settled();
+  EXPECT_EQ(show(1)["epoch"], 4);
+  c.kill(1);
+  c.kill(2);
+  c.run_for(std::chrono::seconds{3});
+  ASSERT_FALSE(plan(0, {protocol::set_weight{"n1", 3}}).contains("error"));
+  auto done = c.order(0, kind::commit);
+  ASSERT_TRUE(done.contains("error")) << done;
+  EXPECT_NE(done["error"].get<std::string>().find("no majority"), std::string::npos) << done;
+}
+
+TEST_F(Topology, RemovesADeadNodeAndRebuildsWhatItHad) {
+  write(0, 40);
+  c.kill(3);
+  c.run_for(std::chrono::seconds{3});
+  write(40, 60);
+  commit(2, {protocol::remove_node{"n4"}});
+  wait_until_settled();
+  write(60, 70);
+  EXPECT_EQ(show()["members"].size(), 3U);
+  c.kill(2); // Of three owners two are enough.
+  c.run_for(std::chrono::seconds{3});
+  expect_all(0);
+}
+
+TEST_F(Topology, GoesBackToTheOwnersOfBeforeWhenItIsCancelled) {
+  write(0, 20);
+  commit(0, {protocol::leave_node{"n4"}});
+  auto paused = c.order(0, kind::pause);
+  if (paused.contains("error")) // It was quicker.
+    GTEST_SKIP() << paused;
+  write(20, 30);
+  auto done = c.order(0, kind::cancel);
+  ASSERT_FALSE(done.contains("error")) << done;
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 4U);
+  write(30, 40);
+  expect_all(3);
+}
+
+TEST_F(Topology, GoesOnAfterEveryProcessDied) {
+  write(0, 30);
+  commit(0, {protocol::leave_node{"n4"}});
+  for (size_t i = 0; i < 4; ++i)
+    c.kill(i);
+  for (size_t i = 0; i < 4; ++i)
+    c.start(i);
+  c.link_all();
+  c.run_for(std::chrono::seconds{1});
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 3U);
+  expect_all(0);
+}
+
+} // namespace
+} // namespace crema::test
