@@ -64,7 +64,7 @@ struct handoff_state {
   std::map<node_id, int64_t> times;                      // Of each one's clock, as last heard.
 
   env_ptr env;
-  protocol::ring_ptr ring; ///< Known to all shards.
+  protocol::ring_ptr ring;                             ///< Known to all shards.
   caf::actor root;                                     ///< Hears how many vnodes are not complete.
   std::map<node_id, std::vector<caf::actor>> replicas; // Of this node and of linked peers.
 

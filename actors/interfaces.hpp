@@ -95,7 +95,8 @@ struct handoff_memory {
 };
 handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring);
 
-/// The id of this data directory: of the store's first start, and a new one when a backup was put in its place. On disk.
+/// The id of this data directory: of the store's first start, and a new one when a backup was put in its place. On
+/// disk.
 struct directory_id {
   uint64_t id = 0;
   std::string error; ///< Not empty: something cannot be read or written.

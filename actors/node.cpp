@@ -93,8 +93,7 @@ void spawn_children(node_self self) {
   ring.env = st.env;
   ring.store = o.store;
   ring.directory = directory.id;
-  ring.record =
-      record.record.value_or(protocol::agreement_record::first(protocol::encode_ring(*st.env->first_ring)));
+  ring.record = record.record.value_or(protocol::agreement_record::first(protocol::encode_ring(*st.env->first_ring)));
   ring.random = [random = std::mt19937_64{st.env->incarnation}]() mutable { return random(); };
   ring.replicas = st.replicas;
   ring.gossiper = st.gossiper;
@@ -220,7 +219,9 @@ nlohmann::json status_json(node_self self) {
                        {"peer_port", m.peer_port},
                        {"resp_port", m.resp_port},
                        {"zone", m.zone},
-                       {"epoch", here ? ring.epoch : found != st.peers.end() ? found->second.epoch : 0},
+                       {"epoch", here                      ? ring.epoch
+                                 : found != st.peers.end() ? found->second.epoch
+                                                           : 0},
                        {"weight", m.weight},
                        {"partitions", owned[m.id]},
                        {"primaries", first[m.id]}});

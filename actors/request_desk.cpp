@@ -56,7 +56,7 @@ struct request_desk::pending {
   std::vector<node_id> nodes; // The owners, nearest first, the other holders, then the fallbacks that were taken.
   uint64_t rebased = 0;       // So often answers so far became void.
   std::optional<node_id> refused_as_stale; // Who was asked for a dot.
-  size_t fallbacks_seen = 0;  // How far next_fallback() is in the preference list.
+  size_t fallbacks_seen = 0;               // How far next_fallback() is in the preference list.
   bool used_fallbacks = false;
   bool foreground = false; // The reply waits for repairs.
   bool hedged = false;
@@ -243,8 +243,8 @@ void request_desk::on_stale(uint64_t id, pending& p, node_id from) {
   port_.want_ring(); // Its deadline is all that it waits for beside.
 }
 
-/// Somebody who has not heard of the change yet may still read from the owners of before: until so many of these know of
-/// it that no quorum is left.
+/// Somebody who has not heard of the change yet may still read from the owners of before: until so many of these know
+/// of it that no quorum is left.
 bool request_desk::may_be_read_from_former(const pending& p) const {
   auto former = ring_->also_written(p.partition, p.bucket->n);
   auto know = static_cast<size_t>(std::count_if(former.begin(), former.end(), [&](node_id node) {
@@ -473,7 +473,8 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
   required = std::max(*required, *of_owners);
   auto repair = p.request.repair.value_or(p.bucket->read_repair);
   p.foreground = repair == protocol::read_repair::foreground;
-  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p.nodes), *required, *of_owners, gets_ % ask_all_every == 0, repair);
+  p.get.emplace(p.bucket->conflict, p.nodes, reachable(p.nodes), *required, *of_owners, gets_ % ask_all_every == 0,
+                repair);
   if (n > *required)
     hedges_.push_back({now + env_->config.read_timeout / 4, id});
   get_effects out{*this, id, p};
@@ -572,7 +573,7 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
       p.given = {a.dot_replica, a.dot_counter};
       p.time = a.time;
       p.delta = std::move(a.data);
-      p.request.value = {}; // From here on the delta carries it.
+      p.request.value = {};                         // From here on the delta carries it.
       p.rebased += p.asked_epoch < p.epoch ? 1 : 0; // What the giver says beside belongs to the ring of before.
       p.put->dot_given(from, a.time, a.durable, out);
     } else if (a.what == kind::written) {

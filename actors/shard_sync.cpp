@@ -172,10 +172,9 @@ void shard::count_held(held& at) {
 }
 
 void shard::save_record(const held& at) {
-  batch_.save_record(at.id,
-                     protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
-                                       at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former,
-                                       at.epoch}));
+  batch_.save_record(
+      at.id, protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
+                               at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former, at.epoch}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().
@@ -225,8 +224,7 @@ void shard::pass(timestamp time) {
 void shard::be_born(const std::vector<vnode_id>& vnodes, const answer_fn& answer) {
   for (auto id : vnodes) {
     auto found = vnodes_.find(id);
-    if (found == vnodes_.end() || found->second.role != vnode_role::owner ||
-        found->second.state != vnode_state::unsure)
+    if (found == vnodes_.end() || found->second.role != vnode_role::owner || found->second.state != vnode_state::unsure)
       continue;
     auto& at = found->second;
     at.state = vnode_state::complete;
@@ -572,7 +570,8 @@ void shard::begin_report(const report_request& request, const answer_fn& answer)
   auto overdue = [&](const held& at) {
     const auto& hints = env_->config.hints;
     std::chrono::milliseconds age{now_ms - std::min(now_ms, at.since_ms)};
-    return at.role == vnode_role::temporary && !at.former && (age > hints.age_max || at.bytes > uint64_t{hints.vnode_mb_max} << 20);
+    return at.role == vnode_role::temporary && !at.former &&
+           (age > hints.age_max || at.bytes > uint64_t{hints.vnode_mb_max} << 20);
   };
   std::vector<held*> changed;
   for (auto& [id, at] : vnodes_)

@@ -53,8 +53,12 @@ nlohmann::json job_json(const protocol::ring& ring, const protocol::topology_sta
     got += x->second.got;
     former += x->second.former;
   }
-  return {{"id", ring.job->id},         {"changes", ring.job->changes}, {"paused", ring.job->paused},
-          {"vnodes_to_get", to_get},    {"vnodes_got", got},            {"vnodes_to_hand_over", former},
+  return {{"id", ring.job->id},
+          {"changes", ring.job->changes},
+          {"paused", ring.job->paused},
+          {"vnodes_to_get", to_get},
+          {"vnodes_got", got},
+          {"vnodes_to_hand_over", former},
           {"waits_for", protocol::waits_for(ring, state)}};
 }
 
@@ -101,14 +105,10 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
       nodes.push_back(name_of(ring, n));
     groups.push_back({{"name", g.name}, {"nodes", std::move(nodes)}});
   }
-  return {{"cluster", config.cluster},
-          {"epoch", ring.epoch},
-          {"phase", phase_of(ring)},
-          {"members", std::move(members)},
-          {"groups", std::move(groups)},
-          {"owners", table_json(ring, ring.owners)},
-          {"next", table_json(ring, ring.next)},
-          {"job", job_json(ring, state)}};
+  return {
+      {"cluster", config.cluster},           {"epoch", ring.epoch},         {"phase", phase_of(ring)},
+      {"members", std::move(members)},       {"groups", std::move(groups)}, {"owners", table_json(ring, ring.owners)},
+      {"next", table_json(ring, ring.next)}, {"job", job_json(ring, state)}};
 }
 
 nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now) {

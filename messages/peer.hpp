@@ -31,8 +31,7 @@ struct peer_handles {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, peer_handles& x) {
-    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.handoff, x.ring_manager,
-             x.replicas);
+    return f(caf::meta::type_name("crema::peer_handles"), x.gossiper, x.handoff, x.ring_manager, x.replicas);
   }
 };
 

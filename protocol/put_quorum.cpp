@@ -205,8 +205,8 @@ bool put_quorum::done() const { return replied_ && count(state::waiting) == 0; }
 uint32_t put_quorum::acks() const { return count(state::acked); }
 
 uint32_t put_quorum::fallback_acks() const {
-  return static_cast<uint32_t>(
-      std::count_if(nodes_.begin(), nodes_.end(), [](const node& x) { return x.what == state::acked && x.fallback(); }));
+  return static_cast<uint32_t>(std::count_if(nodes_.begin(), nodes_.end(),
+                                             [](const node& x) { return x.what == state::acked && x.fallback(); }));
 }
 
 uint32_t put_quorum::count(state what) const {

@@ -92,9 +92,9 @@ public:
   void lost(node_id from, put_outbox& out);
   /// The deadline has passed: timeout, if not replied yet.
   void deadline_passed(put_outbox& out);
-  /// The owners have changed. Everybody is asked to take the delta now, and what was acknowledged before does not count;
-  /// without a dot yet, whoever was asked for it may still give it (or refuse as stale_epoch: then another one is
-  /// asked). Not after the reply.
+  /// The owners have changed. Everybody is asked to take the delta now, and what was acknowledged before does not
+  /// count; without a dot yet, whoever was asked for it may still give it (or refuse as stale_epoch: then another one
+  /// is asked). Not after the reply.
   void rebase(const write_set& owners, const write_set& others, put_outbox& out);
 
   bool replied() const { return replied_; }
@@ -114,9 +114,9 @@ private:
     node_id id;
     state what;
     bool owner = true;
-    bool other = false; // One of the second set. Neither: a fallback.
+    bool other = false;  // One of the second set. Neither: a fallback.
     bool former = false; // Asked for a dot before a change, after which it is none of all these.
-    bool gives = true;  // It has not refused to give a dot.
+    bool gives = true;   // It has not refused to give a dot.
     timestamp ahead = 0; // What it said in ahead(); 0: nothing.
     timestamp newer = 0; // What it said in acked(), in the first round.
 
@@ -143,7 +143,7 @@ private:
   uint32_t required_owners_ = 0;
   uint32_t required_others_ = 0;       // Of the second set; 0: there is none.
   uint32_t required_other_owners_ = 0; // And fallbacks do not count.
-  uint32_t giver_ = 0; // Index into nodes_.
+  uint32_t giver_ = 0;                 // Index into nodes_.
   bool any_time_ = false;
   timestamp limit_ = 0; // In the first round: what is newer than this, no other node can be asked to go beyond.
   timestamp after_ = 0; // Of the second round.

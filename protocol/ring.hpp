@@ -34,9 +34,8 @@ struct member {
 
   bool stays() const { return state == member_state::full || state == member_state::joining; }
   friend bool operator==(const member& a, const member& b) {
-    return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state,
-                    a.named) == std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port,
-                                         b.directory, b.state, b.named);
+    return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state, a.named) ==
+           std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port, b.directory, b.state, b.named);
   }
   friend bool operator!=(const member& a, const member& b) { return !(a == b); }
 };

@@ -347,8 +347,8 @@ bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked, u
 }
 
 /// The epoch that others must know when they tell what they have, for a copy to be opened: that of the last change of
-/// the vnode's owners, and of the naming of this node's data directory. Before it is named, what this node has forgotten
-/// may be a newer epoch; nothing: it waits for that.
+/// the vnode's owners, and of the naming of this node's data directory. Before it is named, what this node has
+/// forgotten may be a newer epoch; nothing: it waits for that.
 std::optional<uint64_t> sync_planner::epoch_to_know(vnode_id vnode) const {
   auto since = ring_->since_of(vnode.partition);
   const auto* self = ring_->find(self_);
@@ -368,8 +368,7 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   for (auto owner : owners) {
     const auto* note = note_of_linked(owner, v.note.id);
     if (owner == self_ || note == nullptr || note->role != vnode_role::owner || !note->gives() ||
-        !v.note.clock.covers(note->clock) ||
-        !has_told_since(owner, v.asked, *epoch))
+        !v.note.clock.covers(note->clock) || !has_told_since(owner, v.asked, *epoch))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
@@ -400,7 +399,8 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.births.push_back({v.note.id});
   else if (!sources.empty())
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
-  else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 && unsure.size() >= needed_for_birth(v.note.id) &&
+  else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 &&
+           unsure.size() >= needed_for_birth(v.note.id) &&
            !may_be_missed(incomplete, owners.size() - incomplete.size(), buckets_.at(v.note.id.bucket).w)) {
     out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.

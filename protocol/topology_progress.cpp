@@ -111,8 +111,8 @@ std::optional<topology_step> next_step(const ring& now, const topology_state& st
     return step;
   if (now.joint()) {
     auto nodes = gaining(now, state);
-    auto ready = std::all_of(nodes.begin(), nodes.end(),
-                             [&](node_id node) { return has_all(now, progress_of(state, node)); });
+    auto ready =
+        std::all_of(nodes.begin(), nodes.end(), [&](node_id node) { return has_all(now, progress_of(state, node)); });
     if (ready && !(now.job && now.job->paused))
       return step_to(complete_change(now), "all new owners have what they are to own");
   } else if (!now.former.empty() && !read_from_former(now, state) && not_empty(now, state).empty()) {

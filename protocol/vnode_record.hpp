@@ -46,7 +46,8 @@ struct vnode_record {
   dot_clock trimmed;
   /// Temporary: when it came to be, by its node's wall clock. 0: not known.
   uint64_t since_ms = 0;
-  /// Temporary: the node was an owner, and what it had is kept until all owners of now have it, however long that takes.
+  /// Temporary: the node was an owner, and what it had is kept until all owners of now have it, however long that
+  /// takes.
   bool former = false;
   /// Owner: ring::since of its partition when it became complete.
   uint64_t epoch = 0;

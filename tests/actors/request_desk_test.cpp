@@ -630,7 +630,8 @@ TEST_F(Desk, EveryRequestGetsOneReplyWhateverHappens) {
   }
 }
 
-// -- While owners change -----------------------------------------------------------------------------------------------
+// -- While owners change
+// -----------------------------------------------------------------------------------------------
 
 /// Four nodes; n4 is to own what n2 owns.
 class ChangingDesk : public Desk {

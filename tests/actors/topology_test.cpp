@@ -19,7 +19,8 @@ protected:
   void write(size_t from, size_t to) {
     for (auto i = from; i < to; ++i)
       for (bucket_id db : {0, 1})
-        if (auto done = c.ask(i % 2, put("k" + std::to_string(i), "v" + std::to_string(i), db)); done.status != errc::ok)
+        if (auto done = c.ask(i % 2, put("k" + std::to_string(i), "v" + std::to_string(i), db));
+            done.status != errc::ok)
           FAIL() << "k" << i << " in " << db << ": " << done.error;
     written = std::max(written, to);
   }
@@ -47,7 +48,8 @@ protected:
         return;
       c.run_for(std::chrono::milliseconds{100});
     }
-    FAIL() << now["phase"] << now["job"] << now["members"] << c.log.str().substr(c.log.str().size() > 4000 ? c.log.str().size() - 4000 : 0);
+    FAIL() << now["phase"] << now["job"] << now["members"]
+           << c.log.str().substr(c.log.str().size() > 4000 ? c.log.str().size() - 4000 : 0);
   }
   protocol::new_node newcomer(const std::string& name, uint64_t directory) {
     return {name, "10.0.0." + name.substr(1), 7101, 6401, "", 1, directory, ""};

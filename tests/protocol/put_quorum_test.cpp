@@ -38,7 +38,8 @@ struct recorder : put_outbox {
   }
   void reply_failed(errc why, const shortfall& missing) override {
     said.push_back("failed " + std::string(to_string(why)) + " " + std::to_string(missing.had) + "/" +
-                   std::to_string(missing.needed) + (missing.owners ? " owners" : "") + (missing.changing ? " changing" : ""));
+                   std::to_string(missing.needed) + (missing.owners ? " owners" : "") +
+                   (missing.changing ? " changing" : ""));
     ++replies;
     last_error = why;
   }
@@ -691,7 +692,8 @@ TEST(PutQuorum, IsWrittenWhateverTheOrderWhenEveryOwnerAcknowledges) {
   }
 }
 
-// -- While owners change (docs/protocol.md, "Topology") ----------------------------------------------------------------
+// -- While owners change (docs/protocol.md, "Topology")
+// ----------------------------------------------------------------
 
 namespace {
 
