@@ -1,5 +1,6 @@
 #include "actors/caf_links.hpp"
 
+#include "actors/errors.hpp"
 #include "config/resolve.hpp"
 #include "messages/local.hpp"
 #include "messages/register.hpp"
@@ -138,6 +139,7 @@ struct dialer_state {
   uint64_t attempt = 0;   // Answers to older attempts are ignored.
   size_t failures = 0;    // Since the last link.
   std::string last_error; // Logged once, not at every attempt.
+  std::function<void(const std::string&)> removed;
 };
 using dialer_self = caf::stateful_actor<dialer_state>*;
 
@@ -160,7 +162,7 @@ std::string words_for(dialer_self self, const caf::error& e) {
     return "no answer to hello";
   if (e == caf::sec::cannot_connect_to_node)
     return "cannot connect";
-  return self->system().render(e);
+  return errc_of(e) != errc::ok ? text_of(e) : self->system().render(e);
 }
 
 void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
@@ -188,9 +190,11 @@ void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
               on_welcome(self, remote, w);
           },
           [=](const caf::error& e) {
-            if (self->state.attempt == attempt)
-              retry(self,
-                    e == caf::sec::request_timeout ? std::string{"no answer to hello"} : self->system().render(e));
+            if (self->state.attempt != attempt)
+              return;
+            if (errc_of(e) == errc::removed)
+              self->state.removed(text_of(e));
+            retry(self, words_for(self, e));
           });
 }
 
@@ -215,15 +219,16 @@ void dial(dialer_self self) {
           });
 }
 
-caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector, node_id peer) {
+caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector,
+                     const protocol::member& peer, std::function<void(const std::string&)> removed) {
   auto& st = self->state;
   st.env = std::move(env);
   st.root = std::move(root);
   st.connector = std::move(connector);
-  st.peer = peer;
-  const auto* config = st.env->config.find_node(st.env->name_of(peer));
-  st.host = config->host;
-  st.port = config->peer_port;
+  st.peer = peer.id;
+  st.host = peer.host;
+  st.port = peer.peer_port;
+  st.removed = std::move(removed);
   self->set_down_handler([self](const caf::down_msg& down) {
     auto& s = self->state;
     if (!s.linked || down.source != s.remote)
@@ -269,7 +274,7 @@ void configure_caf(caf::actor_system_config& cfg) {
 
 caf::actor caf_links::watched(caf::actor a, const char* what) const {
   a->attach_functor([what, stopping = stopping_, log = env_->log, fatal = fatal_](const caf::error& why) {
-    if (*stopping)
+    if (*stopping || why == caf::exit_reason::user_shutdown)
       return;
     log->critical("the {} has ended: {}", what, caf::to_string(why));
     fatal(what);
@@ -295,13 +300,24 @@ std::string caf_links::publish(const caf::actor& root) {
   return error;
 }
 
-void caf_links::dial(const caf::actor& root) {
-  for (const auto& m : env_->first_ring->members)
-    if (m.id != env_->self)
-      dialers_[m.id] = watched(system_.spawn(dialer, env_, root, connector(), m.id), "dialer");
+void caf_links::follow(const caf::actor& root, const protocol::ring& ring) {
+  std::lock_guard lock{mutex_};
+  for (auto d = dialers_.begin(); d != dialers_.end();) {
+    if (ring.find(d->first) != nullptr) {
+      ++d;
+      continue;
+    }
+    caf::anon_send_exit(d->second, caf::exit_reason::user_shutdown);
+    caf::anon_send(root, peer_unlinked{d->first, "no member any more"});
+    d = dialers_.erase(d);
+  }
+  for (const auto& m : ring.members)
+    if (m.id != env_->self && dialers_.count(m.id) == 0)
+      dialers_[m.id] = watched(system_.spawn(dialer, env_, root, connector(), m, removed_), "dialer");
 }
 
 void caf_links::nudge(node_id peer) const {
+  std::lock_guard lock{mutex_};
   auto found = dialers_.find(peer);
   if (found != dialers_.end())
     caf::anon_send(found->second, dial_now{});
@@ -309,12 +325,33 @@ void caf_links::nudge(node_id peer) const {
 
 void caf_links::stop() {
   *stopping_ = true;
+  std::lock_guard lock{mutex_};
   for (auto& [id, d] : dialers_)
     caf::anon_send_exit(d, caf::exit_reason::user_shutdown);
   dialers_.clear();
   if (publisher_)
     caf::anon_send_exit(publisher_, caf::exit_reason::kill);
   publisher_ = nullptr;
+}
+
+caf::expected<join_answer> ask_to_join(caf::actor_system& system, const std::string& host, uint16_t port,
+                                       const join_request& request, std::chrono::milliseconds connect_timeout) {
+  auto stopping = std::make_shared<std::atomic<bool>>(false);
+  auto basp = system.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
+  auto connector = caf::actor_cast<caf::actor>(
+      system.spawn<bounded_connector, caf::detached + caf::hidden>(basp, connect_timeout, stopping));
+  caf::scoped_actor self{system};
+  caf::expected<join_answer> result{caf::sec::cannot_connect_to_node};
+  caf::actor remote;
+  self->request(connector, connect_timeout + hello_timeout, caf::connect_atom_v, host, port)
+      .receive([&](const caf::node_id&, const caf::strong_actor_ptr& there,
+                   const std::set<std::string>&) { remote = caf::actor_cast<caf::actor>(there); },
+               [&](const caf::error& e) { result = e; });
+  if (remote)
+    self->request(remote, hello_timeout, request)
+        .receive([&](const join_answer& answer) { result = answer; }, [&](const caf::error& e) { result = e; });
+  caf::anon_send_exit(connector, caf::exit_reason::kill);
+  return result;
 }
 
 } // namespace crema

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actors/node_env.hpp"
+#include "messages/peer.hpp"
 
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
@@ -12,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace crema {
@@ -25,14 +27,16 @@ void basp_guard_linked();
 class caf_links {
 public:
   /// @param fatal is told, from any thread, why an actor of the links has ended although it should not.
-  caf_links(caf::actor_system& system, env_ptr env, std::function<void(const std::string&)> fatal)
-      : system_(system), env_(std::move(env)), fatal_(std::move(fatal)) {}
+  /// @param removed is told, from any thread, that this node is no member any more.
+  caf_links(caf::actor_system& system, env_ptr env, std::function<void(const std::string&)> fatal,
+            std::function<void(const std::string&)> removed)
+      : system_(system), env_(std::move(env)), fatal_(std::move(fatal)), removed_(std::move(removed)) {}
 
   /// Publishes `root` on the node's peer address. @returns an error in words, or nothing.
   std::string publish(const caf::actor& root);
-  /// Starts to dial every other member, for as long as the node lives.
-  void dial(const caf::actor& root);
-  /// A peer has just spoken to us: dial it now instead of at the end of the backoff. Thread-safe after dial().
+  /// Dials every other member of the ring, and no one else, from now on. Thread-safe.
+  void follow(const caf::actor& root, const protocol::ring& ring);
+  /// A peer has just spoken to us: dial it now instead of at the end of the backoff. Thread-safe.
   void nudge(node_id peer) const;
   /// Ends all connectors and dialers. Links stay until the system goes.
   void stop();
@@ -43,10 +47,15 @@ private:
 
   caf::actor_system& system_;
   env_ptr env_;
-  std::function<void(const std::string&)> fatal_;
+  std::function<void(const std::string&)> fatal_, removed_;
   std::shared_ptr<std::atomic<bool>> stopping_ = std::make_shared<std::atomic<bool>>(false);
   caf::actor publisher_;
+  mutable std::mutex mutex_;
   std::map<node_id, caf::actor> dialers_;
 };
+
+/// Asks a member to be let in, once. Blocks for some seconds at most.
+caf::expected<join_answer> ask_to_join(caf::actor_system& system, const std::string& host, uint16_t port,
+                                       const join_request& request, std::chrono::milliseconds connect_timeout);
 
 } // namespace crema

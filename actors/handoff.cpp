@@ -516,24 +516,24 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
 
 } // namespace
 
-directory_id own_directory(storage::store& store, const node_env& env) {
+directory_id own_directory(storage::store& store, uint64_t fresh, bool restored) {
   auto stored = store.get_meta(directory_number);
   if (!stored.what.ok())
     return {0, stored.what.error};
-  if (stored.object && !env.restored) {
+  if (stored.object && !restored) {
     protocol::byte_reader in{*stored.object};
     if (auto id = in.u64(); in.finished() && id != 0)
       return {id, {}};
     return {0, "the stored id of the data directory does not decode"};
   }
   std::string bytes;
-  protocol::byte_writer{bytes}.u64(env.incarnation);
+  protocol::byte_writer{bytes}.u64(fresh);
   auto batch = store.make_batch();
   batch->put_meta(directory_number, bytes);
   auto written = store.write(*batch);
   if (written.ok())
     written = store.sync();
-  return {env.incarnation, written.error};
+  return {fresh, written.error};
 }
 
 handoff_memory load_handoff_memory(const storage::store& store, const protocol::ring& ring) {

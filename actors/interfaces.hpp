@@ -63,6 +63,7 @@ caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<ca
 ///   move_progress                    from handoff
 ///   peer_progress                    from the gossiper
 ///   topology_query                   -> its callback
+///   join_request -> join_answer      from processes that want to become members
 ///   peer_linked, peer_unlinked
 ///   stats_request -> stats
 ///   stop_request
@@ -101,7 +102,9 @@ struct directory_id {
   uint64_t id = 0;
   std::string error; ///< Not empty: something cannot be read or written.
 };
-directory_id own_directory(storage::store& store, const node_env& env);
+/// @param fresh the id if it is to be a new one; random.
+/// @param restored it is an older copy of the directory that was used last.
+directory_id own_directory(storage::store& store, uint64_t fresh, bool restored);
 
 /// Sync: what this node's vnodes and those of its peers have, and who has to catch up, be refilled or may forget.
 ///   sync_state, sync_resend, sync_hurry  from peers' handoffs
@@ -144,6 +147,8 @@ struct node_options {
   std::function<void(node_id)> peer_said_hello;
   /// Receives the handles of the children once they are spawned: the backend's way in.
   std::function<void(const node_children& children)> spawned;
+  /// The node is no member any more: it has nothing left to do.
+  std::function<void(const std::string& why)> removed;
   /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it
   /// has.
   std::function<void()> ready;

@@ -1,5 +1,6 @@
 #include "actors/interfaces.hpp"
 
+#include "actors/errors.hpp"
 #include "protocol/ring_encoding.hpp"
 
 #include <fmt/format.h>
@@ -72,7 +73,7 @@ void spawn_children(node_self self) {
   for (size_t i = 0; i < o.shards; ++i)
     st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
   auto memory = load_handoff_memory(*o.store, *st.env->first_ring);
-  auto directory = own_directory(*o.store, *st.env);
+  auto directory = own_directory(*o.store, st.env->incarnation, st.env->restored);
   auto record = load_ring_record(*o.store);
   for (const auto* error : {&memory.error, &directory.error, &record.error})
     if (!error->empty()) {
@@ -166,12 +167,18 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   auto why = refusal(st, x);
   const auto& members = st.ring->members;
   auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.name == x.node; });
-  if (why.empty() && member == members.end())
-    why = fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
+  auto code = errc::not_owner;
+  if (why.empty() && member == members.end()) {
+    const auto& removed = st.ring->removed;
+    auto was_here = std::any_of(removed.begin(), removed.end(), [&](const auto& m) { return m.name == x.node; });
+    code = was_here ? errc::removed : code;
+    why = was_here ? fmt::format("{} was removed from the cluster (as of epoch {})", x.node, st.ring->epoch)
+                   : fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
+  }
   if (!why.empty()) {
     if (std::exchange(st.last_refusal, why) != why) // It will try again and again.
       st.env->log->error("refused a peer: {}", why);
-    promise.deliver(caf::make_error(caf::sec::runtime_error, why));
+    promise.deliver(make_errc(code, why));
     return;
   }
   if (st.options.peer_said_hello && member->id != st.env->self)
@@ -195,6 +202,8 @@ void on_ring(node_self self, protocol::ring_ptr ring) {
     p = st.ring->find(p->first) == nullptr && !p->second.linked ? st.peers.erase(p) : std::next(p);
   if (st.options.ring_changed)
     st.options.ring_changed(st.ring);
+  if (st.ring->find(st.env->self) == nullptr && st.options.removed)
+    st.options.removed(fmt::format("{} is no member of the cluster any more (epoch {})", st.env->name, st.ring->epoch));
 }
 
 nlohmann::json status_json(node_self self) {
@@ -382,6 +391,11 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       [self](const sync_point_query& x) { self->send(self->state.handoff, x); },
       [self](const repair_query& x) { self->send(self->state.handoff, x); },
       [self](const topology_query& x) { self->send(self->state.ring_manager, x); },
+      [self](const join_request& x) -> caf::result<join_answer> {
+        return self->delegate(caf::actor_cast<caf::typed_actor<caf::replies_to<join_request>::with<join_answer>>>(
+                                  self->state.ring_manager),
+                              x);
+      },
       [self](const count_query& x) { self->send(self->state.coordinators.front(), x); },
       [self](stop_request) {
         auto& s = self->state;

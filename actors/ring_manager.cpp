@@ -6,6 +6,7 @@
 // lowest id that is up proposes the step that follows from it.
 #include "actors/ring_manager.hpp"
 
+#include "actors/errors.hpp"
 #include "protocol/ring_encoding.hpp"
 #include "protocol/topology_plan.hpp"
 
@@ -130,6 +131,12 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::map<uint64_t, waiting_order> orders; // By attempt.
   uint64_t next_order = 1;
   std::optional<protocol::topology_plan> plan; // The last one that was asked for.
+  struct candidate {
+    protocol::new_node node;
+    monotonic_time heard{};
+  };
+  static constexpr std::chrono::seconds candidate_kept{30}; // It asks again and again while it waits.
+  std::map<std::string, candidate> candidates;              // By name.
 };
 using ring_manager_self = caf::stateful_actor<ring_manager_state>*;
 
@@ -233,7 +240,80 @@ protocol::planning given(const ring_manager_state& st) {
   return result;
 }
 
-void on_order(ring_manager_self self, const topology_query& x) {
+/// What a plan says only by name: nodes that wait to become members.
+std::string fill_in(const ring_manager_state& st, std::vector<protocol::topology_change>& changes) {
+  std::string error;
+  auto fill = [&](protocol::new_node& node) {
+    if (!node.host.empty())
+      return;
+    auto found = st.candidates.find(node.name);
+    if (found == st.candidates.end()) {
+      std::string waiting;
+      for (const auto& [name, c] : st.candidates)
+        waiting += (waiting.empty() ? "" : ", ") + name;
+      error = fmt::format("no node {} waits at {} to become a member: start it with `crema node --config FILE --join "
+                          "HOST:PORT`, the address of {} (allowed now: {})",
+                          node.name, st.env->name, st.env->name, waiting.empty() ? "none waits" : waiting);
+      return;
+    }
+    auto group = node.group;
+    node = found->second.node;
+    if (!group.empty())
+      node.group = group;
+  };
+  for (auto& change : changes) {
+    if (auto* join = std::get_if<protocol::join_node>(&change))
+      fill(join->node);
+    else if (auto* replace = std::get_if<protocol::replace_node>(&change))
+      fill(replace->by);
+  }
+  return error;
+}
+
+/// A node that wants to become a member: may it, and is it already?
+caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) {
+  auto& st = self->state;
+  const auto& ring = st.ring();
+  auto refuse = [&](errc code, const std::string& why) {
+    st.env->log->error("refused a node that wants to join: {}", why);
+    return make_errc(code, why);
+  };
+  if (x.version != message_version)
+    return refuse(errc::unknown_version, fmt::format("{} speaks message version {}, {} speaks {}", x.node, x.version,
+                                                     st.env->name, message_version));
+  if (x.cluster != st.env->config.cluster)
+    return refuse(errc::not_owner, fmt::format("{} is to join cluster \"{}\", {} belongs to cluster \"{}\"", x.node,
+                                               x.cluster, st.env->name, st.env->config.cluster));
+  for (const auto& m : ring.removed)
+    if (x.directory != 0 && m.directory == x.directory)
+      return refuse(errc::removed, fmt::format("{} was removed from the cluster: its data directory must not be used "
+                                               "again. Give it an empty data_dir",
+                                               m.name));
+  join_answer answer;
+  answer.shape = config::shape_of(st.env->config);
+  const auto* member = ring.find(x.node);
+  if (member == nullptr) {
+    if (x.directory == 0)
+      return answer;
+    auto fresh = st.candidates.count(x.node) == 0;
+    st.candidates[x.node] = {
+        {x.node, x.host, x.peer_port, x.resp_port, x.zone, x.weight, x.directory, x.group}, st.now()};
+    if (fresh)
+      st.env->log->info("{} at {}:{} waits to become a member: crema ctl plan join {}, then crema ctl commit", x.node,
+                        x.host, x.peer_port, x.node);
+    return answer;
+  }
+  if (member->host != x.host || member->peer_port != x.peer_port)
+    return refuse(errc::not_owner,
+                  fmt::format("{} is the name of a member already, at {}:{}: give the new node another name, or let it "
+                              "take that one's place: crema ctl plan replace {} NEW_NAME",
+                              x.node, member->host, member->peer_port, x.node));
+  st.candidates.erase(x.node);
+  answer.ring = protocol::encode_ring(ring);
+  return answer;
+}
+
+void on_order(ring_manager_self self, topology_query& x) {
   auto& st = self->state;
   auto tell = [&x](const nlohmann::json& json) {
     x.answer(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -248,6 +328,8 @@ void on_order(ring_manager_self self, const topology_query& x) {
   case kind::show:
     return tell(to_json(st.ring(), st.state, st.env->config));
   case kind::plan: {
+    if (auto error = fill_in(st, x.order.changes); !error.empty())
+      return tell(error_json(error));
     auto result = protocol::plan_topology(st.ring(), x.order.changes, given(st));
     if (auto* no = std::get_if<protocol::refused>(&result))
       return tell(error_json(no->why));
@@ -294,6 +376,8 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         settle(self);
         step_if_due(self);
         settle(self);
+        for (auto c = s.candidates.begin(); c != s.candidates.end();)
+          c = s.now() - c->second.heard > ring_manager_state::candidate_kept ? s.candidates.erase(c) : std::next(c);
         self->delayed_send(self, ring_manager_state::tick_interval, tick{});
       },
       [self](const ring_message& x) {
@@ -333,7 +417,8 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         self->state.peers.erase(x.node);
         self->state.peer_epochs.erase(x.node);
       },
-      [self](const topology_query& x) {
+      [self](const join_request& x) { return on_join(self, x); },
+      [self](topology_query& x) {
         on_order(self, x);
         settle(self);
       },

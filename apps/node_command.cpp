@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <iostream>
 #include <memory>
 
@@ -16,7 +17,24 @@ struct node_options {
   std::string config;
   std::string node;
   bool force = false;
+  std::string join;
 };
+
+/// "host:port", "[::1]:7101"
+std::optional<peer_address> parse_address(const std::string& text) {
+  auto colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0)
+    return std::nullopt;
+  peer_address result{text.substr(0, colon), 0};
+  if (result.host.front() == '[' && result.host.back() == ']')
+    result.host = result.host.substr(1, result.host.size() - 2);
+  const auto* first = text.data() + colon + 1;
+  const auto* last = text.data() + text.size();
+  auto [end, error] = std::from_chars(first, last, result.port);
+  if (error != std::errc{} || end != last || result.port == 0 || result.host.empty())
+    return std::nullopt;
+  return result;
+}
 
 int unknown_node(const config::cluster_config& config, const std::string& name) {
   std::cerr << fmt::format("crema: {} has no node \"{}\" (allowed: {})\n", config.file, name, node_names(config));
@@ -29,16 +47,23 @@ int node(const node_options& options) {
   auto config = load_or_complain(options.config);
   if (!config)
     return exit_usage;
+  std::optional<peer_address> join;
+  if (!options.join.empty() && !(join = parse_address(options.join))) {
+    std::cerr << fmt::format("crema: --join: \"{}\" is no address of a member (allowed: HOST:PEER_PORT, as in "
+                             "10.0.0.1:7101)\n",
+                             options.join);
+    return exit_usage;
+  }
   if (options.node.empty()) {
     if (config->nodes.size() == 1)
-      return run_node(*config, config->nodes.front().name);
+      return run_node(*config, config->nodes.front().name, join);
     std::cerr << fmt::format("crema: {} has {} nodes: say which with --node (allowed: {})\n", config->file,
                              config->nodes.size(), node_names(*config));
     return exit_usage;
   }
   if (config->find_node(options.node) == nullptr)
     return unknown_node(*config, options.node);
-  return run_node(*config, options.node);
+  return run_node(*config, options.node, join);
 }
 
 /// Buckets of which this node may have the only copy.
@@ -116,7 +141,15 @@ void add_node_command(CLI::App& app, action& chosen) {
                                    "The cluster's JSON file (default: a single node with its data in ./crema-data)");
   command->add_option("--node", options->node, "Which node of the file to run (may be left out if there is one)")
       ->needs(file);
-  command->footer("Examples:\n  crema node\n  crema node --config config/three-nodes.json --node n1");
+  command
+      ->add_option("--join", options->join,
+                   "HOST:PEER_PORT of any member of a running cluster: become a member too. The file needs only the "
+                   "cluster's name and this node's own section; all else is the cluster's. The node waits until a "
+                   "member is told `crema ctl plan join NAME` and `crema ctl commit`. May stay on the command line "
+                   "for later starts")
+      ->needs(file);
+  command->footer("Examples:\n  crema node\n  crema node --config config/three-nodes.json --node n1\n"
+                  "  crema node --config n4.json --join 10.0.0.1:7101");
   command->callback([options, &chosen] { chosen = [options] { return node(*options); }; });
 }
 

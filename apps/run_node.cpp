@@ -5,6 +5,7 @@
 #include "actors/caf_links.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/node_setup.hpp"
+#include "apps/join.hpp"
 #include "apps/logging.hpp"
 #include "config/host_check.hpp"
 #include "config/share_of_cores.hpp"
@@ -109,7 +110,17 @@ void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
 /// Everything between an open store and its end. @returns the exit code.
 int serve(const config::cluster_config& config, const config::node_config& me,
           const std::shared_ptr<storage::store>& store, const storage::data_directory& directory,
-          const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals) {
+          const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals, const join_client* joining) {
+  auto incarnation = random_u64();
+  if (auto known = load_ring_record(*store); joining != nullptr && known.error.empty() && !known.record) {
+    auto own = own_directory(*store, incarnation, directory.copied());
+    if (!own.error.empty()) {
+      log->critical("{}", own.error);
+      return exit_failure;
+    }
+    if (auto end = joining->become_member(*store, own.id); end != join_end::done)
+      return end == join_end::stopped ? exit_ok : exit_configuration;
+  }
   auto ring = load_or_claim_ring(*store, config);
   if (!ring.ring) {
     log->critical("{}", ring.error);
@@ -121,7 +132,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     return exit_failure;
   }
   auto env = make_env(config, me.name, ring.ring);
-  env->incarnation = random_u64();
+  env->incarnation = incarnation;
   env->restored = directory.copied();
   env->log = log;
   env->wall_micros = [] {
@@ -143,7 +154,15 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->flush();
     std::_Exit(exit_failure);
   };
-  caf_links links{system, env, options.fatal};
+  // Told from any thread, perhaps again and again: the process is to stop in good order.
+  auto removed = [log, told = std::make_shared<std::atomic<bool>>(false)](const std::string& why) {
+    if (told->exchange(true))
+      return;
+    log->error("{}: stopping", why);
+    ::kill(::getpid(), SIGTERM);
+  };
+  options.removed = removed;
+  caf_links links{system, env, options.fatal, removed};
   options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
   auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
   options.spawned = [coordinators](const node_children& all) { coordinators->set_value(all.coordinators); };
@@ -151,7 +170,12 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     *ready = true;
     log->info("ready");
   };
+  auto followed = std::make_shared<std::promise<caf::actor>>();
+  options.ring_changed = [&links, root = followed->get_future().share()](const protocol::ring_ptr& newest) {
+    links.follow(root.get(), *newest);
+  };
   auto root = spawn_node(system, env, std::move(options));
+  followed->set_value(root);
   auto backend = std::make_unique<actor_backend>(root, coordinators->get_future().get());
 
   auto gateway_options = gateway::make_options(config, me);
@@ -164,7 +188,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   auto code = exit_ok;
   auto error = clients.start().value_or("");
   if (error.empty()) {
-    links.dial(root); // Before publish: a peer that says hello at once finds the dialers complete.
+    links.follow(root, *env->first_ring); // Before publish: a peer that says hello at once finds the dialers complete.
     error = links.publish(root);
     if (!error.empty())
       error = fmt::format("cannot listen for peers on {}:{}: {}", me.host, me.peer_port, error);
@@ -205,19 +229,35 @@ std::vector<config::problem> check_host(const config::cluster_config& config, co
   return problems;
 }
 
-int run_node(const config::cluster_config& config, const std::string& node_name) {
+int run_node(const config::cluster_config& file, const std::string& node_name,
+             const std::optional<peer_address>& join) {
+  auto config = file;
   const auto* me = config.find_node(node_name);
+  auto signals = block_signals();
+  std::string error;
+  auto log = make_log(config, node_name, error);
+  if (!log)
+    return refuse(config, {{"logging.file", error, "a file that can be written, or null"}});
+  std::optional<join_client> joining;
+  if (join)
+    joining.emplace(config, *me, *join, log, signals);
+  auto shape = kept_shape(me->data_dir);
+  auto is_new = !shape.shape && shape.error.empty();
+  if (joining && is_new)
+    if (auto end = joining->fetch_shape(shape.shape.emplace()); end != join_end::done)
+      return end == join_end::stopped ? exit_ok : exit_configuration;
+  if (shape.shape)
+    shape.error = take_shape(config, *shape.shape, is_new ? "what the cluster says" : me->data_dir + "/joined.json");
+  if (!shape.error.empty()) {
+    fmt::print(stderr, "{}\n", shape.error);
+    return exit_configuration;
+  }
   auto path = config::node_path(config, node_name);
   auto identity = identity_of(config, node_name);
   auto problems = check_host(config, node_name);
   if (!problems.empty())
     return refuse(config, problems);
 
-  auto signals = block_signals();
-  std::string error;
-  auto log = make_log(config, node_name, error);
-  if (!log)
-    return refuse(config, {{"logging.file", error, "a file that can be written, or null"}});
   raise_file_limit(config, *log);
   auto directory = storage::open_data_directory(me->data_dir, identity, storage::current_boot_id());
   if (!directory.opened)
@@ -237,7 +277,13 @@ int run_node(const config::cluster_config& config, const std::string& node_name)
     log->critical("{}", store.what.error);
     return exit_failure;
   }
-  auto code = serve(config, *me, std::move(store.opened), *directory.opened, log, signals);
+  if (joining && is_new)
+    if (auto failed = keep_shape(me->data_dir, *shape.shape); !failed.empty()) {
+      log->critical("{}", failed);
+      return exit_failure;
+    }
+  auto code = serve(config, *me, std::move(store.opened), *directory.opened, log, signals,
+                    joining ? &*joining : nullptr);
   if (code == exit_ok) {
     auto marked = directory.opened->mark_clean();
     if (!marked.ok()) {

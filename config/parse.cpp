@@ -193,10 +193,11 @@ void parse_partitions(object_reader& top, cluster_config& config) {
                "a power of two, 8 to 16384");
 }
 
-void parse_cluster(const json& value, cluster_config& config, std::vector<problem>& problems) {
+void parse_cluster(const json& value, bool with_nodes, cluster_config& config, std::vector<problem>& problems) {
   object_reader top{value, "", problems};
   top.require("cluster", name_allowed);
-  top.require("nodes", "a list of objects with at least name and host");
+  if (with_nodes)
+    top.require("nodes", "a list of objects with at least name and host");
   top.string("cluster", config.cluster, check_name, name_allowed);
   parse_partitions(top, config);
 
@@ -232,18 +233,47 @@ load_result unreadable(std::string what, std::string allowed) {
 
 } // namespace
 
-load_result parse_config(std::string_view json_text, const std::string& file) {
+namespace {
+
+load_result parse(std::string_view json_text, const std::string& file, bool with_nodes) {
   load_result result;
   auto tree = read_json(json_text, result.problems);
   if (!tree)
     return result;
   cluster_config config;
   config.file = file;
-  parse_cluster(*tree, config, result.problems);
+  parse_cluster(*tree, with_nodes, config, result.problems);
   check_clashes(config, result.problems);
   if (result.problems.empty())
     result.config = std::move(config);
   return result;
+}
+
+} // namespace
+
+load_result parse_config(std::string_view json_text, const std::string& file) { return parse(json_text, file, true); }
+
+load_result parse_shape(std::string_view json_text, const std::string& file) { return parse(json_text, file, false); }
+
+std::string shape_of(const cluster_config& config) {
+  auto buckets = json::array();
+  for (const auto& b : config.buckets)
+    buckets.push_back({{"name", b.name},
+                       {"db", b.db},
+                       {"mode", "eventual"},
+                       {"n", b.n},
+                       {"r", b.r},
+                       {"w", b.w},
+                       {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"},
+                       {"sloppy", b.sloppy},
+                       {"durability", b.durability == durability::fsync ? "fsync" : "interval"},
+                       {"read_repair", b.read_repair == protocol::read_repair::foreground ? "foreground" : "background"}});
+  return json{{"cluster", config.cluster},
+              {"partitions", config.partitions},
+              {"buckets", std::move(buckets)},
+              {"timeouts", {{"read_ms", config.read_timeout.count()}, {"write_ms", config.write_timeout.count()}}},
+              {"durability_interval_ms", config.durability_interval.count()}}
+      .dump(2);
 }
 
 load_result load_config(const std::string& file) {

@@ -45,6 +45,35 @@ struct welcome {
   }
 };
 
+/// A process that wants to become a member, to any member's root. -> join_answer, or an error that says why not.
+struct join_request {
+  uint16_t version = message_version;
+  std::string cluster;
+  std::string node; ///< The rest is as in protocol::new_node.
+  std::string host;
+  uint16_t peer_port = 0, resp_port = 0;
+  std::string zone;
+  uint32_t weight = 1;
+  std::string group;
+  uint64_t directory = 0; ///< 0: it only wants to know the shape of the cluster.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, join_request& x) {
+    return f(caf::meta::type_name("crema::join_request"), x.version, x.cluster, x.node, x.host, x.peer_port,
+             x.resp_port, x.zone, x.weight, x.group, x.directory);
+  }
+};
+struct join_answer {
+  uint16_t version = message_version;
+  std::string shape; ///< config::shape_of the cluster.
+  std::string ring;  ///< The encoded ring that names the node; empty: it is to wait.
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, join_answer& x) {
+    return f(caf::meta::type_name("crema::join_answer"), x.version, x.shape, x.ring);
+  }
+};
+
 /// Ring manager -> ring manager: protocol::agreement_message, about the ring.
 struct ring_message {
   uint16_t version = message_version;

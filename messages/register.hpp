@@ -40,6 +40,8 @@ CAF_ADD_TYPE_ID(crema, (crema::peer_handles))
 CAF_ADD_TYPE_ID(crema, (crema::welcome))
 CAF_ADD_TYPE_ID(crema, (crema::heartbeat))
 CAF_ADD_TYPE_ID(crema, (crema::ring_message))
+CAF_ADD_TYPE_ID(crema, (crema::join_request))
+CAF_ADD_TYPE_ID(crema, (crema::join_answer))
 CAF_END_TYPE_ID_BLOCK(crema)
 
 namespace crema {

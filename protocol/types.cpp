@@ -38,6 +38,8 @@ std::string_view to_string(errc code) {
     return "behind";
   case errc::late:
     return "late";
+  case errc::removed:
+    return "removed";
   }
   return "unknown";
 }

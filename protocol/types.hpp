@@ -82,6 +82,7 @@ enum class errc : uint8_t {
   incomplete,        ///< The replica is being filled: it takes deltas, but neither reads nor new writes.
   behind,            ///< What the asker lacks is no longer in the log: it has to be refilled.
   late,              ///< What its sender sends may be older than anybody waits for; nothing was done.
+  removed,           ///< The sender was a member of the cluster, and is none any more.
 };
 
 /// A stable, lower-case name: "timeout", "no_quorum", ...

@@ -60,6 +60,7 @@ std::string error_line(errc status, std::string_view cause, bool write) {
   case errc::shutting_down:
   case errc::behind:
   case errc::late:
+  case errc::removed:
     break;
   }
   return text("ERR", to_string(status));
