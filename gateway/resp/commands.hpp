@@ -96,6 +96,7 @@ void run_kv_ready(call& c);
 void run_kv_status(call& c);
 void run_kv_syncpoint(call& c);
 void run_kv_repair(call& c);
+void run_kv_topology(call& c);
 
 // commands_connection.cpp
 void run_ping(call& c);

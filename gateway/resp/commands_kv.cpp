@@ -1,4 +1,5 @@
 // KV.*: siblings and contexts, and the node itself.
+#include "config/topology_changes.hpp"
 #include "gateway/resp/commands.hpp"
 #include "protocol/context.hpp"
 #include "protocol/slot.hpp"
@@ -197,6 +198,30 @@ bool parse_repair_options(call& c, repair_order& order) {
 }
 
 } // namespace
+
+void run_kv_topology(call& c) {
+  using kind = topology_order::kind;
+  constexpr std::pair<std::string_view, kind> words[] = {{"show", kind::show},     {"plan", kind::plan},
+                                                         {"commit", kind::commit}, {"cancel", kind::cancel},
+                                                         {"pause", kind::pause},   {"resume", kind::resume}};
+  for (const auto& [word, what] : words) {
+    if (!same_word(c.args[1], word))
+      continue;
+    if (c.args.size() != (what == kind::plan ? 3 : 2))
+      return wrong_arity(c, "kv.topology|" + std::string(word));
+    topology_order order;
+    order.what = what;
+    if (what == kind::plan) {
+      auto changes = config::topology_changes_from_json(c.args[2]);
+      if (auto* no = std::get_if<protocol::refused>(&changes))
+        return c.reply.error("ERR " + no->why);
+      order.changes = std::get<std::vector<protocol::topology_change>>(std::move(changes));
+    }
+    return c.self.ask_topology(std::move(order));
+  }
+  c.reply.error("ERR unknown subcommand '" + std::string(c.args[1].substr(0, 128)) +
+                "' (allowed: SHOW, PLAN, COMMIT, CANCEL, PAUSE or RESUME)");
+}
 
 void run_kv_repair(call& c) {
   constexpr std::pair<std::string_view, repair_order::kind> words[] = {{"start", repair_order::kind::start},

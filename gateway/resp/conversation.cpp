@@ -226,6 +226,12 @@ void conversation::ask_repair(const repair_order& order) {
   port_.repair(*this, sequence, order);
 }
 
+void conversation::ask_topology(topology_order order) {
+  auto sequence = push(shape::text);
+  ++outstanding_;
+  port_.topology(*this, sequence, std::move(order));
+}
+
 void conversation::ask_count() {
   auto sequence = push(shape::integer);
   ++outstanding_;

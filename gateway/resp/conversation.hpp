@@ -35,6 +35,7 @@ public:
   virtual void ask_status(conversation& from, uint64_t sequence) = 0;
   virtual void sync_point(conversation& from, uint64_t sequence, uint64_t id) = 0;
   virtual void repair(conversation& from, uint64_t sequence, const repair_order& order) = 0;
+  virtual void topology(conversation& from, uint64_t sequence, topology_order order) = 0;
   virtual void count_keys(conversation& from, uint64_t sequence, bucket_id bucket) = 0;
 };
 
@@ -91,6 +92,7 @@ public:
   void ask_status();
   void ask_sync_point(uint64_t id);
   void ask_repair(const repair_order& order);
+  void ask_topology(topology_order order);
   void ask_count();
   uint64_t hash_of(std::string_view key) const;
 

@@ -28,7 +28,7 @@ enum class shape : uint8_t {
   kv_get,   ///< [context, [value ...]]
   kv_write, ///< context
   explain,  ///< KV.EXPLAIN key: the explanation alone
-  text,     ///< KV.STATUS, KV.SYNCPOINT, KV.REPAIR: the text in the first value
+  text,     ///< KV.STATUS, KV.SYNCPOINT, KV.REPAIR, KV.TOPOLOGY: the text in the first value
   integer,  ///< DBSIZE: the number in the first value
 };
 

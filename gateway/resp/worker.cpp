@@ -3,6 +3,8 @@
 #include "gateway/resp/session.hpp"
 
 #include <boost/asio/post.hpp>
+#include <nlohmann/json.hpp>
+
 #include <csignal>
 #include <pthread.h>
 
@@ -15,6 +17,16 @@ namespace {
 std::string text_of(const tcp::endpoint& e) {
   auto address = e.address().to_string();
   return (e.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(e.port());
+}
+
+/// Why the backend has not done what it was asked for: then it answers with this alone. Other answers may be large.
+std::optional<std::string> error_in(const std::string& text) {
+  constexpr std::string_view begin = R"({"error":)";
+  if (text.compare(0, begin.size(), begin) != 0)
+    return std::nullopt;
+  auto tree = nlohmann::json::parse(text, nullptr, false);
+  auto found = tree.is_object() ? tree.find("error") : tree.end();
+  return found != tree.end() && found->is_string() ? std::optional{found->get<std::string>()} : std::nullopt;
 }
 
 } // namespace
@@ -176,6 +188,20 @@ void worker::sync_point(conversation& from, uint64_t sequence, uint64_t id) {
 
 void worker::repair(conversation& from, uint64_t sequence, const repair_order& order) {
   backend_.repair(order, text_to(from, sequence));
+}
+
+void worker::topology(conversation& from, uint64_t sequence, topology_order order) {
+  backend_.topology(std::move(order), [sink = inbox_, id = new_id(from, sequence, 0)](std::string text) {
+    client_reply reply;
+    reply.id = id;
+    if (auto why = error_in(text)) {
+      reply.status = errc::storage_failure; // Shown as ERR and the cause.
+      reply.error = std::move(*why);
+    } else {
+      reply.values.push_back({std::move(text), 0, 0});
+    }
+    sink->deliver({std::move(reply)});
+  });
 }
 
 void worker::count_keys(conversation& from, uint64_t sequence, bucket_id bucket) {

@@ -67,6 +67,7 @@ public:
   void ask_status(conversation& from, uint64_t sequence) override;
   void sync_point(conversation& from, uint64_t sequence, uint64_t id) override;
   void repair(conversation& from, uint64_t sequence, const repair_order& order) override;
+  void topology(conversation& from, uint64_t sequence, topology_order order) override;
   void count_keys(conversation& from, uint64_t sequence, bucket_id bucket) override;
 
 private:

@@ -43,23 +43,27 @@ public:
     uint64_t sequence;
     std::optional<bucket_id> count_of;
     std::optional<uint64_t> sync_point;
-    std::optional<repair_order> repair; ///< All unset: the status.
+    std::optional<repair_order> repair;
+    std::optional<topology_order> topology; ///< All unset: the status.
   };
 
   void submit(conversation& from, uint64_t sequence, uint32_t part, client_request&& request) override {
     open.push_back({&from, sequence, part, std::move(request)});
   }
   void ask_status(conversation& from, uint64_t sequence) override {
-    questions.push_back({&from, sequence, {}, {}, {}});
+    questions.push_back({&from, sequence, {}, {}, {}, {}});
   }
   void sync_point(conversation& from, uint64_t sequence, uint64_t id) override {
-    questions.push_back({&from, sequence, {}, id, {}});
+    questions.push_back({&from, sequence, {}, id, {}, {}});
   }
   void repair(conversation& from, uint64_t sequence, const repair_order& order) override {
-    questions.push_back({&from, sequence, {}, {}, order});
+    questions.push_back({&from, sequence, {}, {}, order, {}});
+  }
+  void topology(conversation& from, uint64_t sequence, topology_order order) override {
+    questions.push_back({&from, sequence, {}, {}, {}, std::move(order)});
   }
   void count_keys(conversation& from, uint64_t sequence, bucket_id bucket) override {
-    questions.push_back({&from, sequence, bucket, {}, {}});
+    questions.push_back({&from, sequence, bucket, {}, {}, {}});
   }
 
   /// Answers the `i`th open request.

@@ -278,6 +278,47 @@ TEST(KvCommands, RepairTakesOneOrderAndSaysOfWhat) {
   EXPECT_EQ(d.call({"KV.REPAIR", "start", "partition", "-1"}), "-ERR there is no such partition\r\n");
 }
 
+TEST(KvCommands, TopologyTakesOneOrder) {
+  using what = topology_order::kind;
+  const std::pair<const char*, what> orders[] = {{"show", what::show},
+                                                 {"COMMIT", what::commit},
+                                                 {"cancel", what::cancel},
+                                                 {"Pause", what::pause},
+                                                 {"RESUME", what::resume}};
+  dialogue d;
+  for (const auto& [word, expected] : orders) {
+    d.send({"KV.TOPOLOGY", word});
+    ASSERT_TRUE(d.port.questions.back().topology) << word;
+    EXPECT_EQ(d.port.questions.back().topology->what, expected);
+    d.talk.on_reply(d.port.questions.back().sequence, 0, value_reply("{}"));
+    EXPECT_EQ(d.heard(), "$2\r\n{}\r\n");
+  }
+  EXPECT_EQ(d.call({"KV.TOPOLOGY"}), "-ERR wrong number of arguments for 'kv.topology' command\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "show", "all"}),
+            "-ERR wrong number of arguments for 'kv.topology|show' command\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "plan"}), "-ERR wrong number of arguments for 'kv.topology|plan' command\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "force"}), "-ERR unknown subcommand 'force' (allowed: SHOW, PLAN, COMMIT, CANCEL, "
+                                              "PAUSE or RESUME)\r\n");
+  EXPECT_EQ(d.port.questions.size(), std::size(orders));
+}
+
+TEST(KvCommands, TopologyPlanTakesChangesAsJson) {
+  dialogue d;
+  d.send({"KV.TOPOLOGY", "plan", R"([{"join": "n5"}, {"leave": "n2"}])"});
+  ASSERT_EQ(d.port.questions.size(), 1U);
+  const auto& order = *d.port.questions[0].topology;
+  EXPECT_EQ(order.what, topology_order::kind::plan);
+  ASSERT_EQ(order.changes.size(), 2U);
+  EXPECT_EQ(protocol::to_words(order.changes[0]), "join n5");
+  EXPECT_EQ(protocol::to_words(order.changes[1]), "leave n2");
+  d.talk.on_reply(d.port.questions[0].sequence, 0, error_reply(errc::storage_failure, "leave n2: no\r\nsuch node"));
+  EXPECT_EQ(d.heard(), "-ERR leave n2: no  such node\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "PLAN", "[]"}),
+            "-ERR changes: has 0 elements (allowed: a list of 1 to 1000 changes)\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "PLAN", "[{\"leave\": 4}]"}),
+            "-ERR changes[0].leave: 4 is not a name (allowed: 1 to 64 letters, digits, '.', '_' or '-')\r\n");
+}
+
 TEST(KvCommands, StatusReturnsWhatTheBackendTells) {
   dialogue d;
   d.send({"KV.STATUS"});

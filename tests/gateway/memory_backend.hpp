@@ -13,6 +13,7 @@ namespace crema::gateway {
 class memory_backend : public client_backend {
 public:
   std::string status_json = R"({"node":"n1"})"; // To be set before anyone asks.
+  std::string topology_json = R"({"epoch":1})";
 
   void submit(client_batch batch) override {
     std::unique_lock lock(mutex_);
@@ -38,7 +39,12 @@ public:
     answer(R"({"order":)" + std::to_string(static_cast<int>(order.what)) + "}");
   }
 
-  void topology(topology_order, std::function<void(std::string)> answer) override { answer("{}"); }
+  void topology(topology_order order, std::function<void(std::string)> answer) override {
+    std::lock_guard lock(mutex_);
+    answer(order.what == topology_order::kind::cancel ? R"({"error":"cancel: no change\nis under way"})"
+                                                      : topology_json);
+  }
+
   void count_keys(bucket_id bucket, std::function<void(std::optional<uint64_t>, std::string)> answer) override {
     std::lock_guard lock(mutex_);
     uint64_t count = 0;

@@ -44,6 +44,14 @@ protected:
   std::optional<gateway> gateway_;
 };
 
+TEST_F(Server, TellsWhatIsWrongWithAnOrderAsAnError) {
+  start();
+  test_client client(port());
+  client.send(encoded({"KV.TOPOLOGY", "show"}) + encoded({"KV.TOPOLOGY", "cancel"}));
+  std::string expected = "$11\r\n{\"epoch\":1}\r\n-ERR cancel: no change is under way\r\n";
+  EXPECT_EQ(client.receive(expected.size()), expected);
+}
+
 TEST_F(Server, AnswersAPipelineInOrder) {
   start();
   test_client client(port());
