@@ -219,8 +219,8 @@ void dial(dialer_self self) {
           });
 }
 
-caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector,
-                     const protocol::member& peer, std::function<void(const std::string&)> removed) {
+caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector, const protocol::member& peer,
+                     std::function<void(const std::string&)> removed) {
   auto& st = self->state;
   st.env = std::move(env);
   st.root = std::move(root);
@@ -272,9 +272,9 @@ void configure_caf(caf::actor_system_config& cfg) {
   cfg.set("middleman.app-identifiers", std::vector<std::string>{"crema"});
 }
 
-caf::actor caf_links::watched(caf::actor a, const char* what) const {
-  a->attach_functor([what, stopping = stopping_, log = env_->log, fatal = fatal_](const caf::error& why) {
-    if (*stopping || why == caf::exit_reason::user_shutdown)
+caf::actor caf_links::watched(caf::actor a, const char* what, const flag& over) const {
+  a->attach_functor([what, over, log = env_->log, fatal = fatal_](const caf::error& why) {
+    if (*over)
       return;
     log->critical("the {} has ended: {}", what, caf::to_string(why));
     fatal(what);
@@ -282,16 +282,16 @@ caf::actor caf_links::watched(caf::actor a, const char* what) const {
   return a;
 }
 
-caf::actor caf_links::connector() {
+caf::actor caf_links::connector(const flag& over) {
   auto basp = system_.middleman().named_broker<caf::io::basp_broker>(caf::atom("BASP"));
   return watched(caf::actor_cast<caf::actor>(system_.spawn<bounded_connector, caf::detached + caf::hidden>(
-                     basp, env_->config.peers.connect_timeout, stopping_)),
-                 "connector");
+                     basp, env_->config.peers.connect_timeout, over)),
+                 "connector", over);
 }
 
 std::string caf_links::publish(const caf::actor& root) {
   const auto* me = env_->config.find_node(env_->name);
-  publisher_ = connector();
+  publisher_ = connector(stopping_);
   caf::scoped_actor self{system_};
   std::string error;
   self->request(publisher_, std::chrono::seconds{10}, caf::publish_atom_v, me->peer_port,
@@ -302,33 +302,41 @@ std::string caf_links::publish(const caf::actor& root) {
 
 void caf_links::follow(const caf::actor& root, const protocol::ring& ring) {
   std::lock_guard lock{mutex_};
-  for (auto d = dialers_.begin(); d != dialers_.end();) {
-    if (ring.find(d->first) != nullptr) {
-      ++d;
+  for (auto l = links_.begin(); l != links_.end();) {
+    if (ring.find(l->first) != nullptr) {
+      ++l;
       continue;
     }
-    caf::anon_send_exit(d->second, caf::exit_reason::user_shutdown);
-    caf::anon_send(root, peer_unlinked{d->first, "no member any more"});
-    d = dialers_.erase(d);
+    end(l->second);
+    caf::anon_send(root, peer_unlinked{l->first, "no member any more"});
+    l = links_.erase(l);
   }
-  for (const auto& m : ring.members)
-    if (m.id != env_->self && dialers_.count(m.id) == 0)
-      dialers_[m.id] = watched(system_.spawn(dialer, env_, root, connector(), m, removed_), "dialer");
+  for (const auto& m : ring.members) {
+    if (*stopping_ || m.id == env_->self || links_.count(m.id) > 0)
+      continue;
+    auto& l = links_[m.id];
+    l.dialer = watched(system_.spawn(dialer, env_, root, connector(l.over), m, removed_), "dialer", l.over);
+  }
 }
 
 void caf_links::nudge(node_id peer) const {
   std::lock_guard lock{mutex_};
-  auto found = dialers_.find(peer);
-  if (found != dialers_.end())
-    caf::anon_send(found->second, dial_now{});
+  auto found = links_.find(peer);
+  if (found != links_.end())
+    caf::anon_send(found->second.dialer, dial_now{});
+}
+
+void caf_links::end(const link& l) {
+  *l.over = true;
+  caf::anon_send_exit(l.dialer, caf::exit_reason::user_shutdown);
 }
 
 void caf_links::stop() {
-  *stopping_ = true;
   std::lock_guard lock{mutex_};
-  for (auto& [id, d] : dialers_)
-    caf::anon_send_exit(d, caf::exit_reason::user_shutdown);
-  dialers_.clear();
+  *stopping_ = true;
+  for (auto& [id, l] : links_)
+    end(l);
+  links_.clear();
   if (publisher_)
     caf::anon_send_exit(publisher_, caf::exit_reason::kill);
   publisher_ = nullptr;

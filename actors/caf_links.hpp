@@ -42,16 +42,23 @@ public:
   void stop();
 
 private:
-  caf::actor connector();
-  caf::actor watched(caf::actor a, const char* what) const;
+  using flag = std::shared_ptr<std::atomic<bool>>;
+  caf::actor connector(const flag& over);
+  caf::actor watched(caf::actor a, const char* what, const flag& over) const;
 
   caf::actor_system& system_;
   env_ptr env_;
   std::function<void(const std::string&)> fatal_, removed_;
-  std::shared_ptr<std::atomic<bool>> stopping_ = std::make_shared<std::atomic<bool>>(false);
+  flag stopping_ = std::make_shared<std::atomic<bool>>(false);
+  struct link;
+  static void end(const link& l);
+  struct link {
+    caf::actor dialer;
+    flag over = std::make_shared<std::atomic<bool>>(false); // Its actors may end.
+  };
   caf::actor publisher_;
   mutable std::mutex mutex_;
-  std::map<node_id, caf::actor> dialers_;
+  std::map<node_id, link> links_;
 };
 
 /// Asks a member to be let in, once. Blocks for some seconds at most.

@@ -1,4 +1,4 @@
-// The newest ring: has the next one agreed on, keeps it on disk, and tells everybody (docs/protocol.md, "Topology").
+// The newest ring: has the next one agreed on, keeps it on disk, and tells everybody (docs/topology.md).
 //
 //   decided ──▶ on disk ──▶ replicas ──▶ (all refuse older requests) ──▶ all others, peers by heartbeat
 //
@@ -296,8 +296,8 @@ caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) 
     if (x.directory == 0)
       return answer;
     auto fresh = st.candidates.count(x.node) == 0;
-    st.candidates[x.node] = {
-        {x.node, x.host, x.peer_port, x.resp_port, x.zone, x.weight, x.directory, x.group}, st.now()};
+    st.candidates[x.node] = {{x.node, x.host, x.peer_port, x.resp_port, x.zone, x.weight, x.directory, x.group},
+                             st.now()};
     if (fresh)
       st.env->log->info("{} at {}:{} waits to become a member: crema ctl plan join {}, then crema ctl commit", x.node,
                         x.host, x.peer_port, x.node);

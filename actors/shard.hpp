@@ -118,7 +118,7 @@ public:
   [[nodiscard]] storage::status close();
 
   uint64_t epoch() const { return ring_->epoch; }
-  /// Is a request of a node that knows `epoch` to be refused (docs/protocol.md, "Topology", rule R1)?
+  /// Is a request of a node that knows `epoch` to be refused (docs/topology.md, rule R1)?
   bool stale(uint64_t epoch, partition_id partition) const { return epoch < ring_->since_of(partition); }
   std::map<std::string, uint64_t> counters() const;
 

@@ -97,7 +97,7 @@ protocol::vnode_record shard::new_record(vnode_id id) const {
 }
 
 /// An owner to be is complete by what it has learned from owners that knew of it, and of no earlier plan
-/// (docs/protocol.md, "Topology", rule R3).
+/// (docs/topology.md, rule R3).
 void shard::become_owner(held& at) {
   const auto n = env_->bucket(at.id.bucket)->n;
   if (at.role == vnode_role::temporary) {

@@ -126,6 +126,12 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->critical("{}", ring.error);
     return ring.misconfigured ? exit_configuration : exit_failure;
   }
+  if (ring.ring->find(me.name) == nullptr) {
+    log->critical("{} is no member of cluster {} any more, as of epoch {}: to let it in again, give it an empty "
+                  "data_dir (now {}) and start it with --join",
+                  me.name, config.cluster, ring.ring->epoch, me.data_dir);
+    return exit_configuration;
+  }
   auto clocks = store->load_clocks();
   if (!clocks.what.ok()) {
     log->critical("{}", clocks.what.error);
@@ -158,7 +164,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   auto removed = [log, told = std::make_shared<std::atomic<bool>>(false)](const std::string& why) {
     if (told->exchange(true))
       return;
-    log->error("{}: stopping", why);
+    log->warn("{}: stopping", why);
     ::kill(::getpid(), SIGTERM);
   };
   options.removed = removed;
@@ -282,8 +288,8 @@ int run_node(const config::cluster_config& file, const std::string& node_name,
       log->critical("{}", failed);
       return exit_failure;
     }
-  auto code = serve(config, *me, std::move(store.opened), *directory.opened, log, signals,
-                    joining ? &*joining : nullptr);
+  auto code =
+      serve(config, *me, std::move(store.opened), *directory.opened, log, signals, joining ? &*joining : nullptr);
   if (code == exit_ok) {
     auto marked = directory.opened->mark_clean();
     if (!marked.ok()) {

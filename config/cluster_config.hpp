@@ -105,7 +105,8 @@ struct load_result {
 /// known name), ranges, duplicates, n > nodes, r or w > n, partitions, modes that are not available. Never throws.
 /// @param file for messages only.
 load_result parse_config(std::string_view json_text, const std::string& file);
-/// What all nodes share, without the nodes, as JSON text: a node that joins is told so what it must not know from a file.
+/// What all nodes share, without the nodes, as JSON text: a node that joins is told so what it must not know from a
+/// file.
 std::string shape_of(const cluster_config& config);
 /// The reverse; checks like parse_config.
 load_result parse_shape(std::string_view json_text, const std::string& file);

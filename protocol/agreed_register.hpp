@@ -1,6 +1,6 @@
 // A register whose values are agreed: number after number (epoch after epoch) gets one value, and never another. One
 // decree of Paxos for each number (Lamport, "Paxos Made Simple", 2001, section 2.2); the voters are named by the value
-// before it. The invariants, and who may vote, are in docs/protocol.md, "Agreement".
+// before it. The invariants, and who may vote, are in docs/topology.md, "Agreement".
 #pragma once
 
 #include "protocol/types.hpp"

@@ -1,6 +1,6 @@
 // Values that a cluster agrees on, number after number, while nodes crash, lose their disks, and messages get lost.
 // Each value names the voters on the next one. One node's part in it: it votes, has proposals of its own decided,
-// finishes what others left half done, and spreads the newest value. The rules, and why they suffice: docs/protocol.md,
+// finishes what others left half done, and spreads the newest value. The rules, and why they suffice: docs/topology.md,
 // "Agreement".
 //
 //   propose ──▶ preparing ──▶ proposing ──▶ decided ──▶ spread by gossip

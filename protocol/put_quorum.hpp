@@ -52,7 +52,7 @@ struct write_set {
   uint32_t required_owners = 0; ///< How many of them must be in `nodes`, fallbacks not counted (PW).
 };
 
-/// While owners change (docs/protocol.md, "Topology") a write needs a quorum of two sets of nodes. Those that are only
+/// While owners change (docs/topology.md) a write needs a quorum of two sets of nodes. Those that are only
 /// in the second one get the delta, and give no dots; a fallback counts for both.
 ///
 /// Invariant: over its lifetime exactly one reply, whatever the order, loss or repetition of events.

@@ -99,7 +99,7 @@ ring_table claim(const ring_table& old, const std::vector<member>& members, uint
 /// The number of (partition, owner) pairs of `to` that are not in `from`.
 size_t moved(const ring_table& from, const ring_table& to);
 
-/// The agreed topology: who is a member, and who owns what (docs/protocol.md, "Topology"). Immutable once published.
+/// The agreed topology: who is a member, and who owns what (docs/topology.md). Immutable once published.
 ///
 /// While owners change, a partition has two sets of them. *Joint*: `owners` are read, and writes need a quorum of
 /// `owners` and one of `next`. Then `next` become the `owners`, and while some may still read from those before,

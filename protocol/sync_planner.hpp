@@ -224,7 +224,7 @@ public:
   std::vector<node_id> owners_of(vnode_id vnode) const;
   /// and those who are to be, too.
   std::vector<node_id> holders_of(vnode_id vnode) const;
-  /// Vnodes that this node is to own, and how many of them it has whole, on disk (docs/protocol.md, "Topology").
+  /// Vnodes that this node is to own, and how many of them it has whole, on disk (docs/topology.md).
   struct progress {
     uint64_t to_get = 0;
     uint64_t got = 0;
@@ -232,7 +232,7 @@ public:
   };
   progress moving() const;
   /// Members that have bound this node to its data directory, on disk, and know no epoch after the first
-  /// (docs/protocol.md, "Agreement").
+  /// (docs/topology.md, "Agreement").
   size_t bound_by() const;
   /// The data directories of members: that which they told they have; else the first that this node met.
   std::map<node_id, uint64_t> directories() const;

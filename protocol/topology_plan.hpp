@@ -1,4 +1,4 @@
-// The life of a change of the members, epoch by epoch (docs/protocol.md, "Topology"). Pure functions from the ring of
+// The life of a change of the members, epoch by epoch (docs/topology.md). Pure functions from the ring of
 // one epoch to that of the next; whether it is time for a step (who is complete, who knows of the epoch) is the
 // caller's to know.
 //

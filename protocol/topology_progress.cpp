@@ -65,7 +65,7 @@ std::string names_of(const ring& now, const Nodes& nodes) {
 }
 
 /// A member that runs with another data directory than the one that it is known by lost its disk, or is heard for the
-/// first time. It has no vote before it is known by the new one (docs/protocol.md, "Agreement").
+/// first time. It has no vote before it is known by the new one (docs/topology.md, "Agreement").
 std::optional<topology_step> new_directory(const ring& now, const topology_state& state) {
   if (now.epoch == 1)
     return std::nullopt; // Nobody's is named, and nobody's needs to be.

@@ -1,4 +1,4 @@
-// When a change of the members goes on by itself, and how (docs/protocol.md, "Topology"): what the nodes tell of
+// When a change of the members goes on by itself, and how (docs/topology.md): what the nodes tell of
 // themselves decides, and any member may propose what follows.
 #pragma once
 

@@ -335,14 +335,14 @@ TEST_F(Messages, AgreementAndJoiningKeepEveryField) {
   auto m = round_trip(system_, ring_message{1, node_id{2}, 3, 4, 5, 6, "v", 7, 8, 9, 10, 11, "a", 12});
   EXPECT_EQ(std::tie(m.version, m.from, m.what, m.number, m.attempt_round, m.attempt_source, m.value, m.answer),
             std::make_tuple(1, node_id{2}, 3, 4U, 5U, 6U, std::string{"v"}, 7));
-  EXPECT_EQ(std::tie(m.promised_round, m.accepted_round, m.promised_source, m.accepted_source, m.accepted_value,
-                     m.directory),
-            std::make_tuple(8U, 9U, 10U, 11U, std::string{"a"}, 12U));
+  EXPECT_EQ(
+      std::tie(m.promised_round, m.accepted_round, m.promised_source, m.accepted_source, m.accepted_value, m.directory),
+      std::make_tuple(8U, 9U, 10U, 11U, std::string{"a"}, 12U));
   auto j = round_trip(system_, join_request{1, "c", "n", "h", 2, 3, "z", 4, "g", 5});
-  EXPECT_EQ(std::tie(j.version, j.cluster, j.node, j.host, j.peer_port, j.resp_port, j.zone, j.weight, j.group,
-                     j.directory),
-            std::make_tuple(1, std::string{"c"}, std::string{"n"}, std::string{"h"}, 2, 3, std::string{"z"}, 4U,
-                            std::string{"g"}, 5U));
+  EXPECT_EQ(
+      std::tie(j.version, j.cluster, j.node, j.host, j.peer_port, j.resp_port, j.zone, j.weight, j.group, j.directory),
+      std::make_tuple(1, std::string{"c"}, std::string{"n"}, std::string{"h"}, 2, 3, std::string{"z"}, 4U,
+                      std::string{"g"}, 5U));
   auto a = round_trip(system_, join_answer{1, "shape", "ring"});
   EXPECT_EQ(std::tie(a.version, a.shape, a.ring), std::make_tuple(1, std::string{"shape"}, std::string{"ring"}));
 }

@@ -692,7 +692,7 @@ TEST(PutQuorum, IsWrittenWhateverTheOrderWhenEveryOwnerAcknowledges) {
   }
 }
 
-// -- While owners change (docs/protocol.md, "Topology")
+// -- While owners change (docs/topology.md)
 // ----------------------------------------------------------------
 
 namespace {
