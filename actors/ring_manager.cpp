@@ -128,6 +128,8 @@ struct ring_manager_state : protocol::agreement_outbox {
     std::function<void(std::string)> answer; // Null: it was a step.
     std::string what;
   };
+  static constexpr std::chrono::seconds turn_every{3};
+  std::optional<monotonic_time> step_seen; // That one is due.
   std::map<uint64_t, waiting_order> orders; // By attempt.
   uint64_t next_order = 1;
   std::optional<protocol::topology_plan> plan; // The last one that was asked for.
@@ -211,20 +213,27 @@ void propose(ring_manager_self self, protocol::ring next, std::string what, std:
   st.agreed->propose(id, protocol::encode_ring(next), st.now(), st);
 }
 
-/// The lowest of those that are up: so that nobody is in anybody's way.
-bool is_first(const ring_manager_state& st) {
-  return std::none_of(st.ring().members.begin(), st.ring().members.end(), [&st](const auto& m) {
+/// Whose turn is it to propose? So that nobody is in anybody's way the lowest of those that are up begins; who comes
+/// after it waits, in case that it cannot.
+std::chrono::milliseconds turn(const ring_manager_state& st) {
+  auto before = std::count_if(st.ring().members.begin(), st.ring().members.end(), [&st](const auto& m) {
     return m.id < st.env->self && st.peers.count(m.id) > 0 && m.state != protocol::member_state::joining;
   });
+  return before * ring_manager_state::turn_every;
 }
 
 void step_if_due(ring_manager_self self) {
   auto& st = self->state;
-  if (st.agreed->busy() || st.published != st.newest || !is_first(st) || st.ring().epoch == 1)
+  if (st.agreed->busy() || st.published != st.newest || st.ring().epoch == 1)
     return;
   auto step = protocol::next_step(st.ring(), st.state);
   if (!step)
+    return st.step_seen.reset();
+  if (!st.step_seen)
+    st.step_seen = st.now();
+  if (st.now() - *st.step_seen < turn(st))
     return;
+  st.step_seen.reset();
   st.env->log->info("proposing epoch {}: {}", step->next.epoch, step->why);
   propose(self, step->next, step->why, nullptr);
 }
