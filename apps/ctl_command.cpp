@@ -1,8 +1,9 @@
-// crema ctl status, hints, sync-point, repair
+// crema ctl status, hints, sync-point, repair; those about the topology are in topology_command.cpp
 #include "apps/commands.hpp"
-#include "apps/resp_client.hpp"
+#include "apps/ctl_client.hpp"
 #include "apps/status_table.hpp"
-#include "config/json_reader.hpp"
+#include "apps/topology_command.hpp"
+#include "apps/topology_table.hpp"
 
 #include <fmt/format.h>
 
@@ -16,66 +17,24 @@ namespace crema::cli {
 
 namespace {
 
-struct ctl_options {
-  std::string where = "127.0.0.1:6401";
-  bool json = false;
-  uint32_t timeout_s = 60;
-  std::string order = "start"; // repair; so are the two below.
-  std::string bucket, partition;
-};
-
-struct answer {
-  std::string text; ///< As it came.
-  nlohmann::json tree;
-};
-
-constexpr std::chrono::seconds call_timeout{5};
-
-/// Asks a node something that is answered with a JSON object. @returns nothing, and the reason in `why`, if it is not.
-std::optional<answer> ask(resp_client& client, const std::vector<std::string>& words, std::string& why) {
-  auto reply = client.call(words);
-  if (!reply || reply->is_error()) {
-    why = reply ? reply->text : client.error();
-    return std::nullopt;
-  }
-  std::vector<config::problem> problems;
-  auto tree = config::read_json(reply->text, problems); // Bounds the nesting.
-  if (!tree || !tree->is_object()) {
-    why = words.front() + " was not answered with JSON";
-    return std::nullopt;
-  }
-  return answer{reply->text, std::move(*tree)};
-}
-
 /// The status of one node. @returns nothing, and the reason in `why`, if it cannot be had.
 std::optional<answer> status_of(const std::string& where, std::string& why) {
-  resp_client client{call_timeout};
-  if (client.connect(parse_address(where).value_or(address{})))
-    return ask(client, {"KV.STATUS"}, why);
-  why = client.error();
-  return std::nullopt;
+  return ask_at(where, {"KV.STATUS"}, why);
 }
 
 int status(const ctl_options& options) {
-  std::string why;
+  std::string why, no_topology;
   auto found = status_of(options.where, why);
   if (!found)
     return failed(why);
-  std::cout << (options.json ? found->text + "\n" : format_status(found->tree));
+  if (options.json) {
+    std::cout << found->text << "\n";
+    return exit_ok;
+  }
+  if (auto topology = ask_at(options.where, {"KV.TOPOLOGY", "SHOW"}, no_topology))
+    add_topology(found->tree, topology->tree);
+  std::cout << format_status(found->tree);
   return exit_ok;
-}
-
-/// What answers hold is not checked: nothing may be as expected.
-std::vector<nlohmann::json> list_in(const nlohmann::json& tree, const char* name) {
-  std::vector<nlohmann::json> objects;
-  if (auto found = tree.find(name); found != tree.end() && found->is_array())
-    std::copy_if(found->begin(), found->end(), std::back_inserter(objects),
-                 [](const auto& x) { return x.is_object(); });
-  return objects;
-}
-std::string text_in(const nlohmann::json& tree, const char* name) {
-  auto found = tree.find(name);
-  return found == tree.end() ? "" : found->is_string() ? found->get<std::string>() : found->dump();
 }
 
 struct member {
@@ -90,10 +49,6 @@ std::vector<member> members_in(const nlohmann::json& status) {
     members.push_back({text_in(m, "name"), host + ":" + text_in(m, "resp_port")});
   }
   return members;
-}
-
-std::string dump(const nlohmann::json& tree) {
-  return tree.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 /// Of every member that the asked node knows.
@@ -249,10 +204,7 @@ public:
   const nlohmann::json& state() const { return state_; }
   bool runs() const { return error_.empty() && (is("running") || is("paused")); }
   bool is(const std::string& word) const { return text_in(state_, "state") == word; }
-  uint64_t number(const char* name) const {
-    auto found = state_.find(name);
-    return found != state_.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-  }
+  uint64_t number(const char* name) const { return number_in(state_, name); }
 
 private:
   bool take(const std::vector<std::string>& words) {
@@ -385,6 +337,7 @@ void add_ctl_commands(CLI::App& app, action& chosen) {
   scrub->footer("Every member compares its part. Returns 1 if a member cannot be asked, or if a vnode was not compared "
                 "with all of its owners. Interrupted, it goes on on the nodes.\nExample:\n  crema ctl repair --bucket "
                 "default");
+  add_topology_commands(add, options);
 }
 
 } // namespace crema::cli

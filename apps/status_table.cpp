@@ -15,13 +15,6 @@ std::string cell(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-/// Terminals obey escape sequences, and these words come from the network.
-std::string harmless(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
-
 /// The names in `first`, then all others: what the reader looks for comes first.
 row ordered_names(const row& names, const row& first) {
   row result;
@@ -66,6 +59,12 @@ std::string format_lines(const json& object) {
 }
 
 } // namespace
+
+std::string harmless(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
 
 std::string format_table(const std::vector<row>& rows) {
   std::vector<size_t> widths;
@@ -118,7 +117,7 @@ std::string format_status(const json& status) {
     if (name != "hints")
       (value.is_structured() ? nested : plain).push_back(name);
   std::vector<row> rows;
-  for (const auto& name : ordered_names(plain, {"node", "cluster", "epoch", "partitions"})) {
+  for (const auto& name : ordered_names(plain, {"node", "cluster", "epoch", "change", "progress", "partitions"})) {
     const auto& value = status[name];
     if (name == "uptime_ms" && value.is_number_unsigned())
       rows.push_back({"uptime", format_duration(value.get<uint64_t>())});

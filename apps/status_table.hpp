@@ -8,6 +8,9 @@
 
 namespace crema::cli {
 
+/// Terminals obey escape sequences, and words may come from the network: without control characters.
+std::string harmless(std::string text);
+
 /// Columns aligned, two spaces apart; the first row is the head.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
 

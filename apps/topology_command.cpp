@@ -1,0 +1,229 @@
+#include "apps/topology_command.hpp"
+
+#include "apps/commands.hpp"
+#include "apps/status_table.hpp"
+#include "apps/topology_table.hpp"
+#include "config/topology_changes.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <thread>
+#include <unistd.h>
+
+namespace crema::cli {
+
+namespace {
+
+constexpr std::chrono::seconds commit_timeout{30}; // Nodes try for 15 s to find a majority.
+
+/// An order, with its answer. @returns nothing, and says why, if it was not carried out.
+std::optional<answer> order(const ctl_options& options, const std::vector<std::string>& words) {
+  std::string why;
+  std::vector<std::string> all{"KV.TOPOLOGY"};
+  all.insert(all.end(), words.begin(), words.end());
+  auto told = ask_at(options.where, all, why, commit_timeout);
+  if (!told)
+    failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
+  return told;
+}
+
+/// @param text what is shown to people. @returns the exit code.
+int show(const ctl_options& options, const std::optional<answer>& told, std::string (*text)(const nlohmann::json&)) {
+  if (!told)
+    return exit_failure;
+  std::cout << (options.json ? told->text + "\n" : text(told->tree));
+  return exit_ok;
+}
+
+int plan(const ctl_options& options) {
+  auto changes = config::topology_changes_from_words(options.changes);
+  if (auto* no = std::get_if<protocol::refused>(&changes)) {
+    failed(no->why);
+    return exit_usage;
+  }
+  auto text = dump(std::get<nlohmann::json>(changes));
+  auto checked = config::topology_changes_from_json(text);
+  if (auto* no = std::get_if<protocol::refused>(&checked)) {
+    failed(no->why);
+    return exit_usage;
+  }
+  auto code = show(options, order(options, {"PLAN", text}), format_plan);
+  if (code == exit_ok && !options.json)
+    std::cout << fmt::format("nothing is done yet: `crema ctl commit{}`\n",
+                             options.where == ctl_options{}.where ? "" : " --address " + options.where);
+  return code;
+}
+
+int commit(const ctl_options& options) {
+  return show(options, order(options, {"COMMIT"}), [](const nlohmann::json& told) {
+    return fmt::format("epoch {}: agreed; `crema ctl jobs --watch` shows how far it is\n", number_in(told, "epoch"));
+  });
+}
+
+/// @param word CANCEL, PAUSE, RESUME: of the change that is under way, if it is the one that is meant.
+int change_job(const ctl_options& options, const char* word, std::string (*text)(const nlohmann::json&)) {
+  if (options.job) {
+    auto now = order(options, {"SHOW"});
+    if (!now)
+      return exit_failure;
+    auto job = now->tree.find("job");
+    auto id = job != now->tree.end() && job->is_object() ? std::optional{number_in(*job, "id")} : std::nullopt;
+    if (id != options.job)
+      return failed(id ? fmt::format("job {} is not under way (allowed: {})", *options.job, *id)
+                       : fmt::format("job {} is not under way (allowed: none is)", *options.job));
+  }
+  return show(options, order(options, {word}), text);
+}
+
+int cancel(const ctl_options& options) {
+  return change_job(options, "CANCEL", [](const nlohmann::json& told) {
+    return fmt::format("epoch {}: cancelled, owners are those of before\n", number_in(told, "epoch"));
+  });
+}
+
+int pause(const ctl_options& options) {
+  return change_job(options, "PAUSE", [](const nlohmann::json& told) {
+    return fmt::format("epoch {}: paused until `crema ctl resume`\n", number_in(told, "epoch"));
+  });
+}
+
+int resume(const ctl_options& options) {
+  return change_job(options, "RESUME", [](const nlohmann::json& told) {
+    return fmt::format("epoch {}: goes on\n", number_in(told, "epoch"));
+  });
+}
+
+int ring(const ctl_options& options) {
+  return show(options, order(options, {"SHOW"}), options.partitions ? format_partitions : format_ring);
+}
+
+nlohmann::json job_json(const nlohmann::json& topology) {
+  auto job = topology.find("job");
+  return {{"epoch", number_in(topology, "epoch")},
+          {"phase", text_in(topology, "phase")},
+          {"job", job != topology.end() ? *job : nlohmann::json(nullptr)}};
+}
+
+/// Follows one change until it is over.
+class job_watch {
+public:
+  job_watch(const ctl_options& options, nlohmann::json first) : options_(options), now_(std::move(first)) {}
+
+  int run() {
+    constexpr std::chrono::milliseconds between{250};
+    id_ = number_in(now_["job"], "id");
+    if (!options_.json)
+      std::cout << format_job(now_);
+    while (runs()) {
+      pace_.note(std::chrono::steady_clock::now(), now_);
+      tell();
+      std::this_thread::sleep_for(between);
+      if (!ask_again())
+        return exit_failure;
+    }
+    if (on_terminal_ && told_ > 0)
+      std::cout << "\n";
+    auto cancelled = !settling_ && now_["owners"] == owners_ && now_["owners"] != next_;
+    if (options_.json)
+      std::cout << dump(job_json(now_));
+    else
+      std::cout << fmt::format("job {} {} (epoch {})\n", id_, cancelled ? "was cancelled" : "is done",
+                               number_in(now_, "epoch"));
+    return cancelled ? exit_failure : exit_ok;
+  }
+
+private:
+  bool runs() const {
+    auto job = now_.find("job");
+    return job != now_.end() && job->is_object() && number_in(*job, "id") == id_;
+  }
+
+  /// A node that is being restarted is waited for. @returns false, and says why, if it takes too long.
+  bool ask_again() {
+    constexpr std::chrono::seconds patience{20};
+    constexpr std::chrono::milliseconds between{500};
+    settling_ = settling_ || now_["phase"] == "settling";
+    owners_ = std::move(now_["owners"]);
+    next_ = std::move(now_["next"]);
+    auto begun = std::chrono::steady_clock::now();
+    std::string why;
+    for (;;) {
+      if (auto told = ask_at(options_.where, {"KV.TOPOLOGY", "SHOW"}, why)) {
+        now_ = std::move(told->tree);
+        return true;
+      }
+      if (std::chrono::steady_clock::now() - begun > patience)
+        return failed(harmless(why)) == exit_ok;
+      std::this_thread::sleep_for(between);
+    }
+  }
+
+  /// On a terminal one line that changes; elsewhere a line now and then.
+  void tell() {
+    constexpr std::chrono::seconds between_lines{2};
+    auto line = options_.json ? job_json(now_).dump() : format_progress(now_, pace_);
+    auto now = std::chrono::steady_clock::now();
+    if (line == last_ || (!on_terminal_ && told_ > 0 && now - told_at_ < between_lines))
+      return;
+    std::cout << (on_terminal_ ? "\r\x1b[K" + line : line + "\n") << std::flush;
+    last_ = line;
+    told_at_ = now;
+    ++told_;
+  }
+
+  const ctl_options& options_;
+  nlohmann::json now_, owners_, next_; ///< The last two: of the answer before.
+  uint64_t id_ = 0;
+  bool settling_ = false; ///< It was: then it is not cancelled any more.
+  change_pace pace_;
+  bool on_terminal_ = !options_.json && isatty(STDOUT_FILENO) != 0;
+  std::string last_;
+  std::chrono::steady_clock::time_point told_at_;
+  size_t told_ = 0;
+};
+
+int jobs(const ctl_options& options) {
+  auto now = order(options, {"SHOW"});
+  if (!now)
+    return exit_failure;
+  if (options.watch && now->tree.contains("job") && now->tree["job"].is_object())
+    return job_watch{options, std::move(now->tree)}.run();
+  std::cout << (options.json ? dump(job_json(now->tree)) : format_job(now->tree));
+  return exit_ok;
+}
+
+} // namespace
+
+void add_topology_commands(const add_ctl_command& add, const std::shared_ptr<ctl_options>& options) {
+  auto* planning = add("plan", "Show what changes of the members would do; nothing is done", plan);
+  planning->add_option("CHANGE", options->changes, "What to do, in words; several with + between them")->required();
+  std::string changes = "Changes:\n";
+  for (const auto& usage : config::topology_change_usages())
+    changes += "  " + usage + "\n";
+  planning->footer(changes +
+                   "A node that joins, or replaces another, has to run already and wait for it. `gone`: the process of "
+                   "the replaced node\nis gone for good, like that of a removed one; else it hands over what it has.\n"
+                   "Examples:\n  crema ctl plan join n5 + leave n2\n  crema ctl plan remove n4");
+  add("commit", "Do what the last plan of the asked node says, if the topology is still the same", commit)
+      ->footer("Goes on by itself, whoever is restarted meanwhile.\nExample:\n  crema ctl plan leave n4 && crema ctl "
+               "commit && crema ctl jobs --watch");
+  auto of_job = [&](CLI::App* command, const char* example) {
+    command->add_option("JOB", options->job, "Only if it is this one (`crema ctl jobs`)");
+    command->footer(example);
+  };
+  of_job(add("cancel", "Go back to the owners of before the change that is under way", cancel),
+         "Possible as long as data is moved.\nExample:\n  crema ctl cancel");
+  of_job(add("pause", "Copy nothing more for the change that is under way, until `resume`", pause),
+         "Example:\n  crema ctl pause");
+  of_job(add("resume", "Let the change that is under way go on", resume), "Example:\n  crema ctl resume");
+  auto* following = add("jobs", "Show the change that is under way, how far it is, and what it waits for", jobs);
+  following->add_flag("--watch", options->watch, "Until it has ended");
+  following->footer("With --watch 0 is returned when the change is done, 1 if it was cancelled.\nExample:\n  crema ctl "
+                    "jobs --watch");
+  auto* drawing = add("ring", "Draw who owns how much, and what is to move", ring);
+  drawing->add_flag("--partitions", options->partitions, "List the owners of each partition");
+  drawing->footer("Example:\n  crema ctl ring --partitions");
+}
+
+} // namespace crema::cli
