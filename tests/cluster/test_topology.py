@@ -1,0 +1,178 @@
+"""Members that leave, are removed and get another share, as an operator does it: `crema ctl plan`, `commit`, `jobs`, `ring`."""
+
+import json
+import subprocess
+
+import resp
+import workload
+from harness import BINARY, SLOWNESS, ClusterCase, wait_until
+
+KEYS = 2_000
+CHANGE = 60.0 * SLOWNESS  # A change is done within this.
+VOTES = 20.0 * SLOWNESS   # Nodes that have just started may vote within this.
+
+
+class Topology(ClusterCase):
+    TIMEOUT = 240
+
+    def fill(self, node, prefix, db=0):
+        with node.client(timeout=30, db=db) as client:
+            for start in range(0, KEYS, 200):
+                keys = range(start, start + 200)
+                replies = client.pipeline([("SET", f"{prefix}{key}", f"value of {prefix}{key}") for key in keys])
+                self.assertEqual(set(replies), {"OK"})
+
+    def wrong(self, node, prefix, db=0):
+        """The keys that `node` does not read as they were written."""
+        wrong = []
+        with node.client(timeout=30, db=db) as client:
+            for start in range(0, KEYS, 200):
+                keys = range(start, start + 200)
+                replies = client.pipeline([("GET", f"{prefix}{key}") for key in keys])
+                wrong += [(key, reply) for key, reply in zip(keys, replies) if reply != f"value of {prefix}{key}".encode()]
+        return wrong
+
+    def ctl(self, node, *words, code=0, timeout=30.0):
+        done = node.ctl(*words, timeout=timeout)
+        self.assertEqual(done.returncode, code, f"ctl {words}: {done.stdout}{done.stderr}")
+        return done
+
+    def topology(self, node):
+        return json.loads(node.ask("KV.TOPOLOGY", "SHOW"))
+
+    def commit(self, node, *change):
+        """-> the plan, which was shown before."""
+        def agreed():
+            plan = self.ctl(node, "plan", *change, "--json")
+            done = node.ctl("commit")
+            if done.returncode == 0:
+                self.assertRegex(done.stdout, r"^epoch \d+: agreed; ")
+                return json.loads(plan.stdout)
+            self.assertIn("no majority of the members votes", done.stderr)  # Not yet: they have just been started.
+            return None
+        return wait_until(agreed, VOTES, f"{change} is agreed")
+
+    def watch(self, node):
+        done = self.ctl(node, "jobs", "--watch", timeout=CHANGE)
+        self.assertRegex(done.stdout, r"(job \d+ is done|no change is under way) \(epoch \d+\)\n$")
+        return done.stdout
+
+    def states(self, node):
+        return {member["name"]: member["state"] for member in self.topology(node)["members"]}
+
+    def test_a_node_leaves_and_all_it_had_is_with_the_others(self):
+        cluster = self.cluster(4)
+        for db in (0, "carts"):
+            self.fill(cluster["n1"], "key-", db)
+        shown = self.ctl(cluster["n2"], "plan", "leave", "n4").stdout
+        self.assertIn("leave n4", shown)
+        self.assertIn("no partition is lost", shown)
+        self.assertIn("nothing is done yet: `crema ctl commit", shown)
+        self.assertEqual(self.topology(cluster["n2"])["epoch"], 1)
+        plan = self.commit(cluster["n2"], "leave", "n4")
+        self.assertEqual((plan["moved"], plan["lost"], plan["changes"]), (plan["added_at_least"], 0, ["leave n4"]))
+        told = self.watch(cluster["n1"])
+        self.assertRegex(told, r"^job 2 \(epoch \d, (moving|settling)\): leave n4\n")
+        topology = self.topology(cluster["n1"])
+        self.assertEqual(self.states(cluster["n1"]), {"n1": "member", "n2": "member", "n3": "member"})
+        self.assertFalse(any("n4" in owners for owners in topology["owners"]))
+        self.assertEqual((topology["phase"], topology["job"], topology["next"]), ("stable", None, []))
+        for node in list(cluster)[:3]:
+            wait_until(lambda: self.topology(node)["epoch"] == topology["epoch"], CHANGE, f"{node.name} knows the last epoch")
+        cluster["n4"].terminate()
+        ring = self.ctl(cluster["n3"], "ring").stdout
+        self.assertNotIn("n4", ring)
+        self.assertEqual(ring.count("#" * 40), 3, ring)
+        self.assertEqual(self.ctl(cluster["n3"], "ring", "--partitions").stdout.count("->"), 0)
+        for node in list(cluster)[:3]:
+            for db in (0, "carts"):
+                self.assertEqual(self.wrong(node, "key-", db), [])
+
+    def test_a_dead_node_is_removed_and_then_another_may_die(self):
+        cluster = self.cluster(4)
+        self.fill(cluster["n1"], "key-")
+        cluster["n4"].kill()
+        cluster.wait_down("n4", CHANGE)
+        self.fill(cluster["n1"], "later-")
+        shown = self.ctl(cluster["n1"], "plan", "remove", "n4").stdout
+        self.assertIn("no partition is lost", shown)
+        self.commit(cluster["n1"], "remove", "n4")
+        self.watch(cluster["n3"])
+        self.assertEqual(self.states(cluster["n1"]), {"n1": "member", "n2": "member", "n3": "member"})
+        cluster["n2"].kill()
+        for node in (cluster["n1"], cluster["n3"]):
+            wait_until(lambda: not node.sees("n2", "up"), CHANGE, f"{node.name} sees n2 down")
+            for prefix in ("key-", "later-"):
+                self.assertEqual(self.wrong(node, prefix), [])
+
+    def test_a_weight_changes_while_clients_write_and_read(self):
+        cluster = self.cluster(4)
+        load = workload.Load(cluster, 500, self.seed, prefix="load")
+        load.start()
+        load.wait_writes(2_000, CHANGE)
+        self.commit(cluster["n1"], "set-weight", "n4", "3")
+        self.watch(cluster["n1"])
+        load.wait_writes(load.ledger.writes + 2_000, CHANGE)
+        load.stop()
+        self.assertEqual(load.failures, [])
+        for node in cluster:
+            complaints, found = load.verify(node)
+            self.assertEqual((complaints, len(found)), ([], 500))
+        share = {member["name"]: member["partitions"] for member in self.topology(cluster["n1"])["members"]}
+        self.assertEqual(share["n4"], 64, "three of six parts of 3 * 64, but no more than every partition once")
+
+    def test_a_change_is_paused_and_cancelled_and_all_stays_as_it_was(self):
+        cluster = self.cluster(4, sync={"mb_per_s_max": 1})
+        self.fill(cluster["n1"], "key-")
+        with cluster["n1"].client(timeout=60) as client:  # Enough for the change to take its time.
+            for start in range(0, 2_000, 100):
+                client.pipeline([("SET", f"large-{key}", "x" * 5_000) for key in range(start, start + 100)])
+        before = self.topology(cluster["n1"])["owners"]
+        self.commit(cluster["n1"], "leave", "n4")
+        self.assertIn("not under way (allowed: 2)", self.ctl(cluster["n1"], "pause", "77", code=1).stderr)
+        self.assertRegex(self.ctl(cluster["n1"], "pause", "2").stdout, r"^epoch \d+: paused until `crema ctl resume`\n$")
+        self.assertIn("already is paused", self.ctl(cluster["n1"], "pause", code=1).stderr)
+        self.assertIn("moving, paused): leave n4", self.ctl(cluster["n1"], "jobs").stdout)
+        wait_until(lambda: self.topology(cluster["n3"])["epoch"] == self.topology(cluster["n1"])["epoch"], CHANGE, "n3 knows")
+        status = self.ctl(cluster["n3"], "status").stdout
+        self.assertRegex(status, r"n4 +up, leaving ")
+        self.assertRegex(status, r"change +leave n4 \(job 2, moving, paused\)\n")
+        ring = self.ctl(cluster["n3"], "ring").stdout
+        self.assertIn("# stays, + is to come, - is to go", ring)
+        self.assertIn("->", self.ctl(cluster["n3"], "ring", "--partitions").stdout)
+        self.assertRegex(self.ctl(cluster["n3"], "resume").stdout, r"^epoch \d+: goes on\n$")
+        with subprocess.Popen([BINARY, "ctl", "jobs", "--watch", "--address", f"127.0.0.1:{cluster['n2'].port}"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as watching:
+            self.assertRegex(watching.stdout.readline(), r"^(job 2 \(|no change)")
+            wait_until(lambda: self.topology(cluster["n1"])["phase"] == "moving", CHANGE, "n1 moves")
+            self.assertRegex(self.ctl(cluster["n1"], "cancel").stdout, r"^epoch \d+: cancelled, owners are those of before\n$")
+            told = watching.stdout.read()
+        self.assertEqual((watching.returncode, "job 2 was cancelled" in told), (1, True), told)
+        self.assertEqual(self.topology(cluster["n1"])["owners"], before)
+        self.assertEqual(set(self.states(cluster["n1"]).values()), {"member"})
+        for node in cluster:
+            self.assertEqual(self.wrong(node, "key-"), [])
+
+    def test_what_cannot_be_done_is_refused_with_the_reason(self):
+        cluster = self.cluster(4)
+        node = cluster["n1"]
+        for words, code, why in [
+                (("plan", "leave", "n9"), 1, "leave n9: there is no such node (allowed: one of n1, n2, n3, n4)"),
+                (("plan", "leave", "n4", "+", "leave", "n3"), 1, "only 2 nodes would be left for 3 owners"),
+                (("plan", "leave", "n4", "+", "remove", "n4"), 1, "two changes of n4"),
+                (("plan", "leav", "n4"), 2, '"leav" is no change, did you mean "leave"?'),
+                (("plan", "set-weight", "n4", "1001"), 2, "1001 is out of range (allowed: an integer, 1 to 1000)"),
+                (("plan", "set-weight", "n4", "1"), 1, "this would change nothing"),
+                (("plan",), 2, "CHANGE is required"),
+                (("commit",), 1, "there is nothing to commit: plan first"),
+                (("cancel",), 1, "cancel: no change is under way"),
+                (("pause",), 1, "pause: no change is under way"),
+                (("resume", "7"), 1, "job 7 is not under way (allowed: none is)")]:
+            done = self.ctl(node, *words, code=code)
+            self.assertEqual(done.stdout, "", words)
+            self.assertIn(why, done.stderr)
+        self.assertEqual(self.ctl(node, "jobs", "--watch").stdout, "no change is under way (epoch 1)\n")
+        for words in (("COMMIT",), ("PLAN", '[{"leave": "n9"}]'), ("PLAN", '[{"leav": "n4"}]'), ("PLAN", "x"), ("PLAN",), ("FORCE",)):
+            self.assert_error(node.ask("KV.TOPOLOGY", *words), "ERR")
+        self.ctl(node, "plan", "leave", "n4")
+        self.assertIn("nothing to commit", self.ctl(cluster["n2"], "commit", code=1).stderr, "the plan is n1's")
