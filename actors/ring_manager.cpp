@@ -167,7 +167,8 @@ nlohmann::json outcome_json(const ring_manager_state& st, const protocol::agreem
     return error_json(fmt::format("another change was made meanwhile (epoch {}): plan again", x.number));
   case result::no_majority:
     return error_json("nothing was changed: no majority of the members votes" + missing +
-                      " (bring them back, or see `crema ctl force-epoch --help`)");
+                      " (bring them back, try again in some seconds if they have just been started, or see `crema ctl "
+                      "force-epoch --help`)");
   case result::unknown:
     return error_json("outcome unknown, the change may still happen: see `crema ctl status`" + missing);
   case result::busy:
