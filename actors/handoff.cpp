@@ -509,6 +509,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
         s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
         s.ring = x.ring;
         s.planner->on_ring(x.ring);
+        s.refills_due.clear(); // They may not be wanted any more; those that are come with the next plan.
         ask_for_reports(self);
       },
       [self](stats_request) { return statistics_of(self); },

@@ -381,6 +381,11 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   return met >= others_needed(v.note.id) || met + copies + here == owners.size();
 }
 
+/// What a change that is paused gives to this node, and was not begun to be copied yet.
+bool sync_planner::waits_for_resume(vnode_id vnode) const {
+  return ring_->joint() && ring_->job && ring_->job->paused && !owns(self_, vnode);
+}
+
 bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   std::vector<node_id> sources, incomplete;
   std::set<node_id> unsure;
@@ -402,6 +407,8 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
   }
   if (born && v.note.state == vnode_state::unsure)
     out.births.push_back({v.note.id});
+  else if (!sources.empty() && waits_for_resume(v.note.id))
+    return false;
   else if (!sources.empty())
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
   else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 &&

@@ -303,6 +303,7 @@ private:
   /// The earliest of all members' times; nothing if one of them has not been heard.
   std::optional<times> floor() const;
   bool plan_owner(own_vnode& v, sync_plan& out);
+  bool waits_for_resume(vnode_id vnode) const;
   bool plan_incomplete(own_vnode& v, sync_plan& out);
   vnode_note note_for(node_id peer, const peer_state& p, const own_vnode& v) const;
   bool plan_temporary(const own_vnode& v, sync_plan& out) const;

@@ -134,6 +134,9 @@ class Topology(ClusterCase):
         self.assertIn("already is paused", self.ctl(cluster["n1"], "pause", code=1).stderr)
         self.assertIn("moving, paused): leave n4", self.ctl(cluster["n1"], "jobs").stdout)
         wait_until(lambda: self.topology(cluster["n3"])["epoch"] == self.topology(cluster["n1"])["epoch"], CHANGE, "n3 knows")
+        wait_until(lambda: all(node.status()["counters"]["syncs_running"] == 0 for node in cluster), CHANGE, "what was begun is copied")
+        wait_until(lambda: self.topology(cluster["n1"])["job"]["vnodes_to_get"] == 96, CHANGE, "n1 has heard what all are to get")
+        self.assertLess(self.topology(cluster["n1"])["job"]["vnodes_got"], 96, "the rest is not copied before it is resumed")
         status = self.ctl(cluster["n3"], "status").stdout
         self.assertRegex(status, r"n4 +up, leaving ")
         self.assertRegex(status, r"change +leave n4 \(job 2, moving, paused\)\n")

@@ -119,6 +119,31 @@ TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
   EXPECT_EQ(planner.incomplete(), 0U) << "it stays open";
 }
 
+TEST_F(OnAFallback, CopiesWhatItIsToOwnUnlessTheChangeIsPaused) {
+  planner.set_own(owner({}, vnode_state::filling), {});
+  planner.set_peer(a, owner(clock({{ra, 1, 5}})));
+  auto joint = *make_ring();
+  joint.next = {{a, b, d}};
+  joint.job = topology_job{2, {"leave c"}, false};
+  for (bool paused : {false, true, false}) {
+    ++joint.epoch;
+    joint.job->paused = paused;
+    planner.on_ring(std::make_shared<const ring>(joint));
+    EXPECT_EQ(planner.plan(now).refills.size(), paused ? 0U : 1U);
+  }
+}
+
+TEST_F(SyncPlanner, IsRefilledAlsoWhileAChangeIsPaused) {
+  planner.set_own(owner({}, vnode_state::filling), {});
+  planner.set_peer(b, owner(clock({{rb, 1, 5}})));
+  auto joint = *make_ring();
+  joint.epoch = 2;
+  joint.next = {{a, b, d}};
+  joint.job = topology_job{2, {"leave c"}, true};
+  planner.on_ring(std::make_shared<const ring>(joint));
+  EXPECT_EQ(planner.plan(now).refills.size(), 1U) << "it owns what it has lost";
+}
+
 TEST_F(SyncPlanner, LearnsFromLogsBeforeItCopiesWhomever) {
   planner.set_own(owner(clock({{ra, 1, 1}})), {});
   planner.set_peer(b, owner(clock({{rb, 1, 9}}), vnode_state::catching_up));
