@@ -143,10 +143,14 @@ std::string format_plan(const json& plan) {
   auto transfers = list_in(plan, "transfers");
   auto bytes_known =
       std::any_of(transfers.begin(), transfers.end(), [](const json& t) { return number_in(t, "bytes") > 0; });
-  std::vector<row> moves{{"from", "to", "partitions", "bytes"}};
-  for (const auto& t : transfers)
-    moves.push_back({text_in(t, "from"), text_in(t, "to"), text_in(t, "partitions"),
-                     bytes_known ? format_bytes(number_in(t, "bytes")) : "?"});
+  std::vector<row> moves{{"from", "to", "partitions"}};
+  if (bytes_known)
+    moves.back().emplace_back("bytes");
+  for (const auto& t : transfers) {
+    moves.push_back({text_in(t, "from"), text_in(t, "to"), text_in(t, "partitions")});
+    if (bytes_known)
+      moves.back().push_back(format_bytes(number_in(t, "bytes")));
+  }
   if (!transfers.empty())
     text += "copies\n" + indented(format_table(moves));
   std::vector<row> nodes{{"name", "partitions", "then", ""}};
@@ -258,7 +262,8 @@ void add_topology(json& status, const json& topology) {
   auto done = done_of(job), waiting = waiting_of(job);
   auto to_get = number_in(job, "vnodes_to_get");
   auto bar = to_get > 0 ? progress_bar(number_in(job, "vnodes_got"), to_get) + "  " : "";
-  status["progress"] = bar + done + (done.empty() || waiting.empty() ? "" : "; ") + waiting;
+  if (auto text = bar + done + (done.empty() || waiting.empty() ? "" : "; ") + waiting; !text.empty())
+    status["progress"] = text;
 }
 
 void change_pace::note(time now, const json& topology) {
