@@ -164,13 +164,6 @@ void tell_births(handoff_self self, const std::vector<protocol::birth_task>& bir
     st.env->log->info("{} vnodes begin with what their owners have: none that can be reached has them whole", count);
 }
 
-/// An operator does not want the vnode to be moved here now.
-bool is_paused(const handoff_state& st, vnode_id vnode) {
-  const auto* bucket = st.env->bucket(vnode.bucket);
-  return st.ring->job && st.ring->job->paused && bucket != nullptr &&
-         !st.ring->owns(st.env->self, vnode.partition, bucket->n);
-}
-
 } // namespace
 
 void act(handoff_self self) {
@@ -208,10 +201,7 @@ void act(handoff_self self) {
     auto shard = shard_of(task.vnode);
     self->send(mine[shard], drop_temporary{std::move(task)});
   }
-  st.refills_due.clear();
-  for (const auto& task : plan.refills)
-    if (!is_paused(st, task.vnode))
-      st.refills_due.push_back(task);
+  st.refills_due.assign(plan.refills.begin(), plan.refills.end());
   st.catch_ups_due.assign(plan.catch_ups.begin(), plan.catch_ups.end());
   start_sessions(self);
   if (st.planner->copies_wait())
