@@ -29,11 +29,13 @@ uint32_t owners_of(const evidence& e, const key_model& k, const operation& op) {
 bool quorums_meet(const evidence& e, const key_model& k, const operation& earlier, const operation& later) {
   if (earlier.completed >= later.invoked)
     return false;
-  auto left = owners_of(e, k, earlier);
+  auto left = owners_of(e, k, earlier), asked = owners_of(e, k, later);
   // An owner that lost its disk acknowledges before it has met those who know the earlier one (docs/protocol.md, "Later
   // writes win").
   auto lost = may_have_lost(e, k, earlier, later.completed).all();
-  return left > lost && left - lost + owners_of(e, k, later) > k.owners.size();
+  return left > lost && left - lost + asked > k.owners.size() &&
+         ((lost == 0 && carried_over(e, k, earlier, later, left, asked)) ||
+          !k.changed_owners(earlier.invoked, later.completed));
 }
 
 /// The writes that a read returned.

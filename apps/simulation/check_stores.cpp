@@ -198,11 +198,12 @@ void check_vnodes(const evidence& e, size_t node, const storage::store& store, f
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out) {
   for (size_t n = 0; n < stores.size(); ++n)
-    check_vnodes(e, n, *stores[n], out);
+    if (stores[n])
+      check_vnodes(e, n, *stores[n], out);
   std::vector<std::map<vnode_id, stored_vnode>> held;
   held.reserve(stores.size());
   for (const auto& s : stores)
-    held.push_back(by_id(vnodes_of(*s)));
+    held.push_back(s ? by_id(vnodes_of(*s)) : std::map<vnode_id, stored_vnode>{});
   for (const auto& [where, k] : m.keys()) {
     if (k.writes.empty() || k.owners.empty())
       continue;

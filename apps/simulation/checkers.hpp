@@ -33,6 +33,7 @@ void check_sets(const evidence& e, const model& m, findings& out);
 void check_store(const evidence& e, const model& m, size_t node, const storage::store& store, findings& out);
 
 /// All owners of each key have the same state and the same clock, and every vnode is settled (check_vnodes).
+/// @param stores by node; null of those that are no members.
 void check_convergence(const evidence& e, const model& m, const std::vector<std::shared_ptr<storage::store>>& stores,
                        uint64_t now_ms, findings& out);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apps/simulation/faults.hpp"
+#include "protocol/topology_change.hpp"
 
 #include <functional>
 #include <memory>
@@ -16,9 +17,10 @@ public:
   fault_scene(world& world, random_stream r);
 
   void after(sim_time delay, std::function<void()> what) { w.after(delay, std::move(what)); }
-  size_t any() { return random.below(w.nodes()); }
+  /// A member, or one that runs.
+  size_t any();
   size_t other(size_t than);
-  size_t down() const;
+  size_t down() const; ///< Members that do not run.
 
   void crash_process(size_t n);
   /// Any prefix of what was not synced may survive.
@@ -45,13 +47,33 @@ public:
   /// write going with it (docs/simulation.md), once so many have met it that it is known to be lost.
   size_t fragile;
   bool disk_may_be_lost() const;
+  size_t disks_left = 0; ///< To be lost.
+  /// May a fault strike that has a pace of its own? If so, it counts.
+  bool may_strike();
+  uint64_t events_max = 0; ///< 0: no limit.
+
+  // -- What operators do (topology_faults.cpp) -----------------------------------------------------------------------
+  std::optional<size_t> dead;         ///< For good: its disk is destroyed, and it waits for its removal.
+  std::optional<size_t> any_member(); ///< That runs.
+  void plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done);
+  std::optional<protocol::topology_change> random_change();
+  /// After the faults, to be called each second: ends what they left half done. @returns what is still waited for.
+  std::string settle();
 
 private:
+  std::vector<size_t> all_present() const;
   void end_pause(size_t n);
+  std::optional<protocol::topology_change> bury(const std::vector<size_t>& vacant);
+  uint32_t owners_max() const;
+  /// Those that are no members any more are switched off, and their disks destroyed.
+  void watch_members();
+  void retire(size_t n);
 
   bool machines_crash_everywhere_;
   sim_time newcomer_due_{};
   std::vector<bool> restart_due_;
+  std::vector<bool> vacant_;           // No member, and nothing on its disk.
+  std::vector<bool> leaves_;           // Is to be switched off.
   std::vector<sim_time> seen_running_; // When the process was last known to run.
 };
 
@@ -80,5 +102,6 @@ std::unique_ptr<fault> make_pause_fault(fault_scene& scene);
 std::unique_ptr<fault> make_busy_fault(fault_scene& scene);
 std::unique_ptr<fault> make_clock_fault(fault_scene& scene);
 std::unique_ptr<fault> make_disk_fault(fault_scene& scene);
+std::unique_ptr<fault> make_topology_fault(fault_scene& scene);
 
 } // namespace crema::simulation

@@ -7,23 +7,50 @@ namespace crema::simulation {
 using std::chrono::milliseconds;
 
 fault_scene::fault_scene(world& world, random_stream r)
-    : w(world), random(r), fragile(random.below(w.nodes())), machines_crash_everywhere_(random.one_in(2)),
-      restart_due_(w.nodes()), seen_running_(w.nodes()) {}
+    : w(world), random(r), fragile(random.below(w.newest_ring().members.size())),
+      machines_crash_everywhere_(random.one_in(2)), restart_due_(w.nodes()), vacant_(w.nodes()), leaves_(w.nodes()),
+      seen_running_(w.nodes()) {
+  for (size_t n = 0; n < w.nodes(); ++n)
+    vacant_[n] = !w.member(n);
+}
+
+std::vector<size_t> fault_scene::all_present() const {
+  std::vector<size_t> nodes;
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (w.present(n))
+      nodes.push_back(n);
+  return nodes;
+}
+
+size_t fault_scene::any() {
+  auto nodes = all_present();
+  return nodes[random.below(nodes.size())];
+}
 
 size_t fault_scene::other(size_t than) {
-  if (w.nodes() < 2)
-    return than;
-  return (than + 1 + random.below(w.nodes() - 1)) % w.nodes();
+  auto nodes = all_present();
+  nodes.erase(std::remove(nodes.begin(), nodes.end(), than), nodes.end());
+  return nodes.empty() ? than : nodes[random.below(nodes.size())];
 }
 
 size_t fault_scene::down() const {
   size_t count = 0;
   for (size_t n = 0; n < w.nodes(); ++n)
-    count += w.running(n) ? 0 : 1;
+    count += w.member(n) && !w.running(n) ? 1 : 0;
   return count;
 }
 
-bool fault_scene::disk_may_be_lost() const { return w.nodes() == 1 || w.met_by(fragile) * 2 > w.nodes() - 1; }
+bool fault_scene::may_strike() {
+  if (events_max != 0 && log.events >= events_max)
+    return false;
+  ++log.events;
+  return true;
+}
+
+bool fault_scene::disk_may_be_lost() const {
+  auto members = w.newest_ring().members.size();
+  return w.member(fragile) && !dead && (members == 1 || w.met_by(fragile) * 2 > members - 1);
+}
 
 void fault_scene::begin_without(size_t node) {
   w.crash_process(node);
@@ -79,7 +106,7 @@ void fault_scene::restart(size_t n) {
                           : random.between(20'000, 180'000); // Longer than anybody waits for it.
   after(milliseconds{wait}, [this, n] {
     restart_due_[n] = false;
-    if (over)
+    if (over || n == dead)
       return;
     w.start(n);
     if (random.one_in(6)) // It dies while it starts.
@@ -97,9 +124,12 @@ void fault_scene::watch() {
     return;
   if (newcomer && w.running(*newcomer))
     newcomer.reset();
+  watch_members();
   for (size_t n = 0; n < w.nodes(); ++n)
     if (w.running(n)) {
       seen_running_[n] = w.now();
+    } else if (vacant_[n] || n == dead) {
+      continue;
     } else if (n != newcomer || w.now() >= newcomer_due_) {
       end_pause(n);
       restart(n);

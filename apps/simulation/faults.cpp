@@ -44,7 +44,8 @@ uint64_t fault_log::highest_wall_ms(sim_time from, sim_time until) const {
 
 struct fault_planner::impl {
   impl(world& world, random_stream r, const std::set<fault_kind>& kinds, uint64_t max)
-      : w(world), random(r), events_max(max), scene(w, random.split()) {
+      : w(world), random(r), scene(w, random.split()) {
+    scene.events_max = max;
     for (auto kind : kinds)
       faults.push_back(make_fault(kind, scene));
   }
@@ -77,9 +78,8 @@ struct fault_planner::impl {
     w.after(milliseconds{random.between(0, 2 * often)}, [this, &f, end, often] {
       if (scene.over || w.now() >= end)
         return;
-      if (events_max != 0 && scene.log.events >= events_max)
+      if (!scene.may_strike())
         return;
-      ++scene.log.events;
       f.strike();
       strike_later(f, end, often);
     });
@@ -96,14 +96,14 @@ struct fault_planner::impl {
   /// A node may still be about to die, or to stop, when the faults end.
   void bring_back(uint64_t times) {
     for (size_t n = 0; n < w.nodes(); ++n)
-      w.start(n);
+      if (w.member(n) && n != scene.dead)
+        w.start(n);
     if (times > 0)
       w.after(milliseconds{500}, [this, times] { bring_back(times - 1); });
   }
 
   world& w;
   random_stream random;
-  uint64_t events_max;
   fault_scene scene;
   std::vector<std::unique_ptr<fault>> faults;
 };
@@ -126,6 +126,7 @@ void fault_planner::acknowledged(size_t node) {
     f->acknowledged(node);
 }
 void fault_planner::end_all() { impl_->end_all(); }
+std::string fault_planner::settle() { return impl_->scene.settle(); }
 const fault_log& fault_planner::log() const { return impl_->scene.log; }
 
 // -- Kinds ----------------------------------------------------------------------------------------------------------
@@ -147,6 +148,7 @@ constexpr kind_entry kinds[] = {
     {fault_kind::busy, "busy", make_busy_fault},
     {fault_kind::clock, "clock", make_clock_fault},
     {fault_kind::disk, "disk", make_disk_fault},
+    {fault_kind::topology, "topology", make_topology_fault},
 };
 
 const kind_entry& entry_of(fault_kind kind) {

@@ -53,6 +53,8 @@ public:
   void acknowledged(size_t node);
   /// Ends every fault and starts every node.
   void end_all();
+  /// After that, each second. @returns what changes of the members still wait for, in words.
+  std::string settle();
   const fault_log& log() const;
 
 private:

@@ -47,6 +47,8 @@ model::model(const evidence& e, findings& out) {
   }
   for (auto& [where, k] : keys_) {
     k.owners = e.owners(k.bucket, k.key);
+    if (e.ownerships)
+      k.ownerships = e.ownerships(k.bucket, k.key);
     assign(e, k, out);
     match_removes(e, k, out);
   }
@@ -237,6 +239,44 @@ bool expiry_clock::may_be_gone(const write_record& w) const {
   return w.expires_at <= latest_ || w.expires_at <= faults_.highest_wall_ms(w.at - on_its_way, until_);
 }
 
+// -- Owners -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// A node may be so long behind with an epoch, and write by the one before.
+constexpr std::chrono::minutes behind_max{2};
+
+} // namespace
+
+bool key_model::changed_owners(sim_time from, sim_time to) const {
+  return std::any_of(ownerships.begin(), ownerships.end(), [&](const auto& x) {
+    return x.since > sim_time{} && x.since > from - behind_max && x.since <= to;
+  });
+}
+
+bool key_model::was_held_by(size_t node, sim_time from, sim_time to) const {
+  auto in = [node](const std::vector<size_t>& nodes) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  };
+  if (ownerships.empty())
+    return in(owners);
+  for (auto x = ownerships.begin(); x != ownerships.end() && x->since <= to; ++x) {
+    auto next = std::next(x);
+    if ((next == ownerships.end() || next->since > from - behind_max) && (in(x->owners) || in(x->others)))
+      return true;
+  }
+  return false;
+}
+
+bool carried_over(const evidence& e, const key_model& k, const operation& earlier, const operation& later,
+                  uint32_t left_by_earlier, uint32_t asked_by_later) {
+  if (later.must_succeed || !k.changed_owners(earlier.invoked, later.completed))
+    return true;
+  const auto& b = e.bucket(k.bucket);
+  return left_by_earlier >= b.w && asked_by_later >= (later.is_read() ? b.r : b.w) &&
+         may_have_lost(e, k, earlier, later.completed).tails == 0;
+}
+
 // -- What faults excuse -----------------------------------------------------------------------------------------------
 
 losses may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until) {
@@ -244,7 +284,7 @@ losses may_have_lost(const evidence& e, const key_model& k, const operation& wri
   const auto& bucket = e.bucket(k.bucket);
   std::set<size_t> disks, tails;
   for (const auto& loss : e.faults.losses) {
-    auto owner = std::find(k.owners.begin(), k.owners.end(), loss.node) != k.owners.end();
+    auto owner = k.was_held_by(loss.node, write.invoked, until);
     if (loss.at < write.invoked || loss.at > until || (!owner && !bucket.sloppy))
       continue;
     if (loss.whole_disk) {
@@ -291,7 +331,8 @@ bool must_see(const evidence& e, const key_model& k, const operation& write, con
     written = std::max(written, write.request.write.resolve(n, std::min(b.w, n)).value_or(0));
     asked = std::max(asked, read.request.read.resolve(n, std::min(b.r, n)).value_or(0));
   }
-  return may_have_lost(e, k, write, read.completed).left_of(written, b.w) + asked > n;
+  return may_have_lost(e, k, write, read.completed).left_of(written, b.w) + asked > n &&
+         carried_over(e, k, write, read, written, asked);
 }
 
 } // namespace crema::simulation

@@ -20,7 +20,8 @@ struct evidence {
   const std::map<std::pair<vnode_id, dot>, named_write>& writes; ///< Dots are counted per vnode.
   const std::set<std::pair<vnode_id, dot>>& closed; ///< Writes that were lost everywhere, and are not waited for.
   const fault_log& faults;
-  std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;
+  std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;                 ///< In the end.
+  std::function<std::vector<world::ownership>(bucket_id, const std::string&)> ownerships{}; ///< Null: always the same.
 
   const config::bucket_config& bucket(bucket_id id) const;
 };
@@ -47,7 +48,8 @@ struct write_record {
 struct key_model {
   bucket_id bucket = 0;
   std::string key;
-  std::vector<size_t> owners;       ///< Nodes.
+  std::vector<size_t> owners; ///< Nodes; in the end.
+  std::vector<world::ownership> ownerships{};
   std::vector<write_record> writes; ///< In the order in which they were named.
   std::vector<size_t> reads;        ///< Operations that were answered with values.
   std::vector<size_t> confirmed;    ///< Operations that were acknowledged.
@@ -60,6 +62,11 @@ struct key_model {
     size_t newest_write;
   };
   std::vector<acknowledgement> acknowledged;
+
+  /// Was there a change of owners that somebody may have learned of between the two?
+  bool changed_owners(sim_time from, sim_time to) const;
+  /// Did the node have something of it then, as far as anybody may have known?
+  bool was_held_by(size_t node, sim_time from, sim_time to) const;
 };
 
 using findings = std::vector<violation>;
@@ -115,6 +122,12 @@ struct losses {
 
 /// Between the write's request and `until`. What a fault model permits is excused by this and nothing else.
 losses may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
+
+/// Do the quorums of two operations count as such although owners changed between them? Only what W owners have is
+/// carried over, and while some owner may have lost it, perhaps not by one change (but at the end what is left
+/// anywhere has reached all owners).
+bool carried_over(const evidence& e, const key_model& k, const operation& earlier, const operation& later,
+                  uint32_t left_by_earlier, uint32_t asked_by_later);
 
 /// Must a read that needs `R` owners, begun after the write was acknowledged, have met an owner that has the write?
 /// In a sloppy bucket only PW and PR count owners, but at the end what was left with fallbacks has reached its

@@ -98,7 +98,7 @@ void network::dial(size_t a, size_t b) {
     return;
   if (!host_.running(a) && !host_.running(b))
     return; // Whoever starts dials.
-  if (!host_.responsive(a) || !host_.responsive(b) || !in_reach(a, b))
+  if (!host_.responsive(a) || !host_.responsive(b) || !in_reach(a, b) || !host_.acquainted(a, b))
     return dial_later(a, b, milliseconds{random_.between(redial_min.count(), redial_max.count())});
   p.connection = next_connection_++;
   p.half_open = false;

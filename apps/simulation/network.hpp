@@ -43,6 +43,8 @@ public:
   /// Can the node take part in the network: running, and not paused?
   virtual bool responsive(size_t node) const = 0;
   virtual bool running(size_t node) const = 0;
+  /// Do both know each other as members?
+  virtual bool acquainted(size_t a, size_t b) const = 0;
   /// A connection from `viewer` to `peer` stands.
   virtual void on_link(size_t viewer, size_t peer) = 0;
   virtual void on_unlink(size_t viewer, size_t peer, const std::string& why) = 0;

@@ -27,6 +27,8 @@ public:
       stops_ = random.one_in(2);
       return stops_ ? void() : stop(n);
     }
+    if (n == s_.dead)
+      return;
     auto crash = [this, n, machine = s_.machine_may_crash(n) && random.one_in(2)] {
       if (s_.over)
         return;
@@ -51,9 +53,11 @@ public:
         return;
       s_.w.trace("power fails");
       for (size_t n = 0; n < s_.w.nodes(); ++n)
-        s_.crash_machine(n);
+        if (s_.w.present(n) && n != s_.dead)
+          s_.crash_machine(n);
       for (size_t n = 0; n < s_.w.nodes(); ++n)
-        s_.restart(n);
+        if (s_.w.present(n))
+          s_.restart(n);
     });
   }
 
@@ -162,8 +166,9 @@ private:
 
 class disk_fault final : public fault {
 public:
-  explicit disk_fault(fault_scene& scene)
-      : s_(scene), slow_since_(s_.w.nodes(), sim_time{-1}), disks_left_(s_.random.one_in(2) ? 1 : 0) {}
+  explicit disk_fault(fault_scene& scene) : s_(scene), slow_since_(s_.w.nodes(), sim_time{-1}) {
+    s_.disks_left = s_.random.one_in(2) ? 1 : 0;
+  }
 
   /// Two that have nothing meet, and somebody who may have what was lost is away.
   void begin() override {
@@ -183,7 +188,7 @@ public:
   void strike() override {
     auto& random = s_.random;
     auto n = s_.any();
-    if (disks_left_ > 0 && !backed_up_ && random.one_in(4)) {
+    if (s_.disks_left > 0 && !backed_up_ && random.one_in(4)) {
       backed_up_ = true;
       s_.w.back_up(s_.fragile);
     }
@@ -198,7 +203,7 @@ public:
     case 4:
       return fill(n);
     case 5:
-      if (disks_left_ > 0) {
+      if (s_.disks_left > 0) {
         switch (random.below(3)) {
         case 0:
           return lose_disk();
@@ -255,9 +260,9 @@ private:
     });
   }
   bool disk_goes() {
-    if (disks_left_ == 0 || !s_.disk_may_be_lost())
+    if (s_.disks_left == 0 || !s_.disk_may_be_lost())
       return false;
-    --disks_left_;
+    --s_.disks_left;
     return true;
   }
   void lose_disk() {
@@ -282,7 +287,6 @@ private:
 
   fault_scene& s_;
   std::vector<sim_time> slow_since_; // Negative: the disk is as fast as ever.
-  uint64_t disks_left_;              // To be lost.
   bool backed_up_ = false;           // It comes back as it was then.
   bool at_worst_ = false;            // One of them is, as soon as a write is acknowledged.
 };

@@ -2,6 +2,7 @@
 
 #include "actors/node_setup.hpp"
 #include "apps/simulation/watched_store.hpp"
+#include "protocol/bytes.hpp"
 
 #include <fmt/format.h>
 #include <spdlog/sinks/base_sink.h>
@@ -73,6 +74,8 @@ public:
                      world_.now()});
   }
   void closed(const dot& id, vnode_id vnode) override { world_.note_closed(node_, id, vnode); }
+  void agreed(const std::string& record) override { world_.on_record(node_, record); }
+  void synced() override { world_.on_sync(node_); }
   void block_in_sync() override {
     if (world_.nodes[node_].sync_time.count() > 0)
       world_.loop.block(world_.nodes[node_].sync_time);
@@ -117,6 +120,8 @@ void world::impl::start(size_t n) {
   // As RocksDB: what it has replayed it flushes to synced files.
   if (auto synced = opened->sync(); !synced.ok())
     return note(name(n) + " fails to start: " + synced.error);
+  if (x.member_by_order && !adopt(n, *opened))
+    return;
   ++x.life;
   x.stopped_cleanly = false;
   if (x.new_id_due)
@@ -126,14 +131,20 @@ void world::impl::start(size_t n) {
   x.running = true; // From here on the store serves.
   auto loaded = load_or_claim_ring(*store, opts.cluster);
   auto clocks = store->load_clocks();
-  if (!loaded.ring || !clocks.what.ok()) {
-    note(name(n) + " fails to start: " + loaded.error + clocks.what.error);
+  const auto* self = loaded.ring ? loaded.ring->find(name(n)) : nullptr;
+  if (self == nullptr || !clocks.what.ok()) {
+    note(name(n) + " fails to start: " + (loaded.ring ? "it is no member" : loaded.error) + clocks.what.error);
     ++x.life;
     x.running = false;
     return;
   }
   note(name(n) + " starts");
   x.store = store;
+  if (loaded.ring->epoch < x.epoch_synced)
+    report({"epochs never go back",
+            fmt::format("{} starts with epoch {}, and had {}", name(n), loaded.ring->epoch, x.epoch_synced), now()});
+  x.ring = loaded.ring;
+  x.self = self->id;
   auto env = make_env(opts.cluster, name(n), loaded.ring);
   env->incarnation = random.next();
   env->restored = x.restored;
@@ -160,6 +171,33 @@ void world::impl::start(size_t n) {
   };
   x.root = loop.start(n, [&] { return spawn_node(loop.system(), env, std::move(o)); });
   net.node_started(n);
+}
+
+bool world::impl::adopt(size_t n, storage::store& store) {
+  auto& x = nodes[n];
+  auto record = load_ring_record(store);
+  if (!record.error.empty() || record.record)
+    return true; // It has begun before.
+  const auto* wanted = rings.back().ring->find(name(n));
+  if (wanted == nullptr)
+    return false;
+  const protocol::ring* told = nullptr;
+  for (const auto& other : nodes)
+    if (other.running && other.ring->find(wanted->id) != nullptr &&
+        (told == nullptr || told->epoch < other.ring->epoch))
+      told = other.ring.get();
+  if (told == nullptr)
+    return false;
+  if (x.directory == 0)
+    x.directory = random.next() | 1;
+  std::string bytes;
+  protocol::byte_writer{bytes}.u64(x.directory);
+  auto batch = store.make_batch();
+  batch->put_meta("directory", bytes);
+  auto written = store.write(*batch);
+  auto error = written.ok() ? adopt_ring(store, *told) : written.error;
+  note(fmt::format("{} is given epoch {} to begin with {}", name(n), told->epoch, error));
+  return error.empty();
 }
 
 void world::impl::die(size_t n) {

@@ -13,6 +13,8 @@ class shrinker {
 public:
   shrinker(const run_options& failing, size_t attempts) : best_(failing), attempts_(attempts) {
     best_.trace_file.clear();
+    if (!has_topology(best_))
+      best_.faults.erase(fault_kind::topology); // Or it would begin to strike once another kind is left out.
     auto first = run(best_);
     if (first.failure) {
       checker_ = first.failure->checker;

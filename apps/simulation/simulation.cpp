@@ -24,6 +24,8 @@ using std::chrono::seconds;
 constexpr seconds answer_time{10};   ///< In which every request under way has its answer.
 constexpr seconds converge_time{10}; ///< In which owners become identical, once nothing disturbs them.
 constexpr seconds clean_time{10};    ///< In which what is of no more use then goes: logs, remains of deletes.
+constexpr seconds change_time{120};  ///< In which changes of the members end that were begun before.
+constexpr size_t spares = 2;
 
 config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule, durability how, uint32_t n,
                              bool sloppy = false) {
@@ -38,9 +40,9 @@ config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule,
   return b;
 }
 
-std::vector<config::bucket_config> default_buckets(size_t nodes) {
+std::vector<config::bucket_config> default_buckets(size_t nodes, size_t widest = 5) {
   auto three = static_cast<uint32_t>(std::min<size_t>(3, nodes));
-  auto five = static_cast<uint32_t>(std::min<size_t>(5, nodes));
+  auto five = static_cast<uint32_t>(std::min<size_t>(widest, nodes));
   return {bucket("registers", 0, conflict_rule::lww, durability::interval, three),
           bucket("siblings", 1, conflict_rule::siblings, durability::fsync, three),
           bucket("loose", 2, conflict_rule::siblings, durability::interval, three, true),
@@ -62,7 +64,8 @@ config::cluster_config cluster_of(const run_options& o) {
     n.host = fmt::format("10.0.0.{}", i + 1);
     cluster.nodes.push_back(std::move(n));
   }
-  for (auto& b : default_buckets(o.nodes))
+  auto widest = has_topology(o) ? 3 + o.seed / 5 % 3 : 5; // So that there is room to leave.
+  for (auto& b : default_buckets(o.nodes, widest))
     if (o.buckets.empty() || std::find(o.buckets.begin(), o.buckets.end(), b.name) != o.buckets.end())
       cluster.buckets.push_back(std::move(b));
   return cluster;
@@ -75,13 +78,13 @@ public:
       : options_(o), seeds_(o.seed), world_(world_options(o)),
         clients_(world_, history_, seeds_.split(),
                  {o.clients, o.operations_max, [this](size_t node) { faults_.acknowledged(node); }}),
-        faults_(world_, seeds_.split(), o.faults, o.fault_events_max), damages_(seeds_.split()) {}
+        faults_(world_, seeds_.split(), faults_of(o), o.fault_events_max), damages_(seeds_.split()) {}
 
   void run() {
     // A few quiet moments in between: what goes wrong early is found early, and with its time.
     constexpr int moments = 4;
     if (options_.seed % 8 == 7 && !options_.faults.empty())
-      faults_.begin_without(options_.seed / 8 % world_.nodes());
+      faults_.begin_without(options_.seed / 8 % options_.nodes);
     if (!advance(seconds{3}))
       return;
     clients_.start();
@@ -98,7 +101,7 @@ public:
     clients_.stop();
     scrubbing_ = false;
     faults_.end_all();
-    if (!undisturbed(converge_time))
+    if (!changes_end() || !undisturbed(converge_time))
       return;
     if (until_times_have_passed() == sim_time{} && !converged())
       return;
@@ -130,6 +133,12 @@ public:
   }
 
 private:
+  static std::set<fault_kind> faults_of(const run_options& o) {
+    auto kinds = o.faults;
+    if (!has_topology(o))
+      kinds.erase(fault_kind::topology);
+    return kinds;
+  }
   static world::options world_options(const run_options& o) {
     world::options w;
     if (o.seed % 4 >= 2)
@@ -138,6 +147,7 @@ private:
       w.trims = {4, 2}; // Else only the log of a vnode that rests.
     w.seed = o.seed;
     w.cluster = cluster_of(o);
+    w.spares = has_topology(o) ? spares : 0;
     w.trace_file = o.trace_file;
     return w;
   }
@@ -145,9 +155,13 @@ private:
   bool advance(sim_time by) { return world_.run_until(world_.now() + by); }
 
   evidence evidence_now() const {
-    return {world_.cluster(), history_,
-            world_.writes(),  world_.closed(),
-            faults_.log(),    [this](bucket_id b, const std::string& key) { return world_.owners(b, key); }};
+    return {world_.cluster(),
+            history_,
+            world_.writes(),
+            world_.closed(),
+            faults_.log(),
+            [this](bucket_id b, const std::string& key) { return world_.owners(b, key); },
+            [this](bucket_id b, const std::string& key) { return world_.ownerships(b, key); }};
   }
 
   /// Runs checkers. @returns false if they found something.
@@ -186,17 +200,57 @@ private:
   /// Until every node has run without a stop for as long as that, and none has taken a write for lost: the others learn
   /// that from it, like a write.
   bool undisturbed(sim_time that_long) {
-    calm how{world_.now(), world_.closed().size()};
+    auto learned = [this] { return world_.closed().size() + world_.newest_ring().epoch; };
+    calm how{world_.now(), learned()};
     while (!how.lasts(that_long, world_.now())) {
       if (!advance(milliseconds{500}))
         return false;
       bool all_run = true;
-      for (size_t n = 0; n < world_.nodes(); ++n)
+      for (auto n : members())
         all_run &=
             world_.running(n) && faults_.log().paused(n, world_.now(), world_.now() + milliseconds{1}) == sim_time{};
-      how.look(world_.now(), world_.closed().size(), all_run);
+      how.look(world_.now(), learned(), all_run);
     }
     return true;
+  }
+
+  std::vector<size_t> members() const {
+    std::vector<size_t> nodes;
+    for (size_t n = 0; n < world_.nodes(); ++n)
+      if (world_.member(n))
+        nodes.push_back(n);
+    return nodes;
+  }
+
+  /// Until all members know the newest epoch, and nothing is left to be done in it.
+  bool changes_end() {
+    auto begun = world_.now();
+    for (;;) {
+      auto waits_for = faults_.settle();
+      if (waits_for.empty())
+        return true;
+      if (world_.now() - begun > change_time) {
+        world_.report(
+            {"changes end",
+             fmt::format("{} after the faults: {}; {}", show(world_.now() - begun), waits_for, what_nodes_wait_for()),
+             world_.now()});
+        return false;
+      }
+      if (!advance(seconds{1}))
+        return false;
+    }
+  }
+
+  std::string what_nodes_wait_for() {
+    auto text = std::make_shared<std::string>();
+    for (auto n : members())
+      world_.order(n, {topology_order::kind::show, {}, {}}, [text, n, this](const std::string& told) {
+        auto json = nlohmann::json::parse(told, nullptr, false);
+        *text += fmt::format(" {}: {} {}", world_.cluster().nodes[n].name, json.value("phase", ""),
+                             json.contains("job") ? json["job"].dump() : "");
+      });
+    advance(milliseconds{100});
+    return *text;
   }
 
   bool converged() {
@@ -250,7 +304,7 @@ private:
   /// Of each node's last scrub.
   scrub_tally scrubbed() {
     scrub_tally sum;
-    for (size_t n = 0; n < world_.nodes(); ++n) {
+    for (auto n : members()) {
       auto json = nlohmann::json::parse(world_.repair(n, {}), nullptr, false);
       sum.running |= json.value("state", "running") == "running";
       sum.differences += json.value("differences", uint64_t{0});
@@ -262,7 +316,7 @@ private:
 
   bool nothing_left() {
     return check([this](const evidence& e, const model&, findings& out) {
-      for (size_t n = 0; n < world_.nodes(); ++n)
+      for (auto n : members())
         check_remains(e, n, *world_.store(n), earliest_wall_ms(), out);
     });
   }
@@ -292,18 +346,18 @@ private:
   std::vector<std::shared_ptr<storage::store>> all_stores() const {
     std::vector<std::shared_ptr<storage::store>> result;
     for (size_t n = 0; n < world_.nodes(); ++n)
-      result.push_back(world_.store(n));
+      result.push_back(world_.member(n) ? world_.store(n) : nullptr);
     return result;
   }
 
   bool verdict_on_memory() {
-    std::vector<std::map<std::string, uint64_t>> counters;
-    for (size_t n = 0; n < world_.nodes(); ++n)
-      counters.push_back(world_.counters(n));
+    std::map<size_t, std::map<std::string, uint64_t>> counters;
+    for (auto n : members())
+      counters[n] = world_.counters(n);
     return check([&](const evidence& e, const model&, findings& out) {
-      for (size_t n = 0; n < counters.size(); ++n) {
-        check_settled(e, n, counters[n], out);
-        check_scrubs(e, n, counters[n], out);
+      for (const auto& [n, counted] : counters) {
+        check_settled(e, n, counted, out);
+        check_scrubs(e, n, counted, out);
       }
     });
   }
@@ -335,6 +389,12 @@ private:
 };
 
 } // namespace
+
+bool has_topology(const run_options& options) {
+  if (options.faults.count(fault_kind::topology) == 0)
+    return false;
+  return options.faults.size() < all_faults().size() || random_stream{options.seed}.below(3) < 2;
+}
 
 run_result run(const run_options& options) {
   protocol::plant(options.planted);

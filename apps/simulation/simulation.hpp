@@ -23,6 +23,7 @@ enum class fault_kind : uint8_t {
   busy,       ///< Work takes time, so messages pile up and go together.
   clock,      ///< Wall clocks jump and drift.
   disk,       ///< Failing writes and syncs, full disks, slow syncs, lost disks.
+  topology,   ///< Members come and go; whoever is to have that agreed on dies.
 };
 
 struct run_options {
@@ -55,6 +56,9 @@ run_result run(const run_options& options);
 
 /// Names of the default buckets.
 std::vector<std::string> bucket_names();
+
+/// Do members come and go? Of runs with all kinds of faults in two of three.
+bool has_topology(const run_options& options);
 
 /// The command line that repeats this run.
 std::string command_of(const run_options& options);

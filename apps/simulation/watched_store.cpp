@@ -42,18 +42,24 @@ public:
   void drop_vnode(vnode_id vnode) override { inner->drop_vnode(vnode); }
   void save_record(vnode_id vnode, std::string_view record) override { inner->save_record(vnode, record); }
   void save_clock(vnode_id vnode, const protocol::dot_clock& clock) override { inner->save_clock(vnode, clock); }
-  void put_meta(std::string_view key, std::string_view value) override { inner->put_meta(key, value); }
+  void put_meta(std::string_view key, std::string_view value) override {
+    if (key == "agreement")
+      agreement = std::string{value};
+    inner->put_meta(key, value);
+  }
   size_t operations() const override { return inner->operations(); }
   size_t bytes() const override { return inner->bytes(); }
   void clear() override {
     inner->clear();
     names.clear();
     closed.clear();
+    agreement.reset();
   }
 
   std::unique_ptr<storage::write_batch> inner;
   std::vector<name> names;
   std::vector<std::pair<dot, vnode_id>> closed;
+  std::optional<std::string> agreement; // The record of it.
 
 private:
   replica_id self_;
@@ -79,13 +85,18 @@ public:
       watcher_->named(n.id, n.vnode, n.key, n.delta);
     for (const auto& [d, vnode] : mine.closed)
       watcher_->closed(d, vnode);
+    if (mine.agreement)
+      watcher_->agreed(*mine.agreement);
     return written;
   }
   status sync() override {
     if (!watcher_->alive())
       return {"the process is dead"};
     watcher_->block_in_sync();
-    return inner_->sync();
+    auto synced = inner_->sync();
+    if (synced.ok())
+      watcher_->synced();
+    return synced;
   }
   void request_sync() override {
     watcher_->sync_later([inner = inner_] { inner->request_sync(); });

@@ -22,6 +22,9 @@ public:
   virtual void named(const dot& id, vnode_id vnode, const std::string& key, const std::string& delta) = 0;
   /// A dot is on disk that is said to be lost.
   virtual void closed(const dot& id, vnode_id vnode) = 0;
+  /// The record of an agreement is on disk, and then all that was written before is synced.
+  virtual void agreed(const std::string& record) = 0;
+  virtual void synced() = 0;
   /// The calling actor is blocked in a sync for as long as the disk takes.
   virtual void block_in_sync() = 0;
   /// Runs `sync` when a sync in the background is done.

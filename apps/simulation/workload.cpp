@@ -53,7 +53,7 @@ struct workload::impl {
     for (size_t i = 0; i < clients.size(); ++i) {
       clients[i].index = i;
       clients[i].random = random.split();
-      clients[i].node = clients[i].random.below(w.nodes());
+      clients[i].node = some_node(clients[i]);
     }
   }
 
@@ -104,7 +104,7 @@ struct workload::impl {
     for (const auto& a : together)
       used.insert({a.request.bucket, a.request.key});
     if (!w.running(c.node)) { // Refused: no operation took place.
-      c.node = c.random.below(w.nodes());
+      c.node = some_node(c);
       for (auto& a : together)
         a.next(nullptr);
       return;
@@ -179,7 +179,16 @@ struct workload::impl {
 
   void move(client& c) {
     ++c.life;
-    c.node = c.random.below(w.nodes());
+    c.node = some_node(c);
+  }
+
+  /// Clients know of new members soon, and of those that have gone as long as they run.
+  size_t some_node(client& c) const {
+    std::vector<size_t> present;
+    for (size_t n = 0; n < w.nodes(); ++n)
+      if (w.present(n))
+        present.push_back(n);
+    return present[c.random.below(present.size())];
   }
 
   // -- What clients do ---------------------------------------------------------------------------------------------
@@ -454,7 +463,7 @@ void workload::read_everything() {
       r.bucket = where.bucket;
       r.key = where.key;
       r.read.level = level;
-      c.node = c.random.below(impl_->w.nodes());
+      c.node = impl_->some_node(c);
       impl_->send(
           c, std::move(r), [](const client_reply*) {}, true);
     }
@@ -465,6 +474,8 @@ void workload::write_once_more(const std::string& prefix) {
   auto& c = impl_->clients.front();
   for (const auto& b : impl_->w.cluster().buckets) {
     for (size_t node = 0; node < impl_->w.nodes(); ++node) {
+      if (!impl_->w.member(node))
+        continue;
       // Clocks far ahead may have left registers that nothing can go beyond before its time (docs/protocol.md).
       auto r = impl_->request(c, kind::put, {b.db, impl::name(prefix, node)});
       r.value = impl_->fresh_value(c);

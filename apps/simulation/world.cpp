@@ -2,6 +2,7 @@
 
 #include "actors/node_setup.hpp"
 #include "protocol/planted.hpp"
+#include "protocol/ring_encoding.hpp"
 #include "protocol/slot.hpp"
 
 #include <fmt/format.h>
@@ -9,10 +10,29 @@
 
 namespace crema::simulation {
 
+namespace {
+
+config::cluster_config with_spares(config::cluster_config cluster, size_t spares) {
+  for (size_t i = 0; i < spares; ++i) {
+    config::node_config n;
+    auto number = cluster.nodes.size() + 1;
+    n.name = fmt::format("n{}", number);
+    n.host = fmt::format("10.0.0.{}", number);
+    cluster.nodes.push_back(std::move(n));
+  }
+  return cluster;
+}
+
+} // namespace
+
 world::impl::impl(options o)
-    : opts(std::move(o)), traced(opts.trace_file), random(opts.seed), loop(random, opts.cluster.nodes.size()),
-      net(*this, loop.system(), random.split(), opts.cluster.nodes.size()), nodes(opts.cluster.nodes.size()),
-      ring(claim_ring(opts.cluster)) {}
+    : opts(std::move(o)), cluster(with_spares(opts.cluster, opts.spares)), traced(opts.trace_file), random(opts.seed),
+      loop(random, cluster.nodes.size()), net(*this, loop.system(), random.split(), cluster.nodes.size()),
+      nodes(cluster.nodes.size()) {
+  for (size_t n = opts.cluster.nodes.size(); n < nodes.size(); ++n)
+    nodes[n].member_by_order = true;
+  note_ring(claim_ring(opts.cluster));
+}
 
 world::impl::~impl() {
   for (size_t n = 0; n < nodes.size(); ++n)
@@ -28,11 +48,18 @@ void world::impl::on_link(size_t viewer, size_t peer) {
   peer_handles handles{seen(there.gossiper), seen(there.handoff), seen(there.ring_manager), {}};
   for (const auto& r : there.replicas)
     handles.replicas.push_back(seen(r));
-  caf::anon_send(nodes[viewer].root, peer_linked{static_cast<node_id>(peer), std::move(handles)});
+  nodes[viewer].linked[peer] = nodes[peer].self;
+  caf::anon_send(nodes[viewer].root, peer_linked{nodes[peer].self, std::move(handles)});
 }
 
 void world::impl::on_unlink(size_t viewer, size_t peer, const std::string& why) {
-  caf::anon_send(nodes[viewer].root, peer_unlinked{static_cast<node_id>(peer), why});
+  caf::anon_send(nodes[viewer].root, peer_unlinked{nodes[viewer].linked[peer], why});
+}
+
+/// Nodes refuse a peer that is no member by the ring they know.
+bool world::impl::acquainted(size_t a, size_t b) const {
+  auto knows = [this](size_t x, size_t y) { return nodes[x].ring && nodes[x].ring->find(nodes[y].self) != nullptr; };
+  return knows(a, b) && knows(b, a);
 }
 
 void world::impl::on_malformed(size_t from, size_t to, const caf::message& what, const std::string& why) {
@@ -49,7 +76,7 @@ void world::impl::on_delivery(size_t from, size_t to, const caf::strong_actor_pt
 }
 
 std::string world::impl::bucket_name(bucket_id id) const {
-  for (const auto& b : opts.cluster.buckets)
+  for (const auto& b : cluster.buckets)
     if (b.db == id)
       return b.name;
   return "?";
@@ -58,6 +85,41 @@ std::string world::impl::bucket_name(bucket_id id) const {
 void world::impl::report(violation v) {
   note("VIOLATION " + v.checker + ": " + v.what);
   violations.push_back(std::move(v));
+}
+
+void world::impl::note_ring(protocol::ring ring) {
+  for (const auto& m : ring.members)
+    for (size_t n = 0; n < nodes.size(); ++n)
+      if (name(n) == m.name)
+        indexes.emplace(m.id, n);
+  if (rings.empty() || ring.epoch > rings.back().ring->epoch)
+    rings.push_back({std::make_shared<const protocol::ring>(std::move(ring)), now()});
+}
+
+/// A node has this on its disk now, though it may still lose it with the power.
+void world::impl::on_record(size_t n, const std::string& record) {
+  auto x = protocol::decode_agreement_record(record);
+  auto ring = x ? protocol::decode_ring(x->value) : std::nullopt;
+  if (!ring || ring->epoch != x->number)
+    return report({"epochs are agreed on", name(n) + " stores an agreement that does not decode", now()});
+  auto [value, fresh] = values.emplace(x->number, x->value);
+  if (!fresh && value->second != x->value)
+    report({"epochs are agreed on",
+            fmt::format("{} has another epoch {} than others had, or itself before", name(n), x->number), now()});
+  auto& mine = nodes[n].ring;
+  if (mine && ring->epoch < mine->epoch)
+    report({"epochs never go back", fmt::format("{} goes from epoch {} back to {}", name(n), mine->epoch, ring->epoch),
+            now()});
+  if (mine && ring->epoch == mine->epoch)
+    return;
+  mine = std::make_shared<const protocol::ring>(*ring);
+  note(fmt::format("{} has epoch {}", name(n), ring->epoch));
+  note_ring(std::move(*ring));
+}
+
+void world::impl::on_sync(size_t n) {
+  if (nodes[n].ring)
+    nodes[n].epoch_synced = nodes[n].ring->epoch;
 }
 
 bool world::impl::run_until(sim_time until) {
@@ -71,7 +133,7 @@ bool world::impl::run_until(sim_time until) {
 // -- The interface ----------------------------------------------------------------------------------------------------
 
 world::world(options opts) : impl_(std::make_unique<impl>(std::move(opts))) {
-  for (size_t n = 0; n < nodes(); ++n)
+  for (size_t n = 0; n < impl_->opts.cluster.nodes.size(); ++n)
     start(n);
 }
 world::~world() = default;
@@ -125,6 +187,9 @@ void world::lose_disk(size_t node) {
   x.restored = x.backup != nullptr;
   impl_->note(impl_->name(node) + " loses its disk" + (x.restored ? "; a backup is put in its place" : ""));
   x.disk = x.restored ? std::exchange(x.backup, nullptr) : storage::make_memory_disk();
+  x.directory = 0;
+  x.ring = nullptr;
+  x.epoch_synced = 0;
   x.new_id_due = !protocol::planted(protocol::bug::replica_id_reused);
   x.stopped_cleanly = false;
 }
@@ -231,16 +296,99 @@ void world::slow_disk(size_t node, std::chrono::milliseconds per_sync) {
   impl_->nodes[node].sync_time = per_sync;
 }
 
-const config::cluster_config& world::cluster() const { return impl_->opts.cluster; }
+const config::cluster_config& world::cluster() const { return impl_->cluster; }
 std::vector<size_t> world::owners(bucket_id bucket, const std::string& key) const {
   std::vector<size_t> result;
-  for (const auto& b : impl_->opts.cluster.buckets)
+  const auto& ring = newest_ring();
+  for (const auto& b : impl_->cluster.buckets)
     if (b.db == bucket)
-      for (auto o : impl_->ring.owners[protocol::partition_of(key, impl_->ring.partitions())])
-        if (result.size() < b.n)
-          result.push_back(to_index(o));
+      for (auto id : ring.owners_of(protocol::partition_of(key, ring.partitions()), b.n))
+        result.push_back(index_of(id));
   return result;
 }
+
+// -- Topology -----------------------------------------------------------------------------------------------------
+
+const protocol::ring& world::newest_ring() const { return *impl_->rings.back().ring; }
+const std::vector<world::known_ring>& world::rings() const { return impl_->rings; }
+bool world::member(size_t node) const { return newest_ring().find(impl_->name(node)) != nullptr; }
+uint64_t world::epoch(size_t node) const { return impl_->nodes[node].ring ? impl_->nodes[node].ring->epoch : 0; }
+size_t world::index_of(node_id id) const {
+  auto found = impl_->indexes.find(id);
+  return found != impl_->indexes.end() ? found->second : nodes();
+}
+
+std::vector<world::ownership> world::ownerships(bucket_id bucket, const std::string& key) const {
+  std::vector<ownership> result;
+  uint32_t n = 1;
+  for (const auto& b : impl_->cluster.buckets)
+    if (b.db == bucket)
+      n = b.n;
+  auto partition = protocol::partition_of(key, newest_ring().partitions());
+  auto indexes = [this](const std::vector<node_id>& ids) {
+    std::vector<size_t> nodes;
+    for (auto id : ids)
+      nodes.push_back(index_of(id));
+    return nodes;
+  };
+  for (const auto& known : rings()) {
+    ownership x{known.since, indexes(known.ring->owners_of(partition, n)),
+                indexes(known.ring->also_written(partition, n))};
+    if (result.empty() || result.back().owners != x.owners || result.back().others != x.others)
+      result.push_back(std::move(x));
+  }
+  return result;
+}
+
+void world::order(size_t node, topology_order what, std::function<void(const std::string& json)> answer) {
+  auto& x = impl_->nodes[node];
+  if (!x.running)
+    return;
+  std::string words;
+  for (const auto& change : what.changes)
+    words += " " + protocol::to_words(change);
+  constexpr std::array<const char*, 7> kinds{"show", "plan", "commit", "cancel", "pause", "resume", "force"};
+  impl_->note(
+      fmt::format("{} is given an order: {}{}", impl_->name(node), kinds[static_cast<size_t>(what.what)], words));
+  // Not from within one of its actors.
+  auto told = [this, node, life = x.life, answer = std::move(answer)](const std::string& json) {
+    impl_->after({}, [this, node, life, answer, json] {
+      if (impl_->nodes[node].life != life)
+        return;
+      impl_->note(fmt::format("{} says {}", impl_->name(node), json.substr(0, 300)));
+      answer(json);
+    });
+  };
+  caf::anon_send(x.root, topology_query{std::move(what), std::move(told)});
+}
+
+protocol::new_node world::newcomer(size_t node) {
+  auto& x = impl_->nodes[node];
+  if (x.directory == 0)
+    x.directory = impl_->random.next() | 1;
+  protocol::new_node n;
+  n.name = impl_->name(node);
+  n.host = impl_->cluster.nodes[node].host;
+  n.peer_port = 7000;
+  n.resp_port = 6379;
+  n.directory = x.directory;
+  return n;
+}
+
+void world::retire(size_t node) {
+  impl_->die(node);
+  impl_->note(impl_->name(node) + " is retired");
+  auto& x = impl_->nodes[node];
+  x.disk = storage::make_memory_disk();
+  x.backup = nullptr;
+  x.restored = x.stopped_cleanly = false;
+  x.new_id_due = true;
+  x.member_by_order = true;
+  x.directory = 0;
+  x.ring = nullptr;
+  x.epoch_synced = 0;
+}
+
 const std::map<std::pair<vnode_id, dot>, named_write>& world::writes() const { return impl_->writes; }
 const std::set<std::pair<vnode_id, dot>>& world::closed() const { return impl_->closed; }
 std::shared_ptr<storage::store> world::store(size_t node) const {
@@ -249,9 +397,10 @@ std::shared_ptr<storage::store> world::store(size_t node) const {
 }
 size_t world::met_by(size_t node) const {
   size_t count = 0;
-  for (size_t n = 0; n < nodes(); ++n)
+  const auto* self = newest_ring().find(impl_->name(node));
+  for (size_t n = 0; n < nodes() && self != nullptr; ++n)
     if (n != node)
-      count += load_handoff_memory(*store(n), impl_->ring).directories.first.count(static_cast<node_id>(node));
+      count += load_handoff_memory(*store(n), newest_ring()).directories.first.count(self->id);
   return count;
 }
 uint64_t world::wall_ms(size_t node) const { return impl_->wall_micros(node) / 1000; }

@@ -7,6 +7,7 @@
 #include "apps/simulation/random.hpp"
 #include "config/cluster_config.hpp"
 #include "messages/client.hpp"
+#include "protocol/ring.hpp"
 #include "protocol/vnode.hpp"
 #include "storage/store.hpp"
 
@@ -55,6 +56,7 @@ public:
   struct options {
     uint64_t seed = 1;
     config::cluster_config cluster; ///< Nodes, buckets, timeouts; ports and directories are not used.
+    size_t spares = 0;              ///< Nodes that are no members at first, called as if they were the next ones.
     size_t coordinators = 2;        ///< Per node.
     size_t shards = 2;              ///< Per node.
     node_env::page_limits pages;
@@ -75,7 +77,7 @@ public:
   bool run_until(sim_time until);
 
   // -- Clients -------------------------------------------------------------------------------------------------------
-  size_t nodes() const;
+  size_t nodes() const; ///< Spares included.
   /// Is the process running (it may be paused)?
   bool running(size_t node) const;
   /// Hands a request to one of the node's coordinators; `done` is called with its reply. Never called if the node dies
@@ -111,7 +113,8 @@ public:
   /// The disk is lost with the machine: it comes back empty, or as it was when it was backed up last.
   void lose_disk(size_t node);
   void back_up(size_t node);
-  /// Starts a node that is not running, if its disk lets it.
+  /// Starts a node that is not running, if its disk lets it. One that was no member when its disk was new begins with
+  /// the ring of a member that runs: nothing happens before one knows a ring that names it.
   void start(size_t node);
   /// Virtual SIGSTOP for `duration`.
   void pause(size_t node, sim_time duration);
@@ -148,9 +151,40 @@ public:
   /// Every sync of the node takes this long from now on.
   void slow_disk(size_t node, std::chrono::milliseconds per_sync);
 
+  // -- Topology ------------------------------------------------------------------------------------------------------
+  /// Gives an order to a node. `answer` is called with what it says; never, if it dies first.
+  void order(size_t node, topology_order what, std::function<void(const std::string& json)> answer);
+  /// What `node`, which is no member and does not run, is to join as: an empty disk with a directory of its own.
+  protocol::new_node newcomer(size_t node);
+  /// The disk of one that is no member any more, or is dead for good, is destroyed with its backup. It is a spare now.
+  void retire(size_t node);
+  /// The newest ring that any node has on its disk, or had.
+  const protocol::ring& newest_ring() const;
+  struct known_ring {
+    protocol::ring_ptr ring;
+    sim_time since{}; ///< When the first node had it on disk.
+  };
+  /// By epoch, without those that a node only heard of after a newer one.
+  const std::vector<known_ring>& rings() const;
+  /// In the newest ring.
+  bool member(size_t node) const;
+  /// A member, or running.
+  bool present(size_t node) const { return member(node) || running(node); }
+  /// The epoch that it has on its disk.
+  uint64_t epoch(size_t node) const;
+  /// Who is called as `id` in a ring that somebody knew; nodes() if nobody is.
+  size_t index_of(node_id id) const;
+  /// Who had something of a key, as node indexes, from `since` until the next of these.
+  struct ownership {
+    sim_time since{};
+    std::vector<size_t> owners; ///< Who is read.
+    std::vector<size_t> others; ///< Of whom writes need a quorum too.
+  };
+  std::vector<ownership> ownerships(bucket_id bucket, const std::string& key) const;
+
   // -- What the checkers look at -------------------------------------------------------------------------------------
-  const config::cluster_config& cluster() const;
-  /// The owners of a key's partition in a bucket, as node indexes.
+  const config::cluster_config& cluster() const; ///< With the spares.
+  /// The owners of a key's partition in a bucket by the newest ring, as node indexes.
   std::vector<size_t> owners(bucket_id bucket, const std::string& key) const;
   /// Dots are counted per vnode.
   const std::map<std::pair<vnode_id, dot>, named_write>& writes() const;

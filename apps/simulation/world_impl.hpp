@@ -23,6 +23,12 @@ struct world::impl final : network_host {
     caf::actor root;
     node_children children;
     std::shared_ptr<storage::store> store;
+    node_id self{};                   // In the ring it was started with.
+    bool member_by_order = false;     // Its next disk begins with the ring of another node, not with that of the file.
+    uint64_t directory = 0;           // Of the next start with an empty disk; 0: its own affair.
+    protocol::ring_ptr ring;          // The newest on its disk.
+    uint64_t epoch_synced = 0;        // That its disk cannot lose any more.
+    std::map<size_t, node_id> linked; // Under which id peers were told to it.
     int64_t wall_offset_micros = 0;
     int64_t drift_ppm = 0;
     sim_time drift_since{};
@@ -44,16 +50,22 @@ struct world::impl final : network_host {
   void after(sim_time delay, std::function<void()> what) override { loop.after(delay, std::move(what)); }
   bool responsive(size_t n) const override { return nodes[n].running && !nodes[n].paused; }
   bool running(size_t n) const override { return nodes[n].running; }
+  bool acquainted(size_t a, size_t b) const override;
   void on_link(size_t viewer, size_t peer) override;
   void on_unlink(size_t viewer, size_t peer, const std::string& why) override;
   void on_malformed(size_t from, size_t to, const caf::message& what, const std::string& why) override;
   void on_delivery(size_t from, size_t to, const caf::strong_actor_ptr& receiver, const caf::message& what) override;
 
   // -- Nodes (nodes.cpp) ---------------------------------------------------------------------------------------------
-  const std::string& name(size_t n) const { return opts.cluster.nodes[n].name; }
+  const std::string& name(size_t n) const { return cluster.nodes[n].name; }
   std::string bucket_name(bucket_id id) const;
   void start(size_t n);
+  /// An empty disk begins with the ring of another node. @returns false if none that runs knows one that names it.
+  bool adopt(size_t n, storage::store& store);
   void die(size_t n);
+  void note_ring(protocol::ring ring);
+  void on_record(size_t n, const std::string& record);
+  void on_sync(size_t n);
   /// Takes the replies of this life of the node.
   std::shared_ptr<reply_sink> make_sink(size_t n);
   void stop(size_t n);
@@ -68,12 +80,15 @@ struct world::impl final : network_host {
   void note(const std::string& text) { traced.note(now(), text); }
 
   options opts;
+  config::cluster_config cluster; // With the spares.
   trace_log traced;
   random_stream random;
   event_loop loop;
   network net;
   std::vector<node> nodes;
-  protocol::ring ring;
+  std::vector<known_ring> rings;          // By epoch.
+  std::map<uint64_t, std::string> values; // By epoch, as agreed on.
+  std::map<node_id, size_t> indexes;
   std::map<uint64_t, request> requests;
   uint64_t next_request = 1;
   std::map<std::pair<vnode_id, dot>, named_write> writes;

@@ -1,0 +1,251 @@
+// Operators: they order changes of the members, sometimes two at once, and the node that is to have one agreed on dies
+// on the way.
+#include "apps/simulation/fault_kinds.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace crema::simulation {
+
+namespace {
+
+using std::chrono::milliseconds;
+using kind = topology_order::kind;
+
+class topology_fault final : public fault {
+public:
+  explicit topology_fault(fault_scene& scene) : s_(scene) {
+    if (s_.disks_left == 0 && s_.random.one_in(3))
+      s_.disks_left = 1;
+  }
+
+  /// It has a pace of its own: a change takes longer than most bursts.
+  void begin() override { later(2000); }
+
+  void strike() override {
+    auto at = s_.any_member();
+    if (!at)
+      return;
+    order(*at);
+    if (auto other = s_.any_member(); other && s_.random.one_in(4)) // Two operators who do not know of each other.
+      s_.after(milliseconds{s_.random.between(0, 20)}, [this, n = *other] {
+        if (!s_.over)
+          order(n);
+      });
+  }
+
+private:
+  void later(uint64_t least) {
+    s_.after(milliseconds{s_.random.between(least, 20'000)}, [this] {
+      if (s_.over)
+        return;
+      if (s_.may_strike())
+        strike();
+      later(1000);
+    });
+  }
+
+  void order(size_t at) {
+    const auto& ring = s_.w.newest_ring();
+    if (ring.joint()) {
+      auto paused = ring.job && ring.job->paused;
+      switch (s_.random.below(6)) {
+      case 0:
+        return commit(at, kind::cancel);
+      case 1:
+        return commit(at, paused ? kind::resume : kind::pause);
+      case 2:
+        break; // More of it.
+      default:
+        return paused ? commit(at, kind::resume) : void();
+      }
+    }
+    std::vector<protocol::topology_change> changes;
+    auto count = s_.random.one_in(4) ? 2 : 1;
+    for (int i = 0; i < count; ++i)
+      if (auto one = s_.random_change())
+        changes.push_back(std::move(*one));
+    if (!changes.empty())
+      s_.plan(at, std::move(changes), [this, at] { commit(at, kind::commit); });
+  }
+
+  void commit(size_t at, kind what) {
+    if (s_.over)
+      return;
+    s_.w.order(at, {what, {}, {}}, [](const std::string&) {});
+    if (!s_.random.one_in(4))
+      return;
+    auto crash = [this, at] {
+      if (s_.over || !s_.w.running(at))
+        return;
+      s_.machine_may_crash(at) && s_.random.one_in(2) ? s_.crash_machine(at) : s_.crash_process(at);
+      s_.restart(at);
+    };
+    if (s_.random.one_in(2))
+      s_.w.amid_work(at, s_.random.below(200), crash);
+    else
+      s_.after(std::chrono::microseconds{s_.random.between(0, 100'000)}, crash);
+  }
+
+  fault_scene& s_;
+};
+
+} // namespace
+
+// -- What operators do ------------------------------------------------------------------------------------------------
+
+std::optional<size_t> fault_scene::any_member() {
+  std::vector<size_t> up;
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (w.member(n) && w.running(n))
+      up.push_back(n);
+  return up.empty() ? std::nullopt : std::optional{up[random.below(up.size())]};
+}
+
+void fault_scene::plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done) {
+  w.order(at, {topology_order::kind::plan, std::move(changes), {}}, [done](const std::string& told) {
+    if (!nlohmann::json::parse(told).contains("error"))
+      done();
+  });
+}
+
+std::optional<protocol::topology_change> fault_scene::random_change() {
+  std::vector<size_t> members, vacant;
+  for (size_t n = 0; n < w.nodes(); ++n) {
+    const auto* m = w.newest_ring().find(w.cluster().nodes[n].name);
+    if (vacant_[n])
+      vacant.push_back(n);
+    else if (m != nullptr && m->stays() && n != dead)
+      members.push_back(n);
+  }
+  auto name = [this](size_t n) { return w.cluster().nodes[n].name; };
+  auto of = [this](const std::vector<size_t>& some) { return some[random.below(some.size())]; };
+  auto spare = [&] {
+    auto node = w.newcomer(of(vacant));
+    node.weight = random.one_in(4) ? 2 : 1;
+    return node;
+  };
+  if (dead)
+    return bury(vacant);
+  if (members.empty())
+    return std::nullopt;
+  auto may_shrink = members.size() > owners_max();
+  switch (random.below(9)) {
+  case 0:
+  case 1:
+  case 2:
+    if (!vacant.empty())
+      return protocol::join_node{spare()};
+    [[fallthrough]];
+  case 3:
+  case 4:
+    if (may_shrink)
+      return protocol::leave_node{name(of(members))};
+    [[fallthrough]];
+  case 5:
+  case 6:
+    if (!vacant.empty())
+      return protocol::replace_node{name(of(members)), spare(), false};
+    [[fallthrough]];
+  case 7:
+    if (disk_may_be_lost() && disks_left > 0 && members.size() >= 3 && w.member(fragile) && !newcomer &&
+        (may_shrink || !vacant.empty())) {
+      --disks_left;
+      w.trace("it is dead for good");
+      lose_disk(fragile);
+      dead = fragile;
+      return bury(vacant);
+    }
+    [[fallthrough]];
+  default:
+    return protocol::set_weight{name(of(members)), static_cast<uint32_t>(random.between(1, 3))};
+  }
+}
+
+/// @pre there is a dead one.
+std::optional<protocol::topology_change> fault_scene::bury(const std::vector<size_t>& vacant) {
+  const auto* m = w.newest_ring().find(w.cluster().nodes[*dead].name);
+  if (m == nullptr || m->state == protocol::member_state::gone)
+    return std::nullopt;
+  size_t staying = 0;
+  for (const auto& x : w.newest_ring().members)
+    staying += x.stays() && x.id != m->id ? 1 : 0;
+  if (!vacant.empty() && (staying < owners_max() || random.one_in(2)))
+    return protocol::replace_node{m->name, w.newcomer(vacant[random.below(vacant.size())]), true};
+  return protocol::remove_node{m->name};
+}
+
+uint32_t fault_scene::owners_max() const {
+  uint32_t n = 1;
+  for (const auto& b : w.cluster().buckets)
+    n = std::max(n, b.n);
+  return n;
+}
+
+void fault_scene::watch_members() {
+  for (size_t n = 0; n < w.nodes(); ++n) {
+    if (w.present(n))
+      vacant_[n] = false;
+    if (w.member(n) || vacant_[n] || leaves_[n])
+      continue;
+    leaves_[n] = true; // The operator comes soon, or later.
+    after(milliseconds{random.between(0, random.one_in(4) ? 60'000 : 10'000)}, [this, n] {
+      leaves_[n] = false;
+      if (over || w.member(n))
+        return;
+      if (!random.one_in(4))
+        w.stop(n);
+      after(milliseconds{2000}, [this, n] {
+        if (!over && !w.member(n))
+          retire(n);
+      });
+    });
+  }
+}
+
+void fault_scene::retire(size_t n) {
+  end_pause(n);
+  w.retire(n);
+  vacant_[n] = true;
+  if (dead == n)
+    dead.reset();
+}
+
+std::string fault_scene::settle() {
+  const auto& ring = w.newest_ring();
+  auto name = [this](size_t n) { return w.cluster().nodes[n].name; };
+  for (size_t n = 0; n < w.nodes(); ++n) {
+    vacant_[n] = vacant_[n] && !w.present(n);
+    if (!w.member(n) && !vacant_[n])
+      retire(n);
+    else if (w.member(n) && n != dead)
+      w.start(n);
+  }
+  auto at = any_member();
+  if (!at)
+    return "no member runs";
+  auto order = [this, n = *at](topology_order::kind what) { w.order(n, {what, {}, {}}, [](const std::string&) {}); };
+  std::vector<size_t> vacant;
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (vacant_[n])
+      vacant.push_back(n);
+  if (ring.joint() && ring.job && ring.job->paused)
+    order(topology_order::kind::resume);
+  else if (auto burial = dead ? bury(vacant) : std::nullopt)
+    plan(*at, {*burial}, [order] { order(topology_order::kind::commit); });
+  if (dead)
+    return name(*dead) + " is dead for good";
+  if (ring.joint() || !ring.former.empty())
+    return "epoch " + std::to_string(ring.epoch) + " is not settled";
+  for (size_t n = 0; n < w.nodes(); ++n)
+    if (w.member(n) && (!w.running(n) || w.epoch(n) != ring.epoch))
+      return name(n) + (w.running(n) ? " has epoch " + std::to_string(w.epoch(n)) + " and not the newest, " +
+                                           std::to_string(ring.epoch)
+                                     : " does not run");
+  return {};
+}
+
+std::unique_ptr<fault> make_topology_fault(fault_scene& scene) { return std::make_unique<topology_fault>(scene); }
+
+} // namespace crema::simulation
