@@ -18,12 +18,7 @@ void sync_planner::on_ring(ring_ptr ring) {
     // What others had before they knew of this may not be all that a quorum of the owners acknowledged.
     if (v.asked && ring_->since_of(id.partition) > before->since_of(id.partition))
       v.asked = asked_;
-    v.waiting.reset();
   }
-  for (auto p = peers_.begin(); p != peers_.end();) // What only they knew nobody waits for any more.
-    p = ring_->find(p->first) == nullptr ? peers_.erase(p) : std::next(p);
-  for (auto t = times_.begin(); t != times_.end();)
-    t = ring_->find(t->first) == nullptr ? times_.erase(t) : std::next(t);
   for (auto& [node, p] : peers_) // Others have to do with a vnode now.
     p.tell_all = p.tell_all || ring_->epoch > before->epoch;
 }
