@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <sys/ioctl.h>
 #include <thread>
 #include <unistd.h>
 
@@ -98,6 +99,13 @@ int ring(const ctl_options& options) {
   return show(options, order(options, {"SHOW"}), options.partitions ? format_partitions : format_ring);
 }
 
+/// Of the terminal; a longer line could not be overwritten.
+size_t line_width() {
+  winsize size{};
+  auto known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col - size_t{1} : 79;
+}
+
 nlohmann::json job_json(const nlohmann::json& topology) {
   auto job = topology.find("job");
   return {{"epoch", number_in(topology, "epoch")},
@@ -166,7 +174,7 @@ private:
     auto now = std::chrono::steady_clock::now();
     if (line == last_ || (!on_terminal_ && told_ > 0 && now - told_at_ < between_lines))
       return;
-    std::cout << (on_terminal_ ? "\r\x1b[K" + line : line + "\n") << std::flush;
+    std::cout << (on_terminal_ ? "\r\x1b[K" + line.substr(0, line_width()) : line + "\n") << std::flush;
     last_ = line;
     told_at_ = now;
     ++told_;
