@@ -119,7 +119,7 @@ public:
   job_watch(const ctl_options& options, nlohmann::json first) : options_(options), now_(std::move(first)) {}
 
   int run() {
-    constexpr std::chrono::milliseconds between{250};
+    constexpr std::chrono::milliseconds between{500};
     id_ = number_in(now_["job"], "id");
     if (!options_.json)
       std::cout << format_job(now_);
