@@ -127,8 +127,13 @@ struct coordinator_state : desk_port {
   void use(protocol::ring_ptr newer) {
     ring = std::move(newer);
     for (const auto& m : ring->members)
-      if (to_index(m.id) >= peers.size())
-        peers.resize(to_index(m.id) + size_t{1});
+      peer_of(m.id);
+  }
+  /// It may be linked before this actor knows the ring that names it.
+  peer& peer_of(node_id id) {
+    if (to_index(id) >= peers.size())
+      peers.resize(to_index(id) + size_t{1});
+    return peers[to_index(id)];
   }
   void want_flush() {
     if (flush_pending)
@@ -156,7 +161,7 @@ using coordinator_self = caf::stateful_actor<coordinator_state>*;
 namespace {
 
 void set_link(coordinator_state& st, node_id node, bool linked, std::vector<caf::actor> replicas, std::string why) {
-  auto& p = st.peers[to_index(node)];
+  auto& p = st.peer_of(node);
   p.linked = linked;
   p.replicas = std::move(replicas);
   p.out.clear(); // What waits for dead handles is lost; the desk is told.
@@ -258,14 +263,14 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.want_flush();
       },
       [self](const peer_liveness& x) {
-        auto& p = self->state.peers[to_index(x.node)];
+        auto& p = self->state.peer_of(x.node);
         p.up = x.up && p.linked;
         p.why = x.why;
         self->state.desk->on_node(x.node, p.up, x.why);
         self->state.want_flush();
       },
       [self](const peer_epoch& x) { self->state.desk->on_epoch(x.node, x.epoch); },
-      [self](const peer_time& x) { self->state.peers[to_index(x.node)].time = x.time; },
+      [self](const peer_time& x) { self->state.peer_of(x.node).time = x.time; },
       [self](const ring_published& x) {
         auto& s = self->state;
         s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());

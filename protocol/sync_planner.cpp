@@ -21,6 +21,24 @@ void sync_planner::on_ring(ring_ptr ring) {
   }
   for (auto& [node, p] : peers_) // Others have to do with a vnode now.
     p.tell_all = p.tell_all || ring_->epoch > before->epoch;
+  forget_departed();
+}
+
+/// Who is no member any more, and is gone, neither tells nor gets anything again: what it had is not waited for.
+void sync_planner::forget_departed() {
+  for (auto p = peers_.begin(); p != peers_.end();) {
+    if (p->second.linked || ring_->find(p->first) != nullptr) {
+      ++p;
+      continue;
+    }
+    for (const auto& [id, note] : p->second.mirror)
+      dirty_.insert(id);
+    if (!p->second.mirror.empty())
+      for (auto& [id, v] : own_)
+        v.waiting.reset();
+    times_.erase(p->first);
+    p = peers_.erase(p);
+  }
 }
 
 // -- What is known --------------------------------------------------------------------------------------------------
@@ -121,7 +139,10 @@ void sync_planner::linked(node_id peer) {
   p.directories.own = 0;
 }
 
-void sync_planner::unlinked(node_id peer) { peers_[peer].linked = false; }
+void sync_planner::unlinked(node_id peer) {
+  peers_[peer].linked = false;
+  forget_departed();
+}
 
 void sync_planner::begin_mirror(node_id peer, uint64_t incarnation) {
   auto& p = peers_[peer];

@@ -196,6 +196,7 @@ public:
   bool has_news_for(node_id peer, vnode_id vnode, const dot_clock& clock) const;
   const vnode_note* mirrored(node_id peer, vnode_id vnode) const;
   bool is_linked(node_id peer) const;
+  void forget_departed();
   /// For how long some write of an own owner vnode has been known to one node and not to all owners, as far as they
   /// told; 0: they are level. For status.
   std::chrono::nanoseconds oldest_difference(std::chrono::nanoseconds now) const;

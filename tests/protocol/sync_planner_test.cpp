@@ -624,6 +624,34 @@ TEST_F(OnAFallback, CountsWhatNoOwnerIsKnownToHave) {
   EXPECT_EQ(planner.only_on_fallbacks(), 2U) << "it is down, and has them";
 }
 
+// Seed 12 of the first simulator with joins and leaves: a node whose joining was cancelled was switched off while it
+// had a copy, and nothing deleted was ever removed again.
+TEST_F(SyncPlanner, WaitsForNobodyWhoIsNoMemberAnyMoreAndGone) {
+  vnode_facts deleted;
+  deleted.has_graves = true;
+  planner.set_own(owner(clock({{ra, 1, 5}})), deleted);
+  planner.set_peer(b, owner(clock({{ra, 1, 5}})));
+  planner.set_peer(c, owner(clock({{ra, 1, 5}})));
+  planner.set_peer(d, temporary(clock({{ra, 1, 4}, {rd, 1, 1}})));
+  auto removes_up_to = [this] {
+    timestamp horizon = 0;
+    for (timestamp time = 10; time < 13; ++time) {
+      times(time);
+      for (const auto& s : planner.plan(now).settles)
+        horizon = std::max(horizon, s.horizon);
+    }
+    return horizon;
+  };
+  EXPECT_EQ(removes_up_to(), 0U) << "what is removed would come back from there";
+  auto without = std::make_shared<ring>(*make_ring());
+  without->epoch = 2;
+  without->members.pop_back();
+  planner.on_ring(without);
+  EXPECT_EQ(removes_up_to(), 0U) << "it still is there";
+  planner.unlinked(d);
+  EXPECT_GE(removes_up_to(), 10U);
+}
+
 TEST_F(OnAFallback, TellsOwnersWhenATemporaryVnodeComesAndGoes) {
   planner.take_news(a);
   planner.set_own(temporary(clock({{rd, 1, 1}})), {});
