@@ -57,11 +57,43 @@ void learn_directories(std::vector<member>& members, const std::map<node_id, uin
 
 } // namespace
 
+namespace {
+
+/// A change that is completed waits until who leaves has handed over what it has. If it died meanwhile, an operator may
+/// say so: it is not waited for any more. Nothing: it is something else that is wanted.
+std::optional<topology_plan> give_up_leaving(const ring& now, const std::vector<topology_change>& changes) {
+  if (now.former.empty() || changes.empty())
+    return std::nullopt;
+  topology_plan plan;
+  plan.after = now;
+  for (const auto& change : changes) {
+    const auto* removal = std::get_if<remove_node>(&change);
+    auto& members = plan.after.members;
+    auto member = removal == nullptr ? members.end() : std::find_if(members.begin(), members.end(), [&](const auto& m) {
+      return m.name == removal->name && m.state == member_state::leaving;
+    });
+    if (member == members.end())
+      return std::nullopt;
+    member->state = member_state::gone;
+    if (plan.after.job)
+      plan.after.job->changes.push_back(to_words(change));
+  }
+  plan.nodes = shares(now.owners, now.owners, plan.after.members);
+  plan.after = as_next_epoch(now, std::move(plan.after));
+  return plan;
+}
+
+} // namespace
+
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
                                         const planning& given) {
+  if (auto plan = give_up_leaving(now, changes))
+    return std::move(*plan);
   if (!now.former.empty())
-    return refused{"the change of epoch " + std::to_string(now.job ? now.job->id : now.epoch) +
-                   " is not settled yet (allowed: as soon as enough nodes know that it has been completed)"};
+    return refused{
+        "the change of epoch " + std::to_string(now.job ? now.job->id : now.epoch) +
+        " is not settled yet (allowed: as soon as enough nodes know that it has been completed; and to remove a member "
+        "that leaves and is dead)"};
   if (changes.empty())
     return refused{"nothing is to be changed (allowed: at least one change)"};
   auto drafted = draft_topology(now, changes, given);

@@ -52,7 +52,8 @@ struct topology_plan {
 };
 
 /// The ring in which `changes` are under way. If some already are, these come on top, as one job; what was moved
-/// already stays where it is as far as possible.
+/// already stays where it is as far as possible. While a change is completed but not settled only members that are
+/// leaving may be removed: they are not waited for any more.
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
                                         const planning& given);
 

@@ -162,6 +162,22 @@ TEST_F(Topology, TakesBackANodeThatLostItsDisk) {
   expect_all(2);
 }
 
+TEST_F(Topology, GivesUpALeavingNodeThatDiedBeforeItWasEmpty) {
+  write(0, 40);
+  commit(0, {protocol::leave_node{"n4"}});
+  for (int i = 0; i < 100 && show()["phase"] != "settling"; ++i)
+    c.run_for(std::chrono::milliseconds{10});
+  ASSERT_EQ(show()["phase"], "settling");
+  c.kill(3);
+  c.run_for(std::chrono::seconds{5});
+  EXPECT_EQ(show()["job"]["waits_for"], "what the new owners lack, from n4");
+  EXPECT_TRUE(plan(0, {protocol::remove_node{"n3"}}).contains("error"));
+  commit(0, {protocol::remove_node{"n4"}});
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 3U);
+  expect_all(1);
+}
+
 TEST_F(Topology, RefusesWhatCannotBe) {
   EXPECT_TRUE(plan(0, {protocol::leave_node{"n9"}}).contains("error"));
   EXPECT_TRUE(plan(0, {protocol::leave_node{"n4"}, protocol::leave_node{"n3"}}).contains("error"));
