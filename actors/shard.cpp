@@ -189,7 +189,9 @@ void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer
 }
 
 void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answer) {
-  if (op.dot_replica == 0 || op.dot_counter == 0 || op.dot_replica == self_)
+  // Its own comes back when the owners have changed since it was given: what it said then counts no more.
+  auto possible = op.dot_replica != self_ || at.node.clock().contains({op.dot_replica, op.dot_counter});
+  if (op.dot_replica == 0 || op.dot_counter == 0 || !possible)
     return refuse(source, op, errc::storage_failure, "a delta with an impossible dot", answer);
   auto wall = env_->wall_micros();
   // At any time: all owners that could be asked are ahead, so the bound counts from their times.

@@ -70,6 +70,33 @@ TEST_F(Shard, TellsOfANewerRegister) {
   EXPECT_EQ(apply(3, from_micros(wall + 9)).time, 0U);
 }
 
+TEST_F(Shard, AcknowledgesWhatItGaveItselfWhenItIsSentAgain) { // Owners may have changed since.
+  replica_op put;
+  put.what = replica_op::kind::put;
+  put.key = "k";
+  put.data = "v";
+  work_.handle(0, std::move(put), answer_);
+  ASSERT_TRUE(work_.flush(answer_).ok());
+  ASSERT_EQ(answers_.size(), 1U);
+  auto given = answers_.front();
+  ASSERT_EQ(given.status, errc::ok) << given.data;
+  auto again = [&](uint64_t counter) {
+    replica_op op;
+    op.what = replica_op::kind::apply;
+    op.key = "k";
+    op.dot_replica = given.dot_replica;
+    op.dot_counter = counter;
+    op.time = given.time;
+    op.data = given.data;
+    answers_.clear();
+    work_.handle(0, std::move(op), answer_);
+    EXPECT_TRUE(work_.flush(answer_).ok());
+    return answers_.empty() ? errc::timeout : answers_.front().status;
+  };
+  EXPECT_EQ(again(given.dot_counter), errc::ok);
+  EXPECT_NE(again(given.dot_counter + 1), errc::ok) << "which it has never given";
+}
+
 /// Three of the owners of a vnode, by hand.
 class Refill : public testing::Test {
 protected:
