@@ -121,6 +121,25 @@ class Topology(ClusterCase):
         share = {member["name"]: member["partitions"] for member in self.topology(cluster["n1"])["members"]}
         self.assertEqual(share["n4"], 64, "three of six parts of 3 * 64, but no more than every partition once")
 
+    def test_no_write_fails_while_a_dead_node_is_removed(self):
+        """Each owner that is left is needed then, also the one that gave a write its dot under the epoch before."""
+        strict = {"name": "strict", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": False}
+        cluster = self.cluster(5, buckets=[strict])
+        cluster["n5"].kill()
+        cluster.wait_down("n5", CHANGE)
+        load = workload.Load(cluster.running(), 500, self.seed, prefix="load")
+        load.start()
+        load.wait_writes(2_000, CHANGE)
+        for change in (("set-weight", "n4", "2"), ("remove", "n5")):
+            self.commit(cluster["n1"], *change)
+            self.watch(cluster["n1"])
+        load.wait_writes(load.ledger.writes + 2_000, CHANGE)
+        load.stop()
+        self.assertEqual(load.failures, [])
+        for node in cluster.running():
+            complaints, found = load.verify(node)
+            self.assertEqual((complaints, len(found)), ([], 500))
+
     def test_a_change_is_paused_and_cancelled_and_all_stays_as_it_was(self):
         cluster = self.cluster(4, sync={"mb_per_s_max": 1})
         self.fill(cluster["n1"], "key-")
