@@ -261,6 +261,8 @@ protocol::write_set request_desk::others_of(pending& p, const protocol::write_se
   result.nodes = ring_->also_written(p.partition, p.bucket->n);
   if (result.nodes.empty() || (!ring_->joint() && !may_be_read_from_former(p)))
     return {};
+  if (planted(ring_->joint() ? bug::joint_old_only : bug::former_forgotten))
+    return {};
   auto count = static_cast<uint32_t>(result.nodes.size());
   result.reachable = reachable(result.nodes);
   result.required = std::min(owners.required, count);

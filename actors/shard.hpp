@@ -17,6 +17,7 @@
 #include "protocol/distinct_counter.hpp"
 #include "protocol/hybrid_clock.hpp"
 #include "protocol/missing_keys.hpp"
+#include "protocol/planted.hpp"
 #include "protocol/sync_planner.hpp"
 #include "protocol/vnode.hpp"
 #include "storage/cached_store.hpp"
@@ -119,7 +120,9 @@ public:
 
   uint64_t epoch() const { return ring_->epoch; }
   /// Is a request of a node that knows `epoch` to be refused (docs/topology.md, rule R1)?
-  bool stale(uint64_t epoch, partition_id partition) const { return epoch < ring_->since_of(partition); }
+  bool stale(uint64_t epoch, partition_id partition) const {
+    return epoch < ring_->since_of(partition) && !protocol::planted(protocol::bug::stale_epoch_served);
+  }
   std::map<std::string, uint64_t> counters() const;
 
 private:

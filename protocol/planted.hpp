@@ -48,6 +48,14 @@ enum class bug : uint8_t {
   scrub_hasty,
   numbers_anew,
   meetings_forgotten,
+  stale_epoch_served,
+  joint_old_only,
+  knew_not,
+  copy_kept,
+  former_forgotten,
+  settled_early,
+  acks_kept,
+  vote_unsaved,
   count,
 };
 
@@ -89,6 +97,14 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "scrub-hasty",
     "numbers-anew",
     "meetings-forgotten",
+    "stale-epoch-served",
+    "joint-old-only",
+    "knew-not",
+    "copy-kept",
+    "former-forgotten",
+    "settled-early",
+    "acks-kept",
+    "vote-unsaved",
 };
 
 #ifdef CREMA_PLANTED_BUGS

@@ -51,6 +51,7 @@ void put_quorum::rebase(const write_set& owners, const write_set& others, put_ou
   if (replied_)
     return;
   auto giver = nodes_[giver_];
+  auto before = planted(bug::acks_kept) ? nodes_ : std::vector<node>{};
   take(owners, others);
   auto* known = find(giver.id);
   giver_ = static_cast<uint32_t>(known == nullptr ? nodes_.size() : known - nodes_.data());
@@ -62,6 +63,9 @@ void put_quorum::rebase(const write_set& owners, const write_set& others, put_ou
         continue;
       nodes_[i].what = state::waiting;
       out.send_delta(nodes_[i].id);
+      if (std::any_of(before.begin(), before.end(),
+                      [&](const node& x) { return x.id == nodes_[i].id && x.what == state::acked; }))
+        nodes_[i].what = state::acked;
     }
     take_fallbacks(out);
     return check_reachable(out);

@@ -364,7 +364,8 @@ uint32_t sync_planner::others_needed(vnode_id vnode) const {
 /// What else a peer tells may be older than the question, by as much as a slow link holds back.
 bool sync_planner::has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch) const {
   auto p = peers_.find(peer);
-  return p != peers_.end() && asked && p->second.answered > *asked && p->second.epoch >= epoch;
+  return p != peers_.end() && asked && p->second.answered > *asked &&
+         (p->second.epoch >= epoch || planted(bug::knew_not));
 }
 
 /// The epoch that others must know when they tell what they have, for a copy to be opened: that of the last change of

@@ -43,6 +43,7 @@ public:
   fault_log log;
   bool over = false;
   std::optional<size_t> newcomer; ///< Has never been there yet.
+  bool began_without = false;     ///< The cluster did, without one. Two owners that know nothing cannot be told apart.
   /// The one node that may lose its disk. With the W of the default buckets one disk may go without an acknowledged
   /// write going with it (docs/simulation.md), once so many have met it that it is known to be lost.
   size_t fragile;

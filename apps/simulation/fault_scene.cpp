@@ -55,6 +55,7 @@ bool fault_scene::disk_may_be_lost() const {
 void fault_scene::begin_without(size_t node) {
   w.crash_process(node);
   newcomer = node;
+  began_without = true;
   newcomer_due_ = w.now() + milliseconds{random.between(0, 40'000)};
 }
 

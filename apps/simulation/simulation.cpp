@@ -225,11 +225,12 @@ private:
   /// Until all members know the newest epoch, and nothing is left to be done in it.
   bool changes_end() {
     auto begun = world_.now();
+    auto late = until_times_have_passed(); // Who is behind takes none of those pages before.
     for (;;) {
       auto waits_for = faults_.settle();
       if (waits_for.empty())
         return true;
-      if (world_.now() - begun > change_time) {
+      if (world_.now() - begun > change_time + late) {
         world_.report(
             {"changes end",
              fmt::format("{} after the faults: {}; {}", show(world_.now() - begun), waits_for, what_nodes_wait_for()),

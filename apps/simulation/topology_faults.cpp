@@ -152,7 +152,7 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
     // Not while a change is under way: no plan is taken while one is not settled, and a dead node may be what it waits
     // for.
     if (!w.newest_ring().job && disk_may_be_lost() && disks_left > 0 && members.size() >= 3 && w.member(fragile) &&
-        !newcomer && (may_shrink || !vacant.empty())) {
+        !began_without && (may_shrink || !vacant.empty())) {
       --disks_left;
       w.trace("it is dead for good");
       lose_disk(fragile);

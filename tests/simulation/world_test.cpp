@@ -30,7 +30,8 @@ world::options cluster_of(size_t nodes) {
 
 class World : public testing::Test {
 protected:
-  explicit World(size_t nodes = 3) : w(cluster_of(nodes)) { run(seconds{3}); }
+  explicit World(size_t nodes = 3) : World(cluster_of(nodes)) {}
+  explicit World(world::options o) : w(std::move(o)) { run(seconds{3}); }
   void run(sim_time time) { ASSERT_TRUE(w.run_until(w.now() + time)); }
   /// @returns what became of it a second later; nothing: no answer.
   std::optional<errc> put(size_t node, const std::string& key) {
@@ -261,6 +262,93 @@ TEST_F(WorldBegunWithoutOne, TwoThatLostTheirDisksBeginWithTheThirdAlthoughItIsE
   run(seconds{10});
   EXPECT_EQ(get(bystander, key_), 0U) << "more is lost than two acknowledgements survive";
   EXPECT_EQ(put(bystander, key_), errc::ok);
+}
+
+/// Four members, and one that may join.
+class WorldWithASpare : public World {
+protected:
+  using kind = topology_order::kind;
+  static constexpr size_t spare = 4;
+
+  WorldWithASpare() : World(options()) {}
+  static world::options options() {
+    auto o = cluster_of(4);
+    o.spares = 1;
+    return o;
+  }
+  /// @returns what the node says, or said: it may die meanwhile.
+  std::string order(size_t node, topology_order what) {
+    auto told = std::make_shared<std::string>();
+    w.order(node, std::move(what), [told](const std::string& json) { *told = json; });
+    w.run_until(w.now() + seconds{1});
+    return *told;
+  }
+  void commit(size_t node, protocol::topology_change change) {
+    EXPECT_EQ(order(node, {kind::plan, {std::move(change)}, {}}).find("error"), std::string::npos);
+    EXPECT_EQ(order(node, {kind::commit, {}, {}}).find("error"), std::string::npos);
+  }
+  bool settled() const {
+    const auto& ring = w.newest_ring();
+    return !ring.job && !ring.joint() && ring.former.empty();
+  }
+  void wait_until_settled() {
+    for (int i = 0; i < 60 && !settled(); ++i)
+      run(seconds{1});
+    ASSERT_TRUE(settled());
+    run(seconds{2});
+    for (size_t n = 0; n < w.nodes(); ++n)
+      if (w.member(n))
+        EXPECT_EQ(w.epoch(n), w.newest_ring().epoch) << n;
+  }
+};
+
+TEST_F(WorldWithASpare, StartsItOnceARingNamesIt) {
+  ASSERT_EQ(put(0, "k"), errc::ok);
+  w.start(spare);
+  EXPECT_FALSE(w.running(spare)) << "nobody has heard of it";
+  commit(0, protocol::join_node{w.newcomer(spare)});
+  EXPECT_TRUE(w.member(spare));
+  w.start(spare);
+  EXPECT_TRUE(w.running(spare));
+  wait_until_settled();
+  EXPECT_EQ(get(spare, "k"), 1U);
+  EXPECT_EQ(put(spare, "l"), errc::ok);
+  EXPECT_EQ(w.rings().size(), 4U) << "as configured, joint, with former owners, settled";
+}
+
+TEST_F(WorldWithASpare, OneThatLeftComesBackAsAnotherUnderItsName) {
+  ASSERT_EQ(put(0, "k"), errc::ok);
+  commit(1, protocol::leave_node{"n4"});
+  wait_until_settled();
+  EXPECT_FALSE(w.member(3));
+  EXPECT_TRUE(w.running(3)) << "its process is somebody's to stop";
+  w.retire(3);
+  w.start(3);
+  EXPECT_FALSE(w.running(3));
+  commit(1, protocol::join_node{w.newcomer(3)});
+  w.start(3);
+  wait_until_settled();
+  ASSERT_TRUE(w.member(3));
+  auto id = w.newest_ring().find("n4")->id;
+  EXPECT_NE(id, node_id{3});
+  EXPECT_EQ(w.index_of(id), 3U);
+  EXPECT_EQ(w.index_of(node_id{3}), 3U) << "who it was is not forgotten";
+  EXPECT_EQ(get(3, "k"), 1U);
+}
+
+TEST_F(WorldWithASpare, AProposerMayDieAnywhereOnTheWay) {
+  for (uint64_t steps = 0; steps < 60; steps += 4) {
+    SCOPED_TRACE(steps);
+    auto weight = static_cast<uint32_t>(steps % 3 + 1);
+    order(0, {kind::plan, {protocol::set_weight{"n2", weight == w.newest_ring().find("n2")->weight ? 5 : weight}}, {}});
+    w.amid_work(0, steps, [this] { w.crash_process(0); });
+    order(0, {kind::commit, {}, {}});
+    w.crash_process(0);
+    w.start(0);
+    run(seconds{10}); // What was half done is done by then.
+    wait_until_settled();
+  }
+  EXPECT_EQ(put(0, "k"), errc::ok);
 }
 
 } // namespace
