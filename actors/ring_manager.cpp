@@ -133,7 +133,7 @@ struct ring_manager_state : protocol::agreement_outbox {
     std::string what;
   };
   static constexpr std::chrono::seconds turn_every{3};
-  std::optional<monotonic_time> step_seen; // That one is due.
+  std::optional<monotonic_time> step_seen;  // That one is due.
   std::map<uint64_t, waiting_order> orders; // By attempt.
   uint64_t next_order = 1;
   std::optional<protocol::topology_plan> plan; // The last one that was asked for.
