@@ -284,6 +284,16 @@ std::string fill_in(const ring_manager_state& st, std::vector<protocol::topology
   return error;
 }
 
+/// Who leaves is waited for until it has handed over what it has.
+void warn_of_absent(const ring_manager_state& st, protocol::topology_plan& plan) {
+  for (const auto& m : plan.after.members)
+    if (m.state == protocol::member_state::leaving && m.id != st.env->self && st.peers.count(m.id) == 0)
+      plan.warnings.push_back(fmt::format("{} cannot be reached from {}: the change is not over before it has handed "
+                                          "over what it has. If it is dead for good, say so: remove {}, or replace {} "
+                                          "... gone",
+                                          m.name, st.env->name, m.name, m.name));
+}
+
 /// A node that wants to become a member: may it, and is it already?
 caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) {
   auto& st = self->state;
@@ -348,6 +358,7 @@ void on_order(ring_manager_self self, topology_query& x) {
     if (auto* no = std::get_if<protocol::refused>(&result))
       return tell(error_json(no->why));
     st.plan = std::get<protocol::topology_plan>(std::move(result));
+    warn_of_absent(st, *st.plan);
     return tell(to_json(*st.plan, st.ring()));
   }
   case kind::commit:

@@ -75,11 +75,12 @@ class Node:
         self.name, self.host, self.port = entry["name"], entry["host"], entry["resp_port"]
         self.log = cluster.directory / f"{self.name}.log"
         self.environment = {}  # Beside that of this process, from the next start on.
+        self.file, self.options = None, []  # Of a node that joins: a file of its own, and --join.
         self.process = None
 
     def start(self, config=None):
         assert self.process is None, f"{self.name} runs already"
-        command = [BINARY, "node", "--config", str(config or self.cluster.file), "--node", self.name]
+        command = [BINARY, "node", "--config", str(config or self.file or self.cluster.file), "--node", self.name, *self.options]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, cwd=self.cluster.directory, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env={**os.environ, **self.environment},
@@ -195,6 +196,17 @@ class Cluster:
             self.config["nodes"].append(entry)
             self.nodes[name] = Node(self, entry, network.namespaces[index] if network else None)
         self.write_config()
+
+    def newcomer(self, name, member, **fields):
+        """A node that is no member yet, and asks `member` to be let in when it is started."""
+        peer, client, http = ports.free_ports(3)
+        entry = {"name": name, "host": "127.0.0.1", "peer_port": peer, "resp_port": client, "http_port": http,
+                 "data_dir": str(self.directory / "data" / name), **fields}
+        node = self.nodes[name] = Node(self, entry)
+        node.file = self.directory / f"{name}.json"
+        node.file.write_text(json.dumps({"cluster": self.config["cluster"], "nodes": [entry]}, indent=2))
+        node.options = ["--join", f"{member.host}:{member.entry['peer_port']}"]
+        return node
 
     @staticmethod
     def default_buckets(size):

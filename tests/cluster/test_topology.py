@@ -175,6 +175,72 @@ class Topology(ClusterCase):
         for node in cluster:
             self.assertEqual(self.wrong(node, "key-"), [])
 
+    def join(self, cluster, name, member):
+        node = cluster.newcomer(name, member).start()
+        wait_until(lambda: f"{name} at 127.0.0.1:" in member.log_text(), CHANGE, f"{name} asks to be let in")
+        self.commit(member, "join", name)
+        return node
+
+    def test_a_node_joins_under_load_is_killed_in_the_middle_and_goes_on(self):
+        cluster = self.cluster(3)
+        for db in (0, "carts"):
+            self.fill(cluster["n1"], "key-", db)
+        with cluster["n1"].client(timeout=60) as client:  # Enough for the change to take its time.
+            for start in range(0, 2_000, 100):
+                client.pipeline([("SET", f"large-{key}", "x" * 5_000) for key in range(start, start + 100)])
+        node = self.join(cluster, "n4", cluster["n1"])
+        wait_until(lambda: self.topology(cluster["n1"])["job"]["vnodes_got"] > 0, CHANGE, "n4 has got something")
+        node.kill()
+        self.fill(cluster["n2"], "meanwhile-")
+        wait_until(lambda: self.topology(cluster["n1"])["job"] is not None, CHANGE, "the change waits")
+        node.start()
+        self.watch(cluster["n1"])
+        self.assertEqual(self.states(cluster["n2"]), dict.fromkeys(("n1", "n2", "n3", "n4"), "member"))
+        wait_until(node.ready, CHANGE, "n4 serves")
+        cluster["n3"].kill()
+        for prefix in ("key-", "meanwhile-"):
+            self.assertEqual(self.wrong(node, prefix), [])
+        self.assertEqual(self.wrong(node, "key-", "carts"), [])
+        # It is a member now: the same command starts it again, also when nobody can be asked.
+        node.kill()
+        node.options = ["--join", "127.0.0.1:1"]
+        node.start()
+        wait_until(node.ready, CHANGE, "n4 serves again")
+
+    def test_a_dead_node_is_replaced_and_does_not_come_back(self):
+        cluster = self.cluster(4)
+        self.fill(cluster["n1"], "key-")
+        cluster["n4"].kill()
+        cluster.wait_down("n4", CHANGE)
+        node = cluster.newcomer("n5", cluster["n2"]).start()
+        wait_until(lambda: "n5 at 127.0.0.1:" in cluster["n2"].log_text(), CHANGE, "n5 asks to be let in")
+        plan = self.commit(cluster["n2"], "remove", "n4", "+", "join", "n5")
+        self.assertEqual(plan["lost"], 0)
+        self.watch(cluster["n2"])
+        self.assertEqual(self.states(cluster["n1"]), dict.fromkeys(("n1", "n2", "n3", "n5"), "member"))
+        cluster["n4"].start()
+        wait_until(lambda: cluster["n4"].process.poll() is not None, CHANGE, "n4 gives up")
+        self.assertIn("n4 was removed from the cluster", cluster["n4"].log_text())
+        self.assertIn("n4 was removed from the cluster", "".join(cluster[n].log_text() for n in ("n1", "n2", "n3")))
+        cluster["n4"].process = None
+        cluster["n1"].kill()
+        for name in ("n2", "n3", "n5"):
+            self.assertEqual(self.wrong(cluster[name], "key-"), [])
+
+    def test_who_may_not_join_is_told_why(self):
+        cluster = self.cluster(3)
+        cases = [({}, "n2", 'is the name of a member already'), ({"cluster": "other"}, "n4", 'is to join cluster "other"')]
+        for fields, name, why in cases:
+            node = cluster.newcomer(f"x-{name}", cluster["n1"])
+            node.entry["name"] = node.name = name
+            node.file.write_text(json.dumps({"cluster": "demo", **fields, "nodes": [node.entry]}))
+            node.start()
+            self.assertEqual(node.process.wait(CHANGE), 2)
+            self.assertIn(why, node.log_text())
+            wait_until(lambda: why in cluster["n1"].log_text(), CHANGE, "n1 says it as well")
+            node.process = None
+        self.assertIn("no node n9 waits at n1", self.ctl(cluster["n1"], "plan", "join", "n9", code=1).stderr)
+
     def test_what_cannot_be_done_is_refused_with_the_reason(self):
         cluster = self.cluster(4)
         node = cluster["n1"]
