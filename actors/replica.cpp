@@ -35,12 +35,14 @@ struct replica_state {
   std::deque<std::function<void()>> background;
   bool background_due = false;
   uint64_t refused_late = 0;
-  static constexpr size_t early_max = 1000;
+  static constexpr size_t early_bytes_max = size_t{32} << 20; ///< Of those that wait for a ring.
   struct early_batch {
     caf::strong_actor_ptr from;
     replica_batch batch;
+    size_t bytes = 0;
   };
   std::deque<early_batch> early; // Of rings that are not known here yet.
+  size_t early_bytes = 0;
   caf::actor ring_manager;       // Who has told a ring; null until then.
 };
 using replica_self = caf::stateful_actor<replica_state>*;
@@ -211,9 +213,14 @@ bool is_late(replica_self self, int64_t heard) {
 /// waits for that ring, which is on its way.
 void wait_for_ring(replica_self self, const caf::strong_actor_ptr& from, replica_batch batch) {
   auto& st = self->state;
-  if (st.early.size() >= replica_state::early_max)
+  size_t bytes = 0;
+  for (const auto& op : batch.ops)
+    bytes += op.key.size() + op.data.size() + op.context.size() + 64;
+  for (st.early_bytes += bytes; st.early_bytes > replica_state::early_bytes_max && !st.early.empty();) {
+    st.early_bytes -= st.early.front().bytes;
     st.early.pop_front(); // Its requests end at their deadlines.
-  st.early.push_back({from, std::move(batch)});
+  }
+  st.early.push_back({from, std::move(batch), bytes});
   if (st.ring_manager)
     self->send(st.ring_manager, ring_wanted{});
 }
@@ -375,6 +382,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
         auto& s = self->state;
         s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
         s.work->on_ring(x.ring, answers(self));
+        s.early_bytes = 0;
         for (auto& early : std::exchange(s.early, {})) // Some may have to wait for the next one.
           on_batch(self, early.from, early.batch);
         want_flush(self);
