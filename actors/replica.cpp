@@ -43,7 +43,7 @@ struct replica_state {
   };
   std::deque<early_batch> early; // Of rings that are not known here yet.
   size_t early_bytes = 0;
-  caf::actor ring_manager;       // Who has told a ring; null until then.
+  caf::actor ring_manager; // Who has told a ring; null until then.
 };
 using replica_self = caf::stateful_actor<replica_state>*;
 
