@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace crema::simulation {
 
@@ -12,6 +13,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using kind = topology_order::kind;
+
+constexpr std::chrono::seconds commit_time{20}; // So long it may be under way.
 
 class topology_fault final : public fault {
 public:
@@ -22,6 +25,8 @@ public:
 
   /// It has a pace of its own: a change takes longer than most bursts.
   void begin() override { later(2000); }
+
+  void end() override { s_.w.heal_all(); }
 
   void strike() override {
     auto at = s_.any_member();
@@ -73,9 +78,44 @@ private:
   void commit(size_t at, kind what) {
     if (s_.over)
       return;
+    s_.committed = s_.w.now();
+    if (s_.random.one_in(2))
+      leave_behind();
     s_.w.order(at, {what, {}, {}}, [](const std::string&) {});
-    if (!s_.random.one_in(4))
-      return;
+    if (s_.random.one_in(4))
+      crash_soon(at);
+    if (s_.random.one_in(4)) // One who votes.
+      crash_soon(s_.any());
+  }
+
+  /// Some do not hear of what is decided, at once or a little later, and go by what they know.
+  void leave_behind() {
+    auto behind = std::set<size_t>{s_.any(), s_.any()};
+    auto way = s_.random.below(3);
+    s_.after(milliseconds{s_.random.one_in(2) ? 0 : s_.random.between(0, 3000)}, [this, behind, way] {
+      if (s_.over)
+        return;
+      for (size_t n = 0; n < s_.w.nodes(); ++n)
+        for (auto b : behind) {
+          if (behind.count(n) > 0)
+            continue;
+          if (way != 1)
+            s_.w.cut(n, b);
+          if (way != 2)
+            s_.w.cut(b, n);
+        }
+      s_.after(milliseconds{s_.random.between(200, 10'000)}, [this, behind] {
+        for (size_t n = 0; n < s_.w.nodes(); ++n)
+          for (auto b : behind)
+            if (n != b) {
+              s_.w.heal(n, b);
+              s_.w.heal(b, n);
+            }
+      });
+    });
+  }
+
+  void crash_soon(size_t at) {
     auto crash = [this, at] {
       if (s_.over || !s_.w.running(at))
         return;
@@ -104,8 +144,8 @@ std::optional<size_t> fault_scene::any_member() {
 }
 
 void fault_scene::plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done) {
-  w.order(at, {topology_order::kind::plan, std::move(changes), {}}, [done](const std::string& told) {
-    if (!nlohmann::json::parse(told).contains("error"))
+  w.order(at, {topology_order::kind::plan, std::move(changes), {}}, [this, done, had = dead](const std::string& told) {
+    if (dead == had && !nlohmann::json::parse(told).contains("error"))
       done();
   });
 }
@@ -151,8 +191,8 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
   case 7:
     // Not while a change is under way: no plan is taken while one is not settled, and a dead node may be what it waits
     // for.
-    if (!w.newest_ring().job && disk_may_be_lost() && disks_left > 0 && members.size() >= 3 && w.member(fragile) &&
-        !began_without && (may_shrink || !vacant.empty())) {
+    if (!w.newest_ring().job && w.now() - committed > commit_time && disk_may_be_lost() && disks_left > 0 &&
+        members.size() >= 3 && w.member(fragile) && !began_without && (may_shrink || !vacant.empty())) {
       --disks_left;
       w.trace("it is dead for good");
       lose_disk(fragile);
