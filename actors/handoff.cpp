@@ -229,7 +229,8 @@ void tell_moves(handoff_self self) {
   auto moving = st.planner->moving();
   self->send(st.ring_manager, move_progress{{st.epoch_told, moving.to_get, moving.got, moving.former},
                                             st.planner->bound_by(),
-                                            st.planner->directories()});
+                                            st.planner->directories(),
+                                            st.planner->first_met()});
 }
 
 void on_report(handoff_self self, shard_report& report) {

@@ -127,6 +127,7 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::map<node_id, caf::actor> peers; // Linked ones.
   std::map<node_id, uint64_t> peer_epochs;
   protocol::topology_state state;
+  std::map<node_id, uint64_t> first_met; // Data directories: for members that nobody has named yet.
   std::vector<std::pair<uint64_t, protocol::agreement_outcome>> ended;
   struct waiting_order {
     std::function<void(std::string)> answer; // Null: it was a step.
@@ -250,7 +251,9 @@ protocol::planning given(const ring_manager_state& st) {
   for (const auto& b : st.env->config.buckets)
     result.owners_per_partition = std::max(result.owners_per_partition, b.n);
   result.origin = st.env->origin;
-  result.directories = st.state.directories;
+  result.directories = st.first_met;
+  for (const auto& [node, directory] : st.state.directories)
+    result.directories[node] = directory;
   return result;
 }
 
@@ -427,6 +430,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         auto& s = self->state;
         s.state.progress[s.env->self] = x.what;
         s.state.directories = x.directories;
+        s.first_met = x.first_met;
         s.agreed->set_sealed(x.bound_by >= protocol::seals_needed(s.agreed->voters().size()));
         self->send(s.gossiper, own_progress{x.what});
       },

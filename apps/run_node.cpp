@@ -248,7 +248,14 @@ int run_node(const config::cluster_config& file, const std::string& node_name,
   if (join)
     joining.emplace(config, *me, *join, log, signals);
   auto shape = kept_shape(me->data_dir);
-  auto is_new = !shape.shape && shape.error.empty();
+  if (!shape.error.empty()) { // Mostly because of the directory that it is in: that is said better below.
+    auto problems = check_host(config, node_name);
+    return refuse(config, problems.empty()
+                              ? std::vector<config::problem>{{config::node_path(config, node_name) + ".data_dir",
+                                                              shape.error, "a directory whose files can be read"}}
+                              : problems);
+  }
+  auto is_new = !shape.shape;
   if (joining && is_new)
     if (auto end = joining->fetch_shape(shape.shape.emplace()); end != join_end::done)
       return end == join_end::stopped ? exit_ok : exit_configuration;

@@ -53,6 +53,7 @@ struct move_progress {
   protocol::node_progress what;
   size_t bound_by = 0;                     ///< Members that have bound this node to its data directory, on disk.
   std::map<node_id, uint64_t> directories; ///< Of linked peers that have told, and of this node.
+  std::map<node_id, uint64_t> first_met;   ///< Of each member the first one that this node met, on disk.
 };
 /// Ring manager -> gossiper: of this node.
 struct own_progress {

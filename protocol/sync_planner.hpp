@@ -235,8 +235,9 @@ public:
   /// Members that have bound this node to its data directory, on disk, and know no epoch after the first
   /// (docs/topology.md, "Agreement").
   size_t bound_by() const;
-  /// The data directories of members: that which they told they have; else the first that this node met.
+  /// The data directories that members have told they have, over links that are there, and this node's.
   std::map<node_id, uint64_t> directories() const;
+  const std::map<node_id, uint64_t>& first_met() const { return directories_.first; }
   /// The owners that have all they should and can be asked, this node perhaps among them; in ring order.
   std::vector<node_id> complete_owners(vnode_id vnode) const;
   /// Vnodes that this node owns.

@@ -164,7 +164,7 @@ size_t sync_planner::bound_by() const {
 }
 
 std::map<node_id, uint64_t> sync_planner::directories() const {
-  auto result = directories_.first;
+  std::map<node_id, uint64_t> result;
   for (const auto& [node, p] : peers_)
     if (p.directories.own != 0 && p.linked)
       result[node] = p.directories.own;

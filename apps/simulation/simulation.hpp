@@ -57,7 +57,7 @@ run_result run(const run_options& options);
 /// Names of the default buckets.
 std::vector<std::string> bucket_names();
 
-/// Do members come and go? Of runs with all kinds of faults in two of three.
+/// Do members come and go? Of runs of up to two minutes with all kinds of faults in two of three.
 bool has_topology(const run_options& options);
 
 /// The command line that repeats this run.
