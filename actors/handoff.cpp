@@ -180,11 +180,14 @@ void act(handoff_self self) {
     ask_for_reports(self); // Others wait for it.
   tell_births(self, plan.births);
   std::map<size_t, openings> opened;
-  for (auto& task : plan.openings)
+  auto some_new = false; // A shard that knows a newer ring refuses, and would again and again.
+  for (auto& task : plan.openings) {
+    some_new |= st.opened.emplace(task.vnode, task.epoch).second;
     opened[shard_of(task.vnode)].tasks.push_back(std::move(task));
+  }
   for (auto& [shard, message] : opened)
     self->send(mine[shard], std::move(message));
-  if (!opened.empty())
+  if (some_new)
     ask_for_reports(self);
   std::map<size_t, settlement> settled;
   for (auto& task : plan.settles)

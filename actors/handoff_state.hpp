@@ -73,16 +73,17 @@ struct handoff_state {
   /// Sequence numbers of the last sync_state to each. A new link does not set them back: the other side may not have
   /// noticed that there is one.
   std::map<node_id, uint64_t> sent;
-  caf::actor_clock::time_point ticked;         // Last.
-  std::vector<timestamp> shard_latest;         // As last reported; 0: not yet.
-  size_t reports_due = 0;                      // Of this round; 0: there is none.
-  bool round_wanted = false;                   // When this one has ended.
-  uint64_t epoch_due = 0;                      // That the shards knew when this round began,
-  uint64_t epoch_told = 0;                     // and of the last one that ended.
-  caf::actor ring_manager;                     // Who has told a ring; null until then.
-  protocol::known_directories directories;     // All that is known,
-  protocol::known_directories directories_due; // and what is on disk when this round has ended.
-  size_t incomplete = SIZE_MAX;                // As last told to the root.
+  caf::actor_clock::time_point ticked;            // Last.
+  std::vector<timestamp> shard_latest;            // As last reported; 0: not yet.
+  size_t reports_due = 0;                         // Of this round; 0: there is none.
+  bool round_wanted = false;                      // When this one has ended.
+  std::set<std::pair<vnode_id, uint64_t>> opened; // Vnodes that were to open, and in which epoch.
+  uint64_t epoch_due = 0;                         // That the shards knew when this round began,
+  uint64_t epoch_told = 0;                        // and of the last one that ended.
+  caf::actor ring_manager;                        // Who has told a ring; null until then.
+  protocol::known_directories directories;        // All that is known,
+  protocol::known_directories directories_due;    // and what is on disk when this round has ended.
+  size_t incomplete = SIZE_MAX;                   // As last told to the root.
   static constexpr std::chrono::seconds progress_interval{5};
   caf::actor_clock::time_point progress_told; // In the log, of the vnodes that are not complete.
   static constexpr std::chrono::seconds missed_interval{30};
