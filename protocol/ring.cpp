@@ -86,7 +86,7 @@ std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) c
   // Every node must come to the same order: it is a function of ids alone, the same on every machine and release.
   std::vector<std::pair<uint64_t, node_id>> fallbacks;
   for (const auto& m : members) {
-    if (holds(m.id, partition, n) || m.state == member_state::joining || m.state == member_state::gone)
+    if (m.state != member_state::full || holds(m.id, partition, n)) // The others may be gone with what they hold.
       continue;
     uint32_t id = to_index(m.id);
     const uint8_t bytes[] = {static_cast<uint8_t>(partition), static_cast<uint8_t>(partition >> 8),

@@ -136,7 +136,7 @@ struct ring {
 
   /// The preference list: the first `n` owners of `partition`, then every other member as a fallback in rendezvous
   /// order (Thaler & Ravishankar 1998), so that the load of a dead node spreads over all others. Owners to be are no
-  /// fallbacks, nor is who joins (its joining may be cancelled, and what it held would be lost) or is gone.
+  /// fallbacks, nor is who joins, leaves or is gone: what it held might go with it.
   std::vector<node_id> preference_list(partition_id partition, uint32_t n) const;
 };
 using ring_ptr = std::shared_ptr<const ring>;

@@ -148,8 +148,10 @@ TEST(Ring, LetsNobodyStandInWhoMayVanishWithWhatItHolds) {
   auto r = changing();
   r.owners.back() = {a};
   EXPECT_EQ(names_of(r, r.preference_list(1, 1)).size(), 3U) << "n3 is joining.";
-  r.members[1].state = member_state::gone;
-  EXPECT_EQ(names_of(r, r.preference_list(1, 1)), (std::vector<std::string>{"n0", "n2"}));
+  for (auto state : {member_state::gone, member_state::leaving}) {
+    r.members[1].state = state;
+    EXPECT_EQ(names_of(r, r.preference_list(1, 1)), (std::vector<std::string>{"n0", "n2"}));
+  }
 }
 
 TEST(Ring, WritesToThoseWhoOwnedItBefore) {
