@@ -3,6 +3,7 @@
 #include "actors/exchange_log.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/slot.hpp"
+#include "protocol/topology_progress.hpp"
 
 #include <fmt/format.h>
 
@@ -243,16 +244,9 @@ void request_desk::on_stale(uint64_t id, pending& p, node_id from) {
   port_.want_ring(); // Its deadline is all that it waits for beside.
 }
 
-/// Somebody who has not heard of the change yet may still read from the owners of before: until so many of these know
-/// of it that no quorum is left.
 bool request_desk::may_be_read_from_former(const pending& p) const {
-  auto former = ring_->also_written(p.partition, p.bucket->n);
-  auto know = static_cast<size_t>(std::count_if(former.begin(), former.end(), [&](node_id node) {
-    const auto* m = ring_->find(node);
-    return peers_[to_index(node)].epoch >= ring_->since_of(p.partition) ||
-           (m != nullptr && m->state == protocol::member_state::gone);
-  }));
-  return know + p.bucket->r < former.size() + 1;
+  return protocol::may_be_read_from_former(*ring_, p.partition, {p.bucket->n, p.bucket->r},
+                                           [this](node_id node) { return peers_[to_index(node)].epoch; });
 }
 
 /// Of whom a write needs a quorum beside that of the owners; they become nodes of the request.

@@ -34,9 +34,10 @@ bool has_all(const ring& now, const node_progress& x) { return x.epoch == now.ep
 
 /// The first partition of which somebody may still read from former owners.
 std::optional<partition_id> read_from_former(const ring& now, const topology_state& state) {
+  auto epoch_of = [&state](node_id node) { return progress_of(state, node).epoch; };
   for (const auto& [id, bucket] : state.buckets)
     for (uint32_t i = 0; i < now.partitions(); ++i)
-      if (may_be_read_from_former(now, static_cast<partition_id>(i), bucket, state.progress))
+      if (may_be_read_from_former(now, static_cast<partition_id>(i), bucket, epoch_of))
         return static_cast<partition_id>(i);
   return std::nullopt;
 }
@@ -92,17 +93,15 @@ std::optional<topology_step> step_to(or_refused<ring> next, std::string why) {
 } // namespace
 
 bool may_be_read_from_former(const ring& now, partition_id partition, bucket_quorum bucket,
-                             const std::map<node_id, node_progress>& progress) {
+                             const std::function<uint64_t(node_id)>& epoch_of) {
   if (now.joint() || now.former.empty())
     return false;
   auto former = now.also_written(partition, bucket.n);
   if (former.empty())
     return false;
   auto know = static_cast<size_t>(std::count_if(former.begin(), former.end(), [&](node_id node) {
-    auto found = progress.find(node);
     const auto* m = now.find(node);
-    return (found != progress.end() && found->second.epoch >= now.since_of(partition)) ||
-           (m != nullptr && m->state == member_state::gone);
+    return epoch_of(node) >= now.since_of(partition) || (m != nullptr && m->state == member_state::gone);
   }));
   return know + bucket.r < former.size() + 1;
 }

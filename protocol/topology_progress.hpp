@@ -5,6 +5,7 @@
 #include "protocol/ring.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -34,8 +35,9 @@ struct topology_state {
 };
 
 /// May somebody still read `partition` from those who owned it before the present epoch (rule R4)?
+/// @param epoch_of the epoch that a node is known to know.
 bool may_be_read_from_former(const ring& now, partition_id partition, bucket_quorum bucket,
-                             const std::map<node_id, node_progress>& progress);
+                             const std::function<uint64_t(node_id)>& epoch_of);
 
 struct topology_step {
   ring next;
