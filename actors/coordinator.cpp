@@ -190,7 +190,7 @@ struct counting {
 
 void count_keys(coordinator_self self, const count_query& query) {
   auto& st = self->state;
-  const auto* bucket = st.env->bucket(query.bucket);
+  const auto* bucket = st.ring->find_bucket(query.bucket);
   if (bucket == nullptr)
     return query.answer(std::nullopt, "no such bucket");
   std::map<std::pair<uint32_t, size_t>, count_request> requests; // By node and shard.

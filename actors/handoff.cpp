@@ -17,13 +17,6 @@ const caf::actor* replica_of(handoff_state& st, node_id node, partition_id parti
 
 namespace {
 
-std::map<bucket_id, protocol::sync_planner::bucket_rule> rules_of(const config::cluster_config& config) {
-  std::map<bucket_id, protocol::sync_planner::bucket_rule> rules;
-  for (const auto& b : config.buckets)
-    rules[b.db] = {b.n, b.w};
-  return rules;
-}
-
 /// How long a write may be on its way and still be accepted: until its coordinator gives it up, which may have stood
 /// still until just before that is noticed, and then as long as what it sends is not late; and some time to find that
 /// out (docs/protocol.md, "Lost writes").
@@ -341,7 +334,7 @@ size_t incomplete(const handoff_state& st) {
   if (std::count(st.shard_latest.begin(), st.shard_latest.end(), timestamp{0}) == 0)
     return st.planner->incomplete();
   size_t owned = 0;
-  for (const auto& b : st.env->config.buckets)
+  for (const auto& b : st.ring->buckets)
     for (size_t p = 0; p < st.ring->owners.size(); ++p)
       owned += st.ring->owns(st.env->self, static_cast<partition_id>(p), b.n) ? 1 : 0;
   return owned;
@@ -452,8 +445,7 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
   st.root = std::move(root);
   st.shard_latest.assign(local_replicas.size(), 0);
   st.replicas[env->self] = std::move(local_replicas);
-  st.planner =
-      std::make_unique<protocol::sync_planner>(env->self, rules_of(env->config), st.ring, lost_after(env->config));
+  st.planner = std::make_unique<protocol::sync_planner>(env->self, st.ring, lost_after(env->config));
   st.budget = protocol::sync_budget{uint64_t{env->config.sync.mb_per_s_max} << 20};
   st.scrubbed_ms = memory.scrubbed_ms;
   st.directories = std::move(memory.directories);

@@ -43,6 +43,7 @@ struct replica_options {
   size_t index = 0; ///< Of `count` shards.
   size_t count = 1;
   std::shared_ptr<const std::vector<std::pair<vnode_id, protocol::dot_clock>>> clocks;
+  uint64_t directory = 0; ///< The id of this data directory.
 };
 caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options options);
 

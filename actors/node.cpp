@@ -1,6 +1,7 @@
 #include "actors/interfaces.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/ring_manager.hpp"
 #include "protocol/ring_encoding.hpp"
 
 #include <fmt/format.h>
@@ -70,10 +71,10 @@ void spawn_children(node_self self) {
     self->monitor(child);
     return child;
   };
-  for (size_t i = 0; i < o.shards; ++i)
-    st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks})));
   auto memory = load_handoff_memory(*o.store, *st.env->first_ring);
   auto directory = own_directory(*o.store, st.env->incarnation, st.env->restored);
+  for (size_t i = 0; i < o.shards; ++i)
+    st.replicas.push_back(watched(spawn_replica(system, st.env, {o.store, o.id, i, o.shards, o.clocks, directory.id})));
   auto record = load_ring_record(*o.store);
   for (const auto* error : {&memory.error, &directory.error, &record.error})
     if (!error->empty()) {
@@ -236,15 +237,8 @@ nlohmann::json status_json(node_self self) {
                        {"primaries", first[m.id]}});
   }
   nlohmann::json buckets = nlohmann::json::array();
-  for (const auto& b : st.env->config.buckets)
-    buckets.push_back({{"name", b.name},
-                       {"db", b.db},
-                       {"mode", "eventual"},
-                       {"n", b.n},
-                       {"r", b.r},
-                       {"w", b.w},
-                       {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"},
-                       {"durability", b.durability == durability::fsync ? "fsync" : "interval"}});
+  for (const auto& b : ring.buckets)
+    buckets.push_back(to_json(b, ring.joint()));
   auto up = self->clock().now().time_since_epoch() - st.started;
   return {{"cluster", st.env->config.cluster},
           {"node", st.env->name},
@@ -257,7 +251,7 @@ nlohmann::json status_json(node_self self) {
 }
 
 /// What operators want to know of sync; of hints the oldest.
-void add_sync(nlohmann::json& status, const node_env& env, const stats& s) {
+void add_sync(nlohmann::json& status, const node_env& env, const protocol::ring& ring, const stats& s) {
   constexpr size_t hints_max = 1000;
   auto hints = nlohmann::json::array();
   auto now_ms = env.wall_ms();
@@ -267,7 +261,7 @@ void add_sync(nlohmann::json& status, const node_env& env, const stats& s) {
     std::string owners;
     for (auto id : h.waits_for)
       owners += (owners.empty() ? "" : ", ") + env.name_of(id);
-    const auto* bucket = env.bucket(h.vnode.bucket);
+    const auto* bucket = ring.find_bucket(h.vnode.bucket);
     hints.push_back({{"bucket", bucket != nullptr ? bucket->name : ""},
                      {"partition", h.vnode.partition},
                      {"for", owners},
@@ -317,7 +311,7 @@ void on_status(node_self self, const status_query& query) {
               for (const auto& [name, value] : s.counters)
                 all->sums[name] += value;
               if (!s.peers.empty())
-                add_sync(all->status, *self->state.env, s);
+                add_sync(all->status, *self->state.env, *self->state.ring, s);
               all->done();
             },
             [all](const caf::error&) {

@@ -42,7 +42,7 @@ private:
 struct node_env {
   node_id self{};
   std::string name;
-  config::cluster_config config;
+  config::cluster_config config; ///< Nodes and buckets are those of the ring.
   protocol::ring_ptr first_ring; ///< The ring known at start: persisted, or claimed from the configuration.
   uint64_t incarnation = 0;      ///< Random per process.
   bool restored = false;         ///< The data directory is an older copy of the one that was used last.
@@ -62,10 +62,6 @@ struct node_env {
   std::function<uint64_t()> wall_micros; ///< Microseconds since 1970; may jump.
   std::shared_ptr<spdlog::logger> log;
 
-  /// The bucket with this id, or null. O(1).
-  const config::bucket_config* bucket(bucket_id id) const {
-    return id < buckets_by_id.size() ? buckets_by_id[id] : nullptr;
-  }
   const std::string& name_of(node_id id) const {
     if (const auto* member = first_ring ? first_ring->find(id) : nullptr)
       return member->name;
@@ -73,16 +69,6 @@ struct node_env {
   }
   std::shared_ptr<name_table> later_names = std::make_shared<name_table>(); ///< Of those who came since.
   uint64_t wall_ms() const { return wall_micros() / 1000; }
-
-  /// To be called once `config` has its final address.
-  void index_buckets() {
-    for (const auto& b : config.buckets) {
-      if (b.db >= buckets_by_id.size())
-        buckets_by_id.resize(b.db + size_t{1}, nullptr);
-      buckets_by_id[b.db] = &b;
-    }
-  }
-  std::vector<const config::bucket_config*> buckets_by_id;
 };
 using env_ptr = std::shared_ptr<const node_env>;
 

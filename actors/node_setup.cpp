@@ -21,6 +21,15 @@ std::vector<protocol::member> members_of(const config::cluster_config& config) {
   return members;
 }
 
+namespace {
+
+void take_buckets(protocol::ring& ring, const config::cluster_config& config) {
+  ring.buckets = config.buckets;
+  std::sort(ring.buckets.begin(), ring.buckets.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+}
+
+} // namespace
+
 protocol::ring claim_ring(const config::cluster_config& config) {
   protocol::ring ring;
   ring.epoch = 1;
@@ -31,6 +40,7 @@ protocol::ring claim_ring(const config::cluster_config& config) {
   ring.owners = protocol::claim({}, ring.members, config.partitions, n);
   ring.since.assign(ring.owners.size(), ring.epoch);
   ring.next_id = static_cast<uint32_t>(ring.members.size());
+  take_buckets(ring, config);
   return ring;
 }
 
@@ -74,6 +84,7 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
         m.peer_port = c.peer_port;
         m.resp_port = c.resp_port;
       }
+  take_buckets(*ring, config);
   return {std::make_shared<protocol::ring>(std::move(*ring)), {}};
 }
 
@@ -93,6 +104,7 @@ uint64_t origin_of(const config::cluster_config& config, protocol::ring first) {
     m.host.clear();
     m.peer_port = m.resp_port = 0;
   }
+  first.buckets.clear(); // What of them must be the same everywhere is in the fingerprint.
   auto text = fmt::format("{} {}", config::fingerprint(config), protocol::encode_ring(first));
   return std::max<uint64_t>(XXH3_64bits(text.data(), text.size()), 1);
 }
@@ -103,7 +115,6 @@ std::shared_ptr<node_env> make_env(config::cluster_config config, const std::str
   auto env = std::make_shared<node_env>();
   env->name = name;
   env->config = std::move(config);
-  env->index_buckets();
   for (const auto& m : ring->members)
     if (m.name == name)
       env->self = m.id;

@@ -258,7 +258,8 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
   auto& st = self->state;
   st.env = env;
   drop_unexpected(self, env);
-  st.work = std::make_unique<shard>(env, options.store, options.id, options.index, options.count, *options.clocks);
+  st.work = std::make_unique<shard>(env, options.store, options.id, options.index, options.count, *options.clocks,
+                                    options.directory);
   return {
       [self](replica_batch& batch) { on_batch(self, self->current_sender(), batch); },
       [self](flush) { do_flush(self); },

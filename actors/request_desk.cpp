@@ -35,7 +35,7 @@ uint64_t request_of(uint64_t wire_id) { return wire_id >> 8; }
 
 size_t cost_of(const replica_op& op) { return op_overhead + op.key.size() + op.data.size() + op.context.size(); }
 
-explanation::fields place_of(const config::bucket_config& bucket, const std::string& key, partition_id partition) {
+explanation::fields place_of(const protocol::bucket& bucket, const std::string& key, partition_id partition) {
   return {{"bucket", bucket.name},
           {"slot", std::to_string(protocol::slot_of(key))},
           {"partition", std::to_string(partition)},
@@ -48,7 +48,7 @@ explanation::fields place_of(const config::bucket_config& bucket, const std::str
 struct request_desk::pending {
   std::shared_ptr<reply_sink> sink;
   client_request request;
-  const config::bucket_config* bucket = nullptr;
+  const protocol::bucket* bucket = nullptr; // Of the newest ring.
   partition_id partition = 0;
   uint64_t epoch = 0;       // Of the ring that it goes by,
   uint64_t asked_epoch = 0; // and of that by which a dot was asked for.
@@ -151,7 +151,7 @@ struct request_desk::get_effects final : protocol::get_outbox {
     if (p.log)
       p.log->repairing(desk.env_->name_of(stale), desk.env_->name_of(source), desk.now_);
     auto waits = p.foreground && !p.answered;
-    desk.port_.repair({{p.bucket->db, p.partition}, p.request.key, stale, source, waits ? id : 0});
+    desk.port_.repair({{p.bucket->id, p.partition}, p.request.key, stale, source, waits ? id : 0});
   }
 
   request_desk& desk;
@@ -179,14 +179,32 @@ void request_desk::on_ring(protocol::ring_ptr ring) {
   for (const auto& m : ring_->members)
     peer_of(m.id);
   peer_of(env_->self).epoch = ring_->epoch;
-  std::vector<uint64_t> changed;
-  for (auto& [id, p] : pending_)
-    if (p->started && !p->answered && ring_->since_of(p->partition) > p->epoch)
+  std::vector<uint64_t> changed, dropped;
+  for (auto& [id, p] : pending_) {
+    p->bucket = ring_->find_bucket(p->request.bucket);
+    if (p->bucket == nullptr)
+      dropped.push_back(id);
+    else if (p->started && !p->answered && ring_->since_of(p->partition) > p->epoch)
       changed.push_back(id);
+  }
   std::sort(changed.begin(), changed.end()); // The same order whatever the hash table's.
+  std::sort(dropped.begin(), dropped.end());
+  for (auto id : dropped)
+    end(id, errc::not_owner, "the bucket was dropped meanwhile");
   for (auto id : changed)
     if (auto found = pending_.find(id); found != pending_.end())
       rebase(id, *found->second);
+}
+
+/// The request cannot go on.
+void request_desk::end(uint64_t id, errc why, std::string text) {
+  auto& p = *pending_.at(id);
+  if (!p.answered) {
+    leave(p);
+    refuse(p.sink, p.request, why, std::move(text));
+  }
+  release(p);
+  pending_.erase(id);
 }
 
 void request_desk::on_epoch(node_id node, uint64_t epoch) {
@@ -216,17 +234,10 @@ void request_desk::rebase(uint64_t id, pending& p) {
   }
   if (!p.put)
     return; // The write that follows a read is about to begin.
-  protocol::write_set owners;
-  owners.required = p.put->required(); // Of as many owners at most as there are now.
-  owners.required_owners = p.put->required_owners();
-  auto n = static_cast<uint32_t>(p.owners);
-  owners.required = std::min(owners.required, n);
-  owners.required_owners = std::min(owners.required_owners, n);
-  owners.nodes = p.nodes;
-  owners.reachable = reachable(p.nodes);
   p.rebased += p.put->has_dot() ? 1 : 0;
   put_effects out{*this, id, p};
-  p.put->rebase(owners, others_of(p, owners), out);
+  auto owners = write_set_of(p, p.nodes, p.bucket->w);
+  p.put->rebase(owners, others_of(p), out);
   if (auto giver = std::exchange(p.refused_as_stale, std::nullopt))
     p.put->refused(*giver, errc::stale_epoch, out);
   settle(id);
@@ -245,27 +256,33 @@ void request_desk::on_stale(uint64_t id, pending& p, node_id from) {
 }
 
 bool request_desk::may_be_read_from_former(const pending& p) const {
-  return protocol::may_be_read_from_former(*ring_, p.partition, {p.bucket->n, p.bucket->r},
+  return protocol::may_be_read_from_former(*ring_, p.partition, *p.bucket,
                                            [this](node_id node) { return peers_[to_index(node)].epoch; });
 }
 
 /// Of whom a write needs a quorum beside that of the owners; they become nodes of the request.
-protocol::write_set request_desk::others_of(pending& p, const protocol::write_set& owners) {
-  protocol::write_set result;
-  result.nodes = ring_->also_written(p.partition, p.bucket->n);
-  if (result.nodes.empty() || (!ring_->joint() && !may_be_read_from_former(p)))
+protocol::write_set request_desk::others_of(pending& p) {
+  auto nodes = ring_->also_written(p.partition, *p.bucket);
+  if (nodes.empty() || (!ring_->joint() && !may_be_read_from_former(p)))
     return {};
   if (planted(ring_->joint() ? bug::joint_old_only : bug::former_forgotten))
     return {};
-  auto count = static_cast<uint32_t>(result.nodes.size());
-  result.reachable = reachable(result.nodes);
-  result.required = std::min(owners.required, count);
-  result.required_owners = std::min(owners.required_owners, count);
-  for (auto node : result.nodes)
+  for (auto node : nodes)
     if (std::find(p.nodes.begin(), p.nodes.end(), node) == p.nodes.end())
       p.nodes.push_back(node);
   p.holders = p.nodes.size();
   p.costs.resize(p.holders);
+  return write_set_of(p, std::move(nodes), p.bucket->beside().w);
+}
+
+/// What a write needs of these nodes. A number that the client gave may be of more owners than there are by now.
+protocol::write_set request_desk::write_set_of(const pending& p, std::vector<node_id> nodes, uint32_t w) const {
+  auto n = static_cast<uint32_t>(nodes.size());
+  protocol::write_set result;
+  result.reachable = reachable(nodes);
+  result.nodes = std::move(nodes);
+  result.required_owners = p.request.write_owners.resolve(n, 0).value_or(n);
+  result.required = std::max(p.request.write.resolve(n, std::min(w, n)).value_or(n), result.required_owners);
   return result;
 }
 
@@ -313,9 +330,9 @@ void request_desk::refuse(const std::shared_ptr<reply_sink>& sink, const client_
 
 void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_request request, monotonic now) {
   now_ = now;
-  const auto* bucket = env_->bucket(request.bucket);
-  if (bucket == nullptr)
-    return refuse(sink, request, errc::not_owner, fmt::format("there is no bucket with db {}", request.bucket));
+  const auto* bucket = ring_->find_bucket(request.bucket);
+  if (bucket == nullptr) // It was dropped, or has only just been created.
+    return refuse(sink, request, errc::not_owner, fmt::format("{} knows no such bucket", env_->name));
   if (request.what == client_request::kind::explain)
     return explain_place(sink, request, *bucket);
   if (pending_.size() >= requests_max)
@@ -359,7 +376,7 @@ void request_desk::on_request(const std::shared_ptr<reply_sink>& sink, client_re
 size_t request_desk::weight_of(const pending& p) const {
   if (!p.reads_first())
     return p.bytes();
-  auto expected = read_bytes_expected_.find(p.bucket->db);
+  auto expected = read_bytes_expected_.find(p.bucket->id);
   return p.bytes() + (expected == read_bytes_expected_.end() ? read_bytes_first : expected->second);
 }
 
@@ -412,8 +429,8 @@ std::vector<bool> request_desk::reachable(const std::vector<node_id>& nodes) con
   return result;
 }
 
-const std::vector<node_id>& request_desk::preference_list(partition_id partition, uint32_t n) {
-  auto [found, fresh] = preference_lists_.try_emplace({n, partition});
+const std::vector<node_id>& request_desk::preference_list(partition_id partition, protocol::copies n) {
+  auto [found, fresh] = preference_lists_.try_emplace({n.now, n.beside, partition});
   if (fresh) {
     found->second = ring_->preference_list(partition, n);
     if (found->second.size() > nodes_max) // More are never asked.
@@ -425,7 +442,7 @@ const std::vector<node_id>& request_desk::preference_list(partition_id partition
 std::optional<node_id> request_desk::next_fallback(pending& p) {
   if (!p.bucket->sloppy)
     return std::nullopt;
-  const auto& list = preference_list(p.partition, p.bucket->n);
+  const auto& list = preference_list(p.partition, *p.bucket);
   for (auto i = std::max(p.fallbacks_seen, p.owners); i < list.size(); ++i) {
     if (!reachable(list[i]) || std::find(p.nodes.begin(), p.nodes.end(), list[i]) != p.nodes.end())
       continue;
@@ -479,17 +496,15 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
 
 void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
   auto n = static_cast<uint32_t>(p.owners);
-  auto required = p.request.write.resolve(n, std::min(p.bucket->w, n));
-  auto of_owners = p.request.write_owners.resolve(n, 0);
-  if (!required || !of_owners) {
+  if (!p.request.write.resolve(n, 1) || !p.request.write_owners.resolve(n, 0)) {
     leave(p);
     return refuse(p.sink, p.request, errc::no_quorum, fmt::format("W or PW is more than N {}", n));
   }
   reset_nodes(p); // Late answers of the read that went before are not waited for.
   p.get.reset();
   p.at = stage::writing;
-  protocol::write_set owners{p.nodes, reachable(p.nodes), std::max(*required, *of_owners), *of_owners};
-  p.put.emplace(owners, others_of(p, owners));
+  auto owners = write_set_of(p, p.nodes, p.bucket->w);
+  p.put.emplace(owners, others_of(p));
   if (p.request.read_first) // Its deadline so far was that of the read.
     write_deadlines_.push_back({now + env_->config.write_timeout, id});
   put_effects out{*this, id, p};
@@ -498,7 +513,7 @@ void request_desk::start_put(uint64_t id, pending& p, monotonic now) {
 
 void request_desk::send(uint64_t id, pending& p, node_id to, replica_op op) {
   op.request = wire_id(id, p.rebased, p.at);
-  op.bucket = p.bucket->db;
+  op.bucket = p.bucket->id;
   op.partition = p.partition;
   auto at = static_cast<size_t>(std::find(p.nodes.begin(), p.nodes.end(), to) - p.nodes.begin());
   // Who was an owner keeps what it had in a temporary vnode.
@@ -551,9 +566,9 @@ void request_desk::on_answer(node_id from, replica_answer a, monotonic now) {
   if (p.log)
     p.log->answered(env_->name_of(from), a, now);
   if (a.what == kind::refused && a.status == errc::incomplete)
-    incomplete_.emplace(vnode_id{p.bucket->db, p.partition}, from);
+    incomplete_.emplace(vnode_id{p.bucket->id, p.partition}, from);
   else if (!incomplete_.empty() && a.what != kind::refused && a.what != kind::written) // Those keep writes aside.
-    incomplete_.erase({vnode_id{p.bucket->db, p.partition}, from});
+    incomplete_.erase({vnode_id{p.bucket->id, p.partition}, from});
   if (a.what == kind::refused) {
     auto at = std::find(p.nodes.begin(), p.nodes.end(), from) - p.nodes.begin();
     if (a.status == errc::incomplete && at < static_cast<ptrdiff_t>(p.nodes.size()))
@@ -673,7 +688,7 @@ void request_desk::settle(uint64_t id) {
 }
 
 void request_desk::finish_get(pending& p, const std::string& object) {
-  auto& expected = read_bytes_expected_.emplace(p.bucket->db, read_bytes_first).first->second;
+  auto& expected = read_bytes_expected_.emplace(p.bucket->id, read_bytes_first).first->second;
   expected = std::max(object.size(), expected - expected / 16);
   client_reply r;
   r.id = p.request.id;
@@ -757,7 +772,7 @@ void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing
   // Who could have been asked.
   std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.holders)};
   if (p.bucket->sloppy && !missing.owners) {
-    const auto& list = preference_list(p.partition, p.bucket->n);
+    const auto& list = preference_list(p.partition, *p.bucket);
     nodes.insert(nodes.end(), list.begin() + static_cast<ptrdiff_t>(p.owners), list.end());
   }
   auto lacking = missing_nodes(p, nodes);
@@ -794,12 +809,12 @@ void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing
   refuse(p.sink, p.request, why, std::move(text), explain(p));
 }
 
-std::vector<explanation::fields> request_desk::explain_nodes(bucket_id bucket, partition_id partition, uint32_t n) {
+std::vector<explanation::fields> request_desk::explain_nodes(const protocol::bucket& bucket, partition_id partition) {
   std::vector<explanation::fields> rows;
-  const auto& list = preference_list(partition, n);
+  const auto& list = preference_list(partition, bucket);
   for (size_t i = 0; i < list.size(); ++i) {
     const auto& x = peer_of(list[i]);
-    auto owner = i < n;
+    auto owner = i < bucket.n;
     auto self = list[i] == env_->self;
     explanation::fields row{{"node", env_->name_of(list[i])},
                             {"role", owner ? "owner" : "fallback"},
@@ -809,19 +824,19 @@ std::vector<explanation::fields> request_desk::explain_nodes(bucket_id bucket, p
                             {"why", self ? "this node" : x.why}};
     if (owner)
       row.emplace_back("complete",
-                       incomplete_.count({vnode_id{bucket, partition}, list[i]}) > 0 ? "no" : "as far as known");
+                       incomplete_.count({vnode_id{bucket.id, partition}, list[i]}) > 0 ? "no" : "as far as known");
     rows.push_back(std::move(row));
   }
   return rows;
 }
 
 void request_desk::explain_place(const std::shared_ptr<reply_sink>& sink, const client_request& request,
-                                 const config::bucket_config& bucket) {
+                                 const protocol::bucket& bucket) {
   auto partition = protocol::partition_of(request.key, ring_->partitions());
   auto e = std::make_shared<explanation>();
-  e->vnode = {bucket.db, partition};
+  e->vnode = {bucket.id, partition};
   e->summary = place_of(bucket, request.key, partition);
-  e->nodes = explain_nodes(bucket.db, partition, bucket.n);
+  e->nodes = explain_nodes(bucket, partition);
   client_reply r;
   r.id = request.id;
   r.explained = std::move(e);
@@ -833,7 +848,7 @@ std::shared_ptr<const explanation> request_desk::explain(const pending& p) {
     return nullptr;
   auto yes_or_no = [](bool x) { return x ? "yes" : "no"; };
   auto e = std::make_shared<explanation>();
-  e->vnode = {p.bucket->db, p.partition};
+  e->vnode = {p.bucket->id, p.partition};
   e->summary = place_of(*p.bucket, p.request.key, p.partition);
   e->summary.emplace_back("replied_after_us", p.log->micros_since_begin(now_));
   if (p.put) {
@@ -845,7 +860,7 @@ std::shared_ptr<const explanation> request_desk::explain(const pending& p) {
     e->summary.emplace_back("hedged", yes_or_no(p.hedged));
     e->summary.emplace_back("repairs", std::to_string(p.repairs));
   }
-  e->nodes = explain_nodes(p.bucket->db, p.partition, p.bucket->n);
+  e->nodes = explain_nodes(*p.bucket, p.partition);
   e->exchanges = p.log->rows();
   return e;
 }

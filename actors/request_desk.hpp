@@ -92,7 +92,9 @@ private:
   void place(pending& p) const;
   void rebase(uint64_t id, pending& p);
   void on_stale(uint64_t id, pending& p, node_id from);
-  protocol::write_set others_of(pending& p, const protocol::write_set& owners);
+  void end(uint64_t id, errc why, std::string text);
+  protocol::write_set others_of(pending& p);
+  protocol::write_set write_set_of(const pending& p, std::vector<node_id> nodes, uint32_t w) const;
   bool may_be_read_from_former(const pending& p) const;
   void start_get(uint64_t id, pending& p, protocol::monotonic now);
   void start_put(uint64_t id, pending& p, protocol::monotonic now);
@@ -106,15 +108,15 @@ private:
   void write_again(pending& p, bool any_time);
   std::optional<node_id> next_fallback(pending& p);
   /// The preference list of the partition: `n` owners, then fallbacks.
-  const std::vector<node_id>& preference_list(partition_id partition, uint32_t n);
+  const std::vector<node_id>& preference_list(partition_id partition, protocol::copies n);
   void finish_get(pending& p, const std::string& object);
   void finish_put(pending& p);
   void fail(pending& p, errc why, const protocol::shortfall& missing, bool write);
   void refuse(const std::shared_ptr<reply_sink>& sink, const client_request& request, errc why, std::string text,
               std::shared_ptr<const explanation> explained = {});
-  std::vector<explanation::fields> explain_nodes(bucket_id bucket, partition_id partition, uint32_t n);
+  std::vector<explanation::fields> explain_nodes(const protocol::bucket& bucket, partition_id partition);
   void explain_place(const std::shared_ptr<reply_sink>& sink, const client_request& request,
-                     const config::bucket_config& bucket);
+                     const protocol::bucket& bucket);
   /// Null, if it was not asked for.
   std::shared_ptr<const explanation> explain(const pending& p);
   bool reachable(node_id id) const;
@@ -125,8 +127,8 @@ private:
   env_ptr env_;
   desk_port& port_;
   protocol::ring_ptr ring_;
-  std::vector<peer> peers_;                                                            // By node index.
-  std::map<std::pair<uint32_t, partition_id>, std::vector<node_id>> preference_lists_; // Those that were needed.
+  std::vector<peer> peers_;                                                                       // By node index.
+  std::map<std::tuple<uint32_t, uint32_t, partition_id>, std::vector<node_id>> preference_lists_; // As needed.
   std::set<std::pair<vnode_id, node_id>> incomplete_; // Who said so, and has not answered since.
   boost::unordered_flat_map<uint64_t, std::unique_ptr<pending>> pending_;
   uint64_t next_id_ = 1;

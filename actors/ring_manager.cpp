@@ -248,7 +248,7 @@ void step_if_due(ring_manager_self self) {
 
 protocol::planning given(const ring_manager_state& st) {
   protocol::planning result;
-  for (const auto& b : st.env->config.buckets)
+  for (const auto& b : st.ring().buckets)
     result.owners_per_partition = std::max(result.owners_per_partition, b.n);
   result.origin = st.env->origin;
   result.directories = st.first_met;
@@ -390,8 +390,6 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
   st.gossiper = options.gossiper;
   drop_unexpected(self, st.env);
   st.newest = st.env->first_ring;
-  for (const auto& b : st.env->config.buckets)
-    st.state.buckets[b.db] = {b.n, b.r};
   st.agreed = std::make_unique<agreement>(st.env->self, options.directory, st.values, options.record, options.random,
                                           agreement::options{});
   st.news = true;

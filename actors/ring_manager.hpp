@@ -15,6 +15,8 @@ using monotonic_time = std::chrono::nanoseconds;
 /// "3 members", "joint: join n4", ...
 std::string describe(const protocol::ring& ring);
 nlohmann::json error_json(const std::string& why);
+/// @param joint owners change.
+nlohmann::json to_json(const protocol::bucket& bucket, bool joint);
 /// The topology and how far its change is: docs/operations.md.
 nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_state& state,
                        const config::cluster_config& config);

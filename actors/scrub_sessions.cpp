@@ -54,7 +54,7 @@ void read_everywhere(handoff_self self, const comparison_ptr& c);
 void next_range(handoff_self self, const comparison_ptr& c);
 
 std::string place(const handoff_state& st, vnode_id id) {
-  const auto* bucket = st.env->bucket(id.bucket);
+  const auto* bucket = st.ring->find_bucket(id.bucket);
   return fmt::format("bucket {} partition {}", bucket != nullptr ? bucket->name : "?", id.partition);
 }
 
@@ -465,7 +465,10 @@ void next_vnode(handoff_self self) {
   c->job = job.id;
   c->vnode = job.now = job.due.front();
   job.due.pop_front();
-  c->rule = st.env->bucket(c->vnode.bucket)->conflict;
+  const auto* bucket = st.ring->find_bucket(c->vnode.bucket);
+  if (bucket == nullptr) // It was dropped meanwhile.
+    return finish_vnode(self, c);
+  c->rule = bucket->conflict;
   c->owners = st.planner->complete_owners(c->vnode);
   auto here = std::find(c->owners.begin(), c->owners.end(), st.env->self);
   c->partial = c->owners.size() < st.planner->owners_of(c->vnode).size();

@@ -13,8 +13,8 @@ using protocol::dot_clock;
 using protocol::planted;
 
 shard::shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
-             const std::vector<std::pair<vnode_id, dot_clock>>& clocks)
-    : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count),
+             const std::vector<std::pair<vnode_id, dot_clock>>& clocks, uint64_t directory)
+    : env_(std::move(env)), store_(std::move(store)), self_(self), index_(index), count_(count), directory_(directory),
       ring_(env_->first_ring), objects_(store_, (size_t{env_->config.storage.object_cache_mb} << 20) / count_),
       batch_(objects_.batch()) {
   auto persisted = [this](const std::string& name) -> std::optional<timestamp> {
@@ -41,7 +41,7 @@ shard::held* shard::find(vnode_id id, std::string& why) {
   auto found = vnodes_.find(id);
   if (found != vnodes_.end())
     return &found->second;
-  const auto* bucket = env_->bucket(id.bucket);
+  const auto* bucket = ring_->find_bucket(id.bucket);
   if (bucket == nullptr || id.partition >= ring_->partitions() || id.partition % count_ != index_) {
     why = fmt::format("{} has no bucket {} partition {} in this shard", env_->name, id.bucket, id.partition);
     return nullptr;
@@ -57,8 +57,8 @@ shard::held* shard::find(const replica_op& op, std::string& why) {
                       op.partition);
     return nullptr;
   }
-  if (at != nullptr || !op.fallback || env_->bucket(op.bucket) == nullptr || op.partition >= ring_->partitions() ||
-      op.partition % count_ != index_)
+  if (at != nullptr || !op.fallback || ring_->find_bucket(op.bucket) == nullptr ||
+      op.partition >= ring_->partitions() || op.partition % count_ != index_)
     return at;
   why.clear();
   auto reads = op.what == replica_op::kind::get || op.what == replica_op::kind::digest;
@@ -119,7 +119,7 @@ void shard::handle(size_t source, replica_op op, const answer_fn& answer) {
 }
 
 void shard::answer_nothing(size_t source, const replica_op& op, const answer_fn& answer) {
-  protocol::vnode empty{op.vnode(), env_->bucket(op.bucket)->conflict, self_, {}};
+  protocol::vnode empty{op.vnode(), ring_->find_bucket(op.bucket)->conflict, self_, {}};
   replica_answer a;
   a.request = op.request;
   a.what = op.what == replica_op::kind::digest ? replica_answer::kind::digest : replica_answer::kind::object;
@@ -130,7 +130,7 @@ void shard::answer_nothing(size_t source, const replica_op& op, const answer_fn&
 }
 
 void shard::put(size_t source, replica_op& op, held& at, const answer_fn& answer) {
-  const auto* bucket = env_->bucket(op.bucket);
+  const auto* bucket = ring_->find_bucket(op.bucket);
   auto siblings = bucket->conflict == conflict_rule::siblings;
   auto wall = env_->wall_micros();
   if (!op.any_time && clock_.ahead(wall) && !planted(bug::gives_ahead))
@@ -222,7 +222,7 @@ void shard::apply(size_t source, replica_op& op, held& at, const answer_fn& answ
   if (may_lose)
     comparisons_.push_back({writes_.size(), at.node.id(), std::move(op.key), {op.dot_replica, op.dot_counter}});
   writes_.push_back({source, std::move(a),
-                     env_->bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});
+                     ring_->find_bucket(op.bucket)->durability == durability::fsync && !planted(bug::ack_before_disk)});
 }
 
 /// Those who hold the newer of two writes tell (docs/protocol.md, "Later writes win").

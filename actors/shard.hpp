@@ -54,8 +54,9 @@ public:
   /// @param index, count the partitions p with p % count == index belong to this shard.
   /// @param clocks of this node's vnodes, as storage::store::load_clocks returns them; others are ignored. Their
   /// records are read from the store.
+  /// @param directory the id of this data directory; 0: not known.
   shard(env_ptr env, std::shared_ptr<storage::store> store, replica_id self, size_t index, size_t count,
-        const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks);
+        const std::vector<std::pair<vnode_id, protocol::dot_clock>>& clocks, uint64_t directory = 0);
 
   /// Answers for `source`, an index that the shell gave to the sender of the operations.
   using answer_fn = std::function<void(size_t source, replica_answer answer)>;
@@ -209,6 +210,8 @@ private:
   held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
   protocol::vnode_record new_record(vnode_id id) const;
   void take_roles();
+  void drop_for_good(vnode_id id, uint64_t counter);
+  bool begins_with(const protocol::bucket& bucket, vnode_id id) const;
   void become_owner(held& at);
   void become_former(held& at);
   void save_record(const held& at);
@@ -270,6 +273,7 @@ private:
   std::shared_ptr<storage::store> store_;
   replica_id self_;
   size_t index_, count_;
+  uint64_t directory_;
   protocol::ring_ptr ring_;
   protocol::hybrid_clock clock_;
   timestamp time_bound_ = 0;  // Persisted: after a restart times go on above it.

@@ -39,8 +39,13 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     return found == known.end() || planted(bug::counter_reset) ? dot_clock{} : *found->second;
   };
   for (const auto& [id, record] : records) {
-    if (env_->bucket(id.bucket) == nullptr || id.partition >= ring_->partitions() || id.partition % count_ != index_)
+    if (id.partition >= ring_->partitions() || id.partition % count_ != index_)
       continue;
+    if (ring_->find_bucket(id.bucket) == nullptr) {
+      if (record.role != vnode_role::none)
+        drop_for_good(id, record.counter);
+      continue;
+    }
     if (record.role == vnode_role::none) {
       if (record.self == self_)
         dropped_counters_[id] = record.counter;
@@ -60,24 +65,62 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       save_record(at);
   }
   for (const auto& [id, clock] : clocks) // Of a vnode whose record was lost, or never written.
-    if (env_->bucket(id.bucket) != nullptr && id.partition % count_ == index_ && records.count(id) == 0 &&
-        id.partition < ring_->partitions() && ring_->holds(env_->self, id.partition, env_->bucket(id.bucket)->n))
+    if (ring_->find_bucket(id.bucket) != nullptr && id.partition % count_ == index_ && records.count(id) == 0 &&
+        id.partition < ring_->partitions() && ring_->holds(env_->self, id.partition, *ring_->find_bucket(id.bucket)))
       hold(id, {}, clock_of(id));
   take_roles();
   write_now({});
 }
 
+/// A vnode of a bucket that was dropped.
+void shard::drop_for_good(vnode_id id, uint64_t counter) {
+  if (ring_->epoch == 1) // The file lacks the bucket; it may be a mistake.
+    return;
+  protocol::vnode_record record;
+  record.role = vnode_role::none;
+  record.self = self_;
+  record.counter = counter;
+  batch_.drop_vnode(id);
+  batch_.drop_vnode(other_place(id));
+  batch_.save_record(id, protocol::encode(record));
+}
+
+/// Is the vnode of a bucket that was created at run time certainly new? This data directory was there before the
+/// bucket, so if the vnode is not in it there never was one: nothing can have been lost (docs/protocol.md, "Births").
+bool shard::begins_with(const protocol::bucket& bucket, vnode_id id) const {
+  const auto* self = ring_->find(env_->self);
+  return bucket.created > 1 && self != nullptr && directory_ != 0 && self->directory == directory_ &&
+         self->named <= bucket.created && ring_->owns(env_->self, id.partition, bucket.n) &&
+         dropped_counters_.count(id) == 0;
+}
+
 /// What the ring says of who owns what.
 void shard::take_roles() {
-  for (const auto& bucket : env_->config.buckets) {
+  for (auto i = vnodes_.begin(); i != vnodes_.end();) {
+    const auto& at = i->second;
+    if (ring_->find_bucket(at.id.bucket) != nullptr) {
+      ++i;
+      continue;
+    }
+    forget_ahead(at.id);
+    drop_for_good(at.id, at.node.counter());
+    gone_.push_back(at.id);
+    i = vnodes_.erase(i);
+  }
+  for (const auto& bucket : ring_->buckets) {
     for (auto p = static_cast<uint32_t>(index_); p < ring_->partitions(); p += static_cast<uint32_t>(count_)) {
-      vnode_id id{bucket.db, static_cast<partition_id>(p)};
+      vnode_id id{bucket.id, static_cast<partition_id>(p)};
       auto found = vnodes_.find(id);
-      if (ring_->holds(env_->self, id.partition, bucket.n)) {
+      if (ring_->holds(env_->self, id.partition, bucket)) {
         auto is_new = found == vnodes_.end();
         auto& at = is_new ? hold(id, new_record(id), {}) : found->second;
         if (is_new && dropped_counters_.count(id) > 0) // The store says that it is not here.
           save_record(at);
+        if (is_new && begins_with(bucket, id)) {
+          at.state = vnode_state::complete;
+          at.epoch = ring_->since_of(id.partition);
+          save_record(at);
+        }
         become_owner(at);
       } else if (found != vnodes_.end() && found->second.role == vnode_role::owner) {
         become_former(found->second);
@@ -99,7 +142,7 @@ protocol::vnode_record shard::new_record(vnode_id id) const {
 /// An owner to be is complete by what it has learned from owners that knew of it, and of no earlier plan
 /// (docs/topology.md, rule R3).
 void shard::become_owner(held& at) {
-  const auto n = env_->bucket(at.id.bucket)->n;
+  const auto n = ring_->find_bucket(at.id.bucket)->n;
   if (at.role == vnode_role::temporary) {
     at.role = vnode_role::owner;
     at.state = vnode_state::unsure;
@@ -140,8 +183,8 @@ void shard::on_ring(protocol::ring_ptr ring, const answer_fn& answer) {
 
 shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_clock clock) {
   auto counter = record.self == self_ && !planted(bug::counter_reset) ? record.counter : 0;
-  held at(id,
-          protocol::vnode{record.place_of(id), env_->bucket(id.bucket)->conflict, self_, std::move(clock), counter});
+  held at(id, protocol::vnode{record.place_of(id), ring_->find_bucket(id.bucket)->conflict, self_, std::move(clock),
+                              counter});
   at.role = record.role;
   at.state = record.state;
   at.trimmed = record.trimmed;
@@ -186,7 +229,7 @@ void shard::write_now(const answer_fn& answer) {
 
 std::optional<shard::failure> shard::write_through(bucket_id bucket, const answer_fn& answer) {
   write_now(answer);
-  if (failed_early_.empty() && env_->bucket(bucket)->durability == durability::fsync)
+  if (failed_early_.empty() && ring_->find_bucket(bucket)->durability == durability::fsync)
     failed_early_ = store_->sync().error;
   return failed_to_write();
 }

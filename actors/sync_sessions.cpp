@@ -158,7 +158,7 @@ uint32_t page_bytes(handoff_self self, node_id from) {
 /// @param clock what a page costs beside its keys: it goes with the request and comes back.
 uint32_t catch_up_bytes(handoff_self self, const sync_session& s, const std::string& clock) {
   uint64_t most = page_bytes(self, s.from) / handoff_state::page_bytes_part;
-  const auto* bucket = self->state.env->bucket(s.vnode.bucket);
+  const auto* bucket = self->state.ring->find_bucket(s.vnode.bucket);
   if (bucket == nullptr || bucket->durability == durability::fsync) // One fsync for each page.
     return static_cast<uint32_t>(most);
   auto paced = std::max<uint64_t>(pace(self) / handoff_state::pages_per_s, handoff_state::page_bytes_least);

@@ -64,6 +64,23 @@ nlohmann::json job_json(const protocol::ring& ring, const protocol::topology_sta
 
 } // namespace
 
+nlohmann::json to_json(const protocol::bucket& b, bool joint) {
+  nlohmann::json result{
+      {"name", b.name},
+      {"db", b.db},
+      {"mode", "eventual"},
+      {"n", b.n},
+      {"r", b.r},
+      {"w", b.w},
+      {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"},
+      {"quorum", b.sloppy ? "sloppy" : "strict"},
+      {"durability", b.durability == durability::fsync ? "fsync" : "interval"},
+      {"read_repair", b.read_repair == protocol::read_repair::foreground ? "foreground" : "background"}};
+  if (b.other && joint)
+    result["next"] = {{"n", b.other->n}, {"r", b.other->r}, {"w", b.other->w}};
+  return result;
+}
+
 nlohmann::json error_json(const std::string& why) { return {{"error", why}}; }
 
 std::string describe(const protocol::ring& ring) {
@@ -71,8 +88,8 @@ std::string describe(const protocol::ring& ring) {
   if (ring.job)
     for (const auto& c : ring.job->changes)
       changes += (changes.empty() ? ": " : ", ") + c;
-  return fmt::format("{} members, {}{}{}", ring.members.size(), phase_of(ring), changes,
-                     ring.job && ring.job->paused ? " (paused)" : "");
+  return fmt::format("{} members, {} buckets, {}{}{}", ring.members.size(), ring.buckets.size(), phase_of(ring),
+                     changes, ring.job && ring.job->paused ? " (paused)" : "");
 }
 
 nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_state& state,
@@ -98,6 +115,9 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
                        {"partitions_next", ring.joint() ? is_to_own[m.id] : owns[m.id]},
                        {"epoch", x != state.progress.end() ? x->second.epoch : 0}});
   }
+  auto buckets = nlohmann::json::array();
+  for (const auto& b : ring.buckets)
+    buckets.push_back(to_json(b, ring.joint()));
   auto groups = nlohmann::json::array();
   for (const auto& g : ring.groups) {
     auto nodes = nlohmann::json::array();
@@ -106,9 +126,9 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
     groups.push_back({{"name", g.name}, {"nodes", std::move(nodes)}});
   }
   return {
-      {"cluster", config.cluster},           {"epoch", ring.epoch},         {"phase", phase_of(ring)},
-      {"members", std::move(members)},       {"groups", std::move(groups)}, {"owners", table_json(ring, ring.owners)},
-      {"next", table_json(ring, ring.next)}, {"job", job_json(ring, state)}};
+      {"cluster", config.cluster},           {"epoch", ring.epoch},          {"phase", phase_of(ring)},
+      {"members", std::move(members)},       {"groups", std::move(groups)},  {"owners", table_json(ring, ring.owners)},
+      {"next", table_json(ring, ring.next)}, {"job", job_json(ring, state)}, {"buckets", std::move(buckets)}};
 }
 
 nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now) {

@@ -23,6 +23,7 @@ struct ctl_options {
   std::optional<uint64_t> job;      // cancel, pause, resume
   bool watch = false;               // jobs
   bool partitions = false;          // ring
+  bool yes = false;                 // bucket
 };
 
 struct answer {

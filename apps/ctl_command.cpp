@@ -338,6 +338,7 @@ void add_ctl_commands(CLI::App& app, action& chosen) {
                 "with all of its owners. Interrupted, it goes on on the nodes.\nExample:\n  crema ctl repair --bucket "
                 "default");
   add_topology_commands(add, options);
+  add_bucket_command(add, options);
 }
 
 } // namespace crema::cli

@@ -177,19 +177,24 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->info("ready");
   };
   auto followed = std::make_shared<std::promise<caf::actor>>();
-  options.ring_changed = [&links, root = followed->get_future().share()](const protocol::ring_ptr& newest) {
+  auto opened = std::make_shared<std::promise<gateway::gateway*>>();
+  options.ring_changed = [&links, root = followed->get_future().share(),
+                          clients = opened->get_future().share()](const protocol::ring_ptr& newest) {
     links.follow(root.get(), *newest);
+    clients.get()->set_view(gateway::view_of(*newest));
   };
   auto root = spawn_node(system, env, std::move(options));
   followed->set_value(root);
   auto backend = std::make_unique<actor_backend>(root, coordinators->get_future().get());
 
   auto gateway_options = gateway::make_options(config, me);
+  gateway_options.cluster_now = gateway::view_of(*env->first_ring);
   gateway_options.version = CREMA_VERSION;
   gateway_options.set_log_level = [log](const std::string& level) { return set_log_level(*log, level); };
   gateway_options.get_log_level = [log] { return log_level(*log); };
   gateway_options.ready = [ready] { return ready->load(); };
   gateway::gateway clients{gateway_options, *backend};
+  opened->set_value(&clients);
 
   auto code = exit_ok;
   auto error = clients.start().value_or("");

@@ -18,8 +18,9 @@ namespace {
 
 constexpr std::chrono::seconds commit_timeout{30}; // Nodes try for 15 s to find a majority.
 
-/// An order, with its answer. @returns nothing, and says why, if it was not carried out.
-std::optional<answer> order(const ctl_options& options, const std::vector<std::string>& words) {
+} // namespace
+
+std::optional<answer> topology_order_at(const ctl_options& options, const std::vector<std::string>& words) {
   std::string why;
   std::vector<std::string> all{"KV.TOPOLOGY"};
   all.insert(all.end(), words.begin(), words.end());
@@ -28,6 +29,23 @@ std::optional<answer> order(const ctl_options& options, const std::vector<std::s
     failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
   return told;
 }
+
+std::optional<std::string> changes_in_words(const std::vector<std::string>& words) {
+  auto changes = config::topology_changes_from_words(words);
+  if (auto* no = std::get_if<protocol::refused>(&changes)) {
+    failed(no->why);
+    return std::nullopt;
+  }
+  auto text = dump(std::get<nlohmann::json>(changes));
+  auto checked = config::topology_changes_from_json(text);
+  if (auto* no = std::get_if<protocol::refused>(&checked)) {
+    failed(no->why);
+    return std::nullopt;
+  }
+  return text;
+}
+
+namespace {
 
 /// @param text what is shown to people. @returns the exit code.
 int show(const ctl_options& options, const std::optional<answer>& told, std::string (*text)(const nlohmann::json&)) {
@@ -38,18 +56,10 @@ int show(const ctl_options& options, const std::optional<answer>& told, std::str
 }
 
 int plan(const ctl_options& options) {
-  auto changes = config::topology_changes_from_words(options.changes);
-  if (auto* no = std::get_if<protocol::refused>(&changes)) {
-    failed(no->why);
+  auto changes = changes_in_words(options.changes);
+  if (!changes)
     return exit_usage;
-  }
-  auto text = dump(std::get<nlohmann::json>(changes));
-  auto checked = config::topology_changes_from_json(text);
-  if (auto* no = std::get_if<protocol::refused>(&checked)) {
-    failed(no->why);
-    return exit_usage;
-  }
-  auto code = show(options, order(options, {"PLAN", text}), format_plan);
+  auto code = show(options, topology_order_at(options, {"PLAN", *changes}), format_plan);
   if (code == exit_ok && !options.json)
     std::cout << fmt::format("nothing is done yet: `crema ctl commit{}`\n",
                              options.where == ctl_options{}.where ? "" : " --address " + options.where);
@@ -57,7 +67,7 @@ int plan(const ctl_options& options) {
 }
 
 int commit(const ctl_options& options) {
-  return show(options, order(options, {"COMMIT"}), [](const nlohmann::json& told) {
+  return show(options, topology_order_at(options, {"COMMIT"}), [](const nlohmann::json& told) {
     return fmt::format("epoch {}: agreed; `crema ctl jobs --watch` shows how far it is\n", number_in(told, "epoch"));
   });
 }
@@ -65,7 +75,7 @@ int commit(const ctl_options& options) {
 /// @param word CANCEL, PAUSE, RESUME: of the change that is under way, if it is the one that is meant.
 int change_job(const ctl_options& options, const char* word, std::string (*text)(const nlohmann::json&)) {
   if (options.job) {
-    auto now = order(options, {"SHOW"});
+    auto now = topology_order_at(options, {"SHOW"});
     if (!now)
       return exit_failure;
     auto job = now->tree.find("job");
@@ -74,7 +84,7 @@ int change_job(const ctl_options& options, const char* word, std::string (*text)
       return failed(id ? fmt::format("job {} is not under way (allowed: {})", *options.job, *id)
                        : fmt::format("job {} is not under way (allowed: none is)", *options.job));
   }
-  return show(options, order(options, {word}), text);
+  return show(options, topology_order_at(options, {word}), text);
 }
 
 int cancel(const ctl_options& options) {
@@ -96,7 +106,7 @@ int resume(const ctl_options& options) {
 }
 
 int ring(const ctl_options& options) {
-  return show(options, order(options, {"SHOW"}), options.partitions ? format_partitions : format_ring);
+  return show(options, topology_order_at(options, {"SHOW"}), options.partitions ? format_partitions : format_ring);
 }
 
 /// Of the terminal; a longer line could not be overwritten.
@@ -192,7 +202,7 @@ private:
 };
 
 int jobs(const ctl_options& options) {
-  auto now = order(options, {"SHOW"});
+  auto now = topology_order_at(options, {"SHOW"});
   if (!now)
     return exit_failure;
   if (options.watch && now->tree.contains("job") && now->tree["job"].is_object())

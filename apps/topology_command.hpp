@@ -1,4 +1,4 @@
-// crema ctl plan, commit, cancel, pause, resume, jobs, ring
+// crema ctl plan, commit, cancel, pause, resume, jobs, ring, bucket
 #pragma once
 
 #include "apps/ctl_client.hpp"
@@ -15,5 +15,11 @@ using add_ctl_command =
     std::function<CLI::App*(const char* name, const char* what, int (*run)(const ctl_options& options))>;
 
 void add_topology_commands(const add_ctl_command& add, const std::shared_ptr<ctl_options>& options);
+void add_bucket_command(const add_ctl_command& add, const std::shared_ptr<ctl_options>& options);
+
+/// KV.TOPOLOGY with these words, and its answer. @returns nothing, and says why, if it was not carried out.
+std::optional<answer> topology_order_at(const ctl_options& options, const std::vector<std::string>& words);
+/// Changes in words as JSON for PLAN. @returns nothing, and says why, if they are not understood.
+std::optional<std::string> changes_in_words(const std::vector<std::string>& words);
 
 } // namespace crema::cli

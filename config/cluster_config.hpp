@@ -1,7 +1,7 @@
 // The configuration: one JSON file describes the cluster, and every host gets the same file (README, "Configuration").
 #pragma once
 
-#include "protocol/quorum_level.hpp"
+#include "protocol/bucket.hpp"
 #include "protocol/types.hpp"
 
 #include <chrono>
@@ -25,18 +25,9 @@ struct node_config {
   uint32_t weight = 1;  ///< 1..1000.
 };
 
-enum class bucket_mode : uint8_t { eventual, causal, strong };
-
-struct bucket_config {
-  std::string name;
-  bucket_id db = 0; ///< Default: its place in the list, from 0.
-  bucket_mode mode = bucket_mode::eventual;
-  uint32_t n = 3, r = 2, w = 2; ///< Defaults: n = min(3, nodes), r and w a majority of n.
-  conflict_rule conflict = conflict_rule::lww;
-  bool sloppy = true;
-  crema::durability durability = crema::durability::interval;
-  protocol::read_repair read_repair = protocol::read_repair::background; ///< Or foreground.
-};
+using protocol::bucket_mode;
+/// Default: n = min(3, nodes), r and w a majority of n; db: its place in the list, from 0.
+using bucket_config = protocol::bucket;
 
 struct cluster_config {
   std::string file; ///< Where it came from, for messages.

@@ -1,4 +1,5 @@
 // JSON -> cluster_config: which fields there are, their types and their bounds.
+#include "config/bucket_settings.hpp"
 #include "config/json_reader.hpp"
 #include "config/rules.hpp"
 #include "config/schema.hpp"
@@ -18,12 +19,6 @@ constexpr size_t file_bytes_max = size_t{16} * 1024 * 1024;
 constexpr size_t nodes_max = 1024;
 constexpr size_t buckets_max = 1024; // As many as there are dbs.
 constexpr uint64_t milliseconds_max = 600000;
-
-std::string check_bucket_name(const std::string& name) {
-  if (!name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }))
-    return "is a number, and SELECT takes numbers for dbs";
-  return check_name(name);
-}
 
 std::string check_zone(const std::string& zone) { return zone.empty() ? "" : check_name(zone); }
 
@@ -57,40 +52,22 @@ node_config parse_node(const json& value, const std::string& path, std::vector<p
   return node;
 }
 
-std::optional<uint32_t> parse_copies(object_reader& reader, const std::string& name) {
-  uint32_t value = 0;
-  reader.integer(name, value, 1, 16, "a number of copies");
-  return reader.has(name) ? std::optional{value} : std::nullopt;
-}
-
 bucket_config parse_bucket(const json& value, size_t index, size_t nodes, std::vector<problem>& problems) {
   bucket_config bucket;
   auto path = "buckets[" + std::to_string(index) + "]";
   object_reader reader{value, path, problems};
-  const std::string allowed_name = std::string{name_allowed} + ", not only digits";
-  reader.require("name", allowed_name);
-  reader.string("name", bucket.name, check_bucket_name, allowed_name);
+  reader.require("name", bucket_name_allowed);
+  reader.string("name", bucket.name, check_bucket_name, bucket_name_allowed);
   bucket.db = static_cast<bucket_id>(index);
-  if (!reader.integer("db", bucket.db, 0, 1023, "a number"))
+  if (!reader.integer("db", bucket.db, 0, protocol::db_max, "a number"))
     bucket.db = no_db;
-  reader.choice(
-      "mode", bucket.mode,
-      {{"eventual", bucket_mode::eventual}, {"causal", bucket_mode::causal}, {"strong", bucket_mode::strong}});
-  if (bucket.mode != bucket_mode::eventual)
-    reader.report("mode",
-                  bucket.mode == bucket_mode::causal ? "\"causal\" is not available yet"
-                                                     : "\"strong\" is not available yet",
-                  "\"eventual\"");
-  given_quorum given;
-  given.n = parse_copies(reader, "n");
-  given.r = parse_copies(reader, "r");
-  given.w = parse_copies(reader, "w");
-  resolve_quorum(given, nodes, path, bucket, problems);
-  reader.choice("conflict", bucket.conflict, {{"lww", conflict_rule::lww}, {"siblings", conflict_rule::siblings}});
-  reader.boolean("sloppy", bucket.sloppy);
-  reader.choice("durability", bucket.durability, {{"interval", durability::interval}, {"fsync", durability::fsync}});
-  reader.choice("read_repair", bucket.read_repair,
-                {{"background", protocol::read_repair::background}, {"foreground", protocol::read_repair::foreground}});
+  bucket.id = bucket.db;
+  read_bucket_kind(reader, bucket.mode, bucket.conflict);
+  auto settings = read_bucket_settings(reader);
+  resolve_quorum({settings.n, settings.r, settings.w}, nodes, path, bucket, problems);
+  bucket.sloppy = settings.sloppy.value_or(bucket.sloppy);
+  bucket.durability = settings.durability.value_or(bucket.durability);
+  bucket.read_repair = settings.read_repair.value_or(bucket.read_repair);
   reader.report_unknown();
   return bucket;
 }

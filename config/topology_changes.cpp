@@ -1,5 +1,6 @@
 #include "config/topology_changes.hpp"
 
+#include "config/bucket_settings.hpp"
 #include "config/json_reader.hpp"
 #include "config/rules.hpp"
 #include "config/schema.hpp"
@@ -175,14 +176,58 @@ topology_change read_rebalance(const json& value, const std::string& path, probl
   return protocol::rebalance{};
 }
 
+void required_bucket(object_reader& reader, std::string& target) {
+  reader.require("name", bucket_name_allowed);
+  reader.string("name", target, check_bucket_name, bucket_name_allowed);
+}
+
+topology_change read_create_bucket(const json& value, const std::string& path, problems& found) {
+  protocol::create_bucket change;
+  object_reader reader{value, path, found};
+  required_bucket(reader, change.name);
+  uint16_t db = 0;
+  reader.integer("db", db, 0, protocol::db_max, "a number");
+  if (reader.has("db"))
+    change.db = db;
+  auto mode = bucket_mode::eventual;
+  read_bucket_kind(reader, mode, change.conflict);
+  change.settings = read_bucket_settings(reader);
+  reader.report_unknown();
+  return change;
+}
+
+topology_change read_set_bucket(const json& value, const std::string& path, problems& found) {
+  protocol::set_bucket change;
+  object_reader reader{value, path, found};
+  required_bucket(reader, change.name);
+  for (const auto* fixed : {"mode", "conflict", "db"})
+    if (reader.any(fixed) != nullptr)
+      reader.report(fixed, "cannot be changed", "only when the bucket is created");
+  change.settings = read_bucket_settings(reader);
+  reader.report_unknown();
+  return change;
+}
+
+topology_change read_drop_bucket(const json& value, const std::string& path, problems& found) {
+  return protocol::drop_bucket{read_name(value, path, found)};
+}
+
 struct change_kind {
   const char* name;
   topology_change (*read)(const json& value, const std::string& path, problems& found);
 };
-constexpr change_kind kinds[] = {
-    {"join", read_join},           {"leave", read_leave},           {"remove", read_remove},
-    {"replace", read_replace},     {"set-weight", read_set_weight}, {"set-zone", read_set_zone},
-    {"set-group", read_set_group}, {"set-groups", read_set_groups}, {"rebalance", read_rebalance}};
+constexpr change_kind kinds[] = {{"join", read_join},
+                                 {"leave", read_leave},
+                                 {"remove", read_remove},
+                                 {"replace", read_replace},
+                                 {"set-weight", read_set_weight},
+                                 {"set-zone", read_set_zone},
+                                 {"set-group", read_set_group},
+                                 {"set-groups", read_set_groups},
+                                 {"rebalance", read_rebalance},
+                                 {"create-bucket", read_create_bucket},
+                                 {"set-bucket", read_set_bucket},
+                                 {"drop-bucket", read_drop_bucket}};
 
 void read_change(const json& value, const std::string& path, std::vector<topology_change>& changes, problems& found) {
   object_reader reader{value, path, found};

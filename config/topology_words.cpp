@@ -81,6 +81,23 @@ std::optional<json> groups_of(const arguments& words) {
   return groups.empty() ? std::nullopt : std::optional<json>{std::move(groups)};
 }
 
+/// "carts", "n=3", "conflict=siblings", ...
+std::optional<json> bucket_of(const arguments& words) {
+  if (words.empty())
+    return std::nullopt;
+  json bucket{{"name", words[0]}};
+  for (size_t i = 1; i < words.size(); ++i) {
+    auto equals = words[i].find('=');
+    auto field = words[i].substr(0, equals);
+    if (equals == std::string::npos || bucket.contains(field))
+      return std::nullopt;
+    auto value = words[i].substr(equals + 1);
+    auto number = number_of(value);
+    bucket[field] = number ? json(*number) : value == "true" || value == "false" ? json(value == "true") : json(value);
+  }
+  return bucket;
+}
+
 std::optional<json> nothing_more(const arguments& words) {
   return words.empty() ? std::optional<json>{true} : std::nullopt;
 }
@@ -99,7 +116,10 @@ constexpr word_kind word_kinds[] = {
     {"set-zone", "set-zone NODE ZONE", zone_of},
     {"set-group", "set-group NODE GROUP", group_of},
     {"set-groups", "set-groups GROUP=NODE,NODE,... [GROUP=NODE,...]..., or set-groups none", groups_of},
-    {"rebalance", "rebalance", nothing_more}};
+    {"rebalance", "rebalance", nothing_more},
+    {"create-bucket", "create-bucket NAME [FIELD=VALUE]...", bucket_of},
+    {"set-bucket", "set-bucket NAME FIELD=VALUE...", bucket_of},
+    {"drop-bucket", "drop-bucket NAME", one_name}};
 
 protocol::or_refused<json> one_change(const arguments& words) {
   if (words.empty())

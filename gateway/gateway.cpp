@@ -14,10 +14,8 @@ namespace {
 
 options with_defaults(options opts) {
   opts.threads = config::share_of_cores(opts.threads, 2);
-  if (opts.buckets.empty()) {
-    opts.buckets.emplace_back();
-    opts.buckets.back().name = "default";
-  }
+  if (auto& buckets = opts.cluster_now.buckets; buckets.empty())
+    buckets.emplace_back().name = "default";
   return opts;
 }
 
@@ -67,6 +65,8 @@ void gateway::stop() {
   implementation_->operators.stop();
 }
 
+void gateway::set_view(cluster_view view) { implementation_->env.set_view(std::move(view)); }
+
 uint16_t gateway::resp_port() const { return implementation_->clients.port(); }
 uint16_t gateway::http_port() const { return implementation_->operators.port(); }
 size_t gateway::clients() const { return implementation_->env.connected; }
@@ -80,8 +80,9 @@ options make_options(const config::cluster_config& cluster, const config::node_c
   opts.threads = cluster.limits.gateway_threads;
   opts.max_clients = cluster.limits.max_clients;
   opts.partitions = cluster.partitions;
-  opts.buckets = cluster.buckets;
-  opts.nodes = cluster.nodes;
+  opts.cluster_now.buckets = cluster.buckets;
+  for (const auto& n : cluster.nodes)
+    opts.cluster_now.nodes.push_back({n.name, n.host, n.resp_port});
   return opts;
 }
 

@@ -24,6 +24,9 @@ public:
   /// threads. Blocks; the backend must still answer. May be called twice.
   void stop();
 
+  /// The cluster has changed. Thread-safe.
+  void set_view(cluster_view view);
+
   /// Where it listens, once started; of interest if the system chose.
   uint16_t resp_port() const;
   uint16_t http_port() const;

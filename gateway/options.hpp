@@ -2,12 +2,14 @@
 #pragma once
 
 #include "config/cluster_config.hpp"
+#include "protocol/ring.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace prometheus {
@@ -22,6 +24,25 @@ struct endpoint {
   uint16_t port = 0;
 };
 
+/// What clients may know of the cluster; it changes while the node runs.
+struct cluster_view {
+  struct node {
+    std::string name, host;
+    uint16_t resp_port = 0;
+    friend bool operator==(const node& a, const node& b) {
+      return a.name == b.name && a.host == b.host && a.resp_port == b.resp_port;
+    }
+  };
+  std::vector<protocol::bucket> buckets; ///< Not empty. Connections start in the one with db 0, or the first.
+  std::vector<node> nodes;
+
+  /// By name or, if it is a number, by db.
+  const protocol::bucket* find_bucket(std::string_view name_or_db) const;
+  const protocol::bucket* find_bucket(bucket_id id) const;
+  const protocol::bucket& default_bucket() const;
+};
+cluster_view view_of(const protocol::ring& ring);
+
 struct options {
   std::string cluster;
   std::string node; ///< This node's name.
@@ -30,9 +51,8 @@ struct options {
   endpoint http{"127.0.0.1", 0};
   uint32_t threads = 0; ///< For RESP connections; 0: one per two cores, at least 1.
   uint32_t max_clients = 10000;
-  uint32_t partitions = 256;                  ///< Contexts are bound to a partition.
-  std::vector<config::bucket_config> buckets; ///< Not empty. Connections start in the one with db 0, or the first.
-  std::vector<config::node_config> nodes;
+  uint32_t partitions = 256; ///< Contexts are bound to a partition.
+  cluster_view cluster_now;  ///< At the start.
   /// How long stop() lets commands in flight finish.
   std::chrono::milliseconds stop_grace{2000};
 

@@ -58,30 +58,35 @@ bool ring::owns(node_id node, partition_id partition, uint32_t n) const {
   return is_first_of(owners, partition, n, node);
 }
 
-std::vector<node_id> ring::also_written(partition_id partition, uint32_t n) const {
-  auto others = first_of(joint() ? next : former, partition, n);
-  auto known = [&](node_id x) { return is_first_of(owners, partition, n, x); };
-  auto same = others.size() == std::min<size_t>(n, owners[partition].size()) &&
+const bucket* ring::find_bucket(bucket_id id) const {
+  auto i = std::lower_bound(buckets.begin(), buckets.end(), id, [](const auto& b, bucket_id x) { return b.id < x; });
+  return i != buckets.end() && i->id == id ? &*i : nullptr;
+}
+
+std::vector<node_id> ring::also_written(partition_id partition, copies n) const {
+  auto others = first_of(joint() ? next : former, partition, n.beside);
+  auto known = [&](node_id x) { return is_first_of(owners, partition, n.now, x); };
+  auto same = !n.change && others.size() == std::min<size_t>(n.now, owners[partition].size()) &&
               std::all_of(others.begin(), others.end(), known);
   return same ? std::vector<node_id>{} : others;
 }
 
-std::vector<node_id> ring::holders_of(partition_id partition, uint32_t n) const {
-  auto all = owners_of(partition, n);
-  for (auto node : first_of(next, partition, n))
+std::vector<node_id> ring::holders_of(partition_id partition, copies n) const {
+  auto all = owners_of(partition, n.now);
+  for (auto node : first_of(next, partition, n.beside))
     if (!has(all, node))
       all.push_back(node);
   return all;
 }
 
-bool ring::holds(node_id node, partition_id partition, uint32_t n) const {
-  return owns(node, partition, n) || is_first_of(next, partition, n, node);
+bool ring::holds(node_id node, partition_id partition, copies n) const {
+  return owns(node, partition, n.now) || is_first_of(next, partition, n.beside, node);
 }
 
-std::vector<node_id> ring::preference_list(partition_id partition, uint32_t n) const {
+std::vector<node_id> ring::preference_list(partition_id partition, copies n) const {
   const auto& row = owners.at(partition);
   std::vector<node_id> list(row);
-  list.resize(std::min<size_t>(n, row.size()));
+  list.resize(std::min<size_t>(n.now, row.size()));
   list.reserve(members.size());
   // Every node must come to the same order: it is a function of ids alone, the same on every machine and release.
   std::vector<std::pair<uint64_t, node_id>> fallbacks;
@@ -109,9 +114,10 @@ void note_named(const ring& before, ring& next) {
 }
 
 bool operator==(const ring& a, const ring& b) {
-  return std::tie(a.epoch, a.origin, a.members, a.removed, a.next_id, a.groups, a.owners, a.next, a.former, a.since,
-                  a.job) == std::tie(b.epoch, b.origin, b.members, b.removed, b.next_id, b.groups, b.owners, b.next,
-                                     b.former, b.since, b.job);
+  return std::tie(a.epoch, a.origin, a.members, a.removed, a.next_id, a.groups, a.buckets, a.next_bucket, a.owners,
+                  a.next, a.former, a.since, a.job) == std::tie(b.epoch, b.origin, b.members, b.removed, b.next_id,
+                                                                b.groups, b.buckets, b.next_bucket, b.owners, b.next,
+                                                                b.former, b.since, b.job);
 }
 
 } // namespace crema::protocol

@@ -2,6 +2,7 @@
 // evenly (Dynamo §6.2, strategy 3).
 #pragma once
 
+#include "protocol/bucket.hpp"
 #include "protocol/types.hpp"
 
 #include <memory>
@@ -105,12 +106,17 @@ size_t moved(const ring_table& from, const ring_table& to);
 /// `owners` and one of `next`. Then `next` become the `owners`, and while some may still read from those before,
 /// `former`, writes need a quorum of these as well.
 struct ring {
+  /// Buckets of the configuration have lower ids.
+  static constexpr bucket_id first_of_run_time = 1024;
+
   uint64_t epoch = 0;
   uint64_t origin = 0;         ///< Of epoch 1: tells clusters of the same name apart. 0 in epoch 1.
   std::vector<member> members; ///< Sorted by id.
   std::vector<former_member> removed;
   uint32_t next_id = 0; ///< No member had this id or a higher one.
   std::vector<replica_group> groups;
+  std::vector<bucket> buckets;               ///< Sorted by id.
+  bucket_id next_bucket = first_of_run_time; ///< No bucket had this id or a higher one.
   ring_table owners;
   ring_table next;             ///< Empty, unless joint.
   ring_table former;           ///< Empty, or of as many partitions.
@@ -120,6 +126,7 @@ struct ring {
   uint32_t partitions() const { return static_cast<uint32_t>(owners.size()); }
   const member* find(node_id id) const;
   const member* find(std::string_view name) const;
+  const bucket* find_bucket(bucket_id id) const;
   bool joint() const { return !next.empty(); }
   /// The epoch from which on requests for this partition are understood.
   uint64_t since_of(partition_id partition) const { return partition < since.size() ? since[partition] : 0; }
@@ -128,16 +135,16 @@ struct ring {
   std::vector<node_id> owners_of(partition_id partition, uint32_t n) const;
   bool owns(node_id node, partition_id partition, uint32_t n) const;
   /// Of whom writes need a quorum too, beside owners_of(): the owners to be, or those that were. Empty: of nobody, also
-  /// where they are the same nodes.
-  std::vector<node_id> also_written(partition_id partition, uint32_t n) const;
+  /// where they are the same nodes, of whom as many must answer.
+  std::vector<node_id> also_written(partition_id partition, copies n) const;
   /// Who has a vnode of the partition: owners, and owners to be.
-  std::vector<node_id> holders_of(partition_id partition, uint32_t n) const;
-  bool holds(node_id node, partition_id partition, uint32_t n) const;
+  std::vector<node_id> holders_of(partition_id partition, copies n) const;
+  bool holds(node_id node, partition_id partition, copies n) const;
 
   /// The preference list: the first `n` owners of `partition`, then every other member as a fallback in rendezvous
   /// order (Thaler & Ravishankar 1998), so that the load of a dead node spreads over all others. Owners to be are no
   /// fallbacks, nor is who joins, leaves or is gone: what it held might go with it.
-  std::vector<node_id> preference_list(partition_id partition, uint32_t n) const;
+  std::vector<node_id> preference_list(partition_id partition, copies n) const;
 };
 using ring_ptr = std::shared_ptr<const ring>;
 /// To be called for each next ring: notes which directories it is the first to name.

@@ -8,7 +8,7 @@ namespace crema::protocol {
 namespace {
 
 constexpr uint8_t format_first = 1; // Members without addresses, one table.
-constexpr uint8_t format = 2;
+constexpr uint8_t format = 3;       // 2, without buckets, was never released.
 
 void write_table(byte_writer& out, const ring_table& table) {
   out.varint(table.size());
@@ -42,6 +42,31 @@ void write_groups(byte_writer& out, const std::vector<replica_group>& groups) {
     out.varint(g.nodes.size());
     for (auto n : g.nodes)
       out.varint(to_index(n));
+  }
+}
+
+void write_quorums(byte_writer& out, const quorums& x) {
+  out.varint(x.n);
+  out.varint(x.r);
+  out.varint(x.w);
+}
+
+void write_buckets(byte_writer& out, const std::vector<bucket>& buckets) {
+  out.varint(buckets.size());
+  for (const auto& b : buckets) {
+    out.be16(b.id);
+    out.be16(b.db);
+    out.bytes(b.name);
+    out.u8(static_cast<uint8_t>(b.mode));
+    write_quorums(out, b.present());
+    out.u8(static_cast<uint8_t>(b.conflict));
+    out.u8(b.sloppy ? 1 : 0);
+    out.u8(static_cast<uint8_t>(b.durability));
+    out.u8(static_cast<uint8_t>(b.read_repair));
+    out.u8(b.other ? 1 : 0);
+    if (b.other)
+      write_quorums(out, *b.other);
+    out.varint(b.created);
   }
 }
 
@@ -106,6 +131,51 @@ void read_groups(byte_reader& in, std::vector<replica_group>& groups) {
   }
 }
 
+/// @returns nothing if it is malformed.
+std::optional<quorums> read_quorums(byte_reader& in) {
+  quorums x;
+  for (auto* number : {&x.n, &x.r, &x.w}) {
+    auto read = in.varint();
+    if (read < 1 || read > copies_max)
+      return std::nullopt;
+    *number = static_cast<uint32_t>(read);
+  }
+  return x;
+}
+
+template <class Enum>
+bool read_enum(byte_reader& in, Enum last, Enum& x) {
+  auto read = in.u8();
+  x = static_cast<Enum>(read);
+  return read <= static_cast<uint8_t>(last);
+}
+
+bool read_buckets(byte_reader& in, std::vector<bucket>& buckets) {
+  auto count = in.varint();
+  for (uint64_t i = 0; i < count && in.ok(); ++i) {
+    bucket b;
+    b.id = in.be16();
+    b.db = in.be16();
+    b.name = in.bytes();
+    if (!read_enum(in, bucket_mode::strong, b.mode))
+      return false;
+    auto present = read_quorums(in);
+    if (!present || !read_enum(in, conflict_rule::siblings, b.conflict))
+      return false;
+    b.set(*present);
+    b.sloppy = in.u8() != 0;
+    if (!read_enum(in, durability::fsync, b.durability) || !read_enum(in, read_repair::foreground, b.read_repair))
+      return false;
+    if (in.u8() != 0 && !(b.other = read_quorums(in)))
+      return false;
+    b.created = in.varint();
+    if (!buckets.empty() && buckets.back().id >= b.id)
+      return false;
+    buckets.push_back(std::move(b));
+  }
+  return in.ok();
+}
+
 bool read_rest(byte_reader& in, ring& x) {
   if (!read_other_table(in, x, x.next) || !read_other_table(in, x, x.former))
     return false;
@@ -122,6 +192,9 @@ bool read_rest(byte_reader& in, ring& x) {
     x.removed.push_back(std::move(m));
   }
   read_groups(in, x.groups);
+  if (!read_buckets(in, x.buckets))
+    return false;
+  x.next_bucket = in.be16();
   if (in.u8() == 0)
     return in.ok();
   x.job.emplace();
@@ -158,6 +231,8 @@ std::string encode_ring(const ring& x) {
     out.u64(m.directory);
   }
   write_groups(out, x.groups);
+  write_buckets(out, x.buckets);
+  out.be16(x.next_bucket);
   out.u8(x.job ? 1 : 0);
   if (!x.job)
     return bytes;

@@ -7,9 +7,8 @@
 
 namespace crema::protocol {
 
-sync_planner::sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
-                           std::chrono::nanoseconds lost_after)
-    : self_(self), buckets_(std::move(buckets)), ring_(std::move(ring)), lost_after_(lost_after) {}
+sync_planner::sync_planner(node_id self, ring_ptr ring, std::chrono::nanoseconds lost_after)
+    : self_(self), ring_(std::move(ring)), lost_after_(lost_after) {}
 
 void sync_planner::on_ring(ring_ptr ring) {
   auto before = std::exchange(ring_, std::move(ring));
@@ -44,17 +43,17 @@ void sync_planner::forget_departed() {
 // -- What is known --------------------------------------------------------------------------------------------------
 
 std::vector<node_id> sync_planner::owners_of(vnode_id vnode) const {
-  auto rule = buckets_.find(vnode.bucket);
-  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
+  const auto* bucket = ring_->find_bucket(vnode.bucket);
+  if (bucket == nullptr || vnode.partition >= ring_->owners.size())
     return {};
-  return ring_->owners_of(vnode.partition, rule->second.n);
+  return ring_->owners_of(vnode.partition, bucket->n);
 }
 
 std::vector<node_id> sync_planner::holders_of(vnode_id vnode) const {
-  auto rule = buckets_.find(vnode.bucket);
-  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
+  const auto* bucket = ring_->find_bucket(vnode.bucket);
+  if (bucket == nullptr || vnode.partition >= ring_->owners.size())
     return {};
-  return ring_->holders_of(vnode.partition, rule->second.n);
+  return ring_->holders_of(vnode.partition, *bucket);
 }
 
 std::vector<node_id> sync_planner::complete_owners(vnode_id vnode) const {
@@ -77,15 +76,13 @@ std::vector<vnode_id> sync_planner::owned() const {
 }
 
 bool sync_planner::owns(node_id node, vnode_id vnode) const {
-  auto rule = buckets_.find(vnode.bucket);
-  if (rule == buckets_.end() || vnode.partition >= ring_->owners.size())
-    return false;
-  return ring_->owns(node, vnode.partition, rule->second.n);
+  const auto* bucket = ring_->find_bucket(vnode.bucket);
+  return bucket != nullptr && ring_->owns(node, vnode.partition, bucket->n);
 }
 
 bool sync_planner::holds(node_id node, vnode_id vnode) const {
-  auto rule = buckets_.find(vnode.bucket);
-  return rule != buckets_.end() && ring_->holds(node, vnode.partition, rule->second.n);
+  const auto* bucket = ring_->find_bucket(vnode.bucket);
+  return bucket != nullptr && ring_->holds(node, vnode.partition, *bucket);
 }
 
 /// Owners hear from each other; a fallback tells owners what it holds for them, and they tell it what they have.
@@ -306,9 +303,13 @@ sync_plan sync_planner::plan(std::chrono::nanoseconds now) {
       continue;
     }
     auto& v = found->second;
+    if (ring_->find_bucket(id.bucket) == nullptr)
+      continue; // The shard knows another ring.
     bool done = v.note.role == vnode_role::temporary ? plan_temporary(v, out)
                 : is_whole(v.note.state)             ? plan_owner(v, out)
                                                      : plan_incomplete(v, out);
+    plan_meeting(v);
+    done = done && (!v.meets || v.meets->met);
     if (v.note.whole())
       plan_settling(v, all, out);
     plan_closing(v, now, out);
@@ -348,7 +349,7 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     return all_known;
-  if (!needs_copy && has_met_enough(v))
+  if (!needs_copy && has_met_enough(v, v.asked))
     out.openings.push_back({v.note.id, v.note.clock, ring_->since_of(v.note.id.partition)});
   return false;
 }
@@ -358,7 +359,7 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
 uint32_t sync_planner::others_needed(vnode_id vnode) const {
   auto n = static_cast<uint32_t>(owners_of(vnode).size());
   auto most = owns(self_, vnode) ? n - 1 : n;
-  return std::min(n - std::min(n, buckets_.at(vnode.bucket).w) + 1, most);
+  return std::min(n - std::min(n, ring_->find_bucket(vnode.bucket)->w) + 1, most);
 }
 
 /// What else a peer tells may be older than the question, by as much as a slow link holds back.
@@ -379,7 +380,7 @@ std::optional<uint64_t> sync_planner::epoch_to_know(vnode_id vnode) const {
   return self->directory == directories_.own ? std::optional{std::max(since, self->named)} : std::nullopt;
 }
 
-bool sync_planner::has_met_enough(const own_vnode& v) const {
+bool sync_planner::has_met_enough(const own_vnode& v, std::optional<uint64_t> asked) const {
   if (planted(bug::opens_early))
     return true;
   auto epoch = epoch_to_know(v.note.id);
@@ -390,12 +391,29 @@ bool sync_planner::has_met_enough(const own_vnode& v) const {
   for (auto owner : owners) {
     const auto* note = note_of_linked(owner, v.note.id);
     if (owner == self_ || note == nullptr || note->role != vnode_role::owner || !note->gives() ||
-        !v.note.clock.covers(note->clock) || !has_told_since(owner, v.asked, *epoch))
+        !v.note.clock.covers(note->clock) || !has_told_since(owner, asked, *epoch))
       continue;
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
   auto here = owns(self_, v.note.id) ? 1U : 0U;
   return met >= others_needed(v.note.id) || met + copies + here == owners.size();
+}
+
+/// Does a change of the bucket's numbers make this node meet the other owners although it has the vnode?
+bool sync_planner::owner_must_meet(const bucket& bucket, partition_id partition) const {
+  if (!ring_->joint() || !bucket.owners_must_meet() || !ring_->owns(self_, partition, bucket.n))
+    return false;
+  auto to_be = ring_->also_written(partition, bucket);
+  return std::find(to_be.begin(), to_be.end(), self_) != to_be.end();
+}
+
+void sync_planner::plan_meeting(own_vnode& v) {
+  auto since = ring_->since_of(v.note.id.partition);
+  if (!v.note.complete() || !owner_must_meet(*ring_->find_bucket(v.note.id.bucket), v.note.id.partition))
+    return v.meets.reset();
+  if (!v.meets || v.meets->since != since)
+    v.meets = own_vnode::meeting{since, asked_};
+  v.meets->met = v.meets->met || has_met_enough(v, v.meets->asked);
 }
 
 /// What a change that is paused gives to this node, and was not begun to be copied yet.
@@ -430,7 +448,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
   else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 &&
            unsure.size() >= needed_for_birth(v.note.id) &&
-           !may_be_missed(incomplete, owners.size() - incomplete.size(), buckets_.at(v.note.id.bucket).w)) {
+           !may_be_missed(incomplete, owners.size() - incomplete.size(), ring_->find_bucket(v.note.id.bucket)->w)) {
     out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.
       v.born_with = std::move(unsure);
@@ -441,7 +459,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
 /// How many owners must be unsure before the vnode may begin with what they have. Never below a majority, and never
 /// below W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
 uint32_t sync_planner::needed_for_birth(vnode_id vnode) const {
-  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), buckets_.at(vnode.bucket).w);
+  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), ring_->find_bucket(vnode.bucket)->w);
 }
 
 /// Those of `here` that have lost a disk may have acknowledged something together with those that are away, which have
@@ -489,7 +507,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   }
   if (have == owners.size() || planted(bug::hint_dropped))
     out.drops.push_back({v.note.id, v.note.clock, false});
-  else if (v.facts.overdue && up_without == 0 && up >= buckets_.at(v.note.id.bucket).w)
+  else if (v.facts.overdue && up_without == 0 && up >= ring_->find_bucket(v.note.id.bucket)->w)
     out.drops.push_back({v.note.id, v.note.clock, true});
   else
     return !v.facts.overdue;
@@ -522,7 +540,7 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
     ++up;
   }
   // Two sides of a partition must not both give up on the other.
-  auto enough = std::max<size_t>(buckets_.at(v.note.id.bucket).w, owners_of(v.note.id).size() / 2 + 1);
+  auto enough = std::max<size_t>(ring_->find_bucket(v.note.id.bucket)->w, owners_of(v.note.id).size() / 2 + 1);
   return up >= enough ? std::optional{result} : std::nullopt;
 }
 

@@ -134,15 +134,10 @@ struct sync_news {
 
 class sync_planner {
 public:
-  struct bucket_rule {
-    uint32_t n = 1;
-    uint32_t w = 1;
-  };
   static constexpr std::chrono::seconds lost_after_least{30};
   /// @param lost_after a dot that nobody has had for so long, with every member up, is lost: beyond the time in which a
   /// write may be on its way and still be accepted.
-  sync_planner(node_id self, std::map<bucket_id, bucket_rule> buckets, ring_ptr ring,
-               std::chrono::nanoseconds lost_after = lost_after_least);
+  sync_planner(node_id self, ring_ptr ring, std::chrono::nanoseconds lost_after = lost_after_least);
 
   /// All vnodes have the roles that it gives them by now, as later reports of the shards will tell.
   void on_ring(ring_ptr ring);
@@ -267,6 +262,13 @@ private:
     std::optional<std::set<node_id>> born_with; // Who was unsure then, and has been up since.
     std::set<node_id> behind;                   // Found to lack what these have trimmed.
     std::optional<uint64_t> asked;              // When the copy was whole.
+    /// Of an owner that has to meet the others although it is complete (docs/topology.md, rule R3).
+    struct meeting {
+      uint64_t since = 0; // The epoch that asks for it.
+      uint64_t asked = 0; // When that became known.
+      bool met = false;
+    };
+    std::optional<meeting> meets{};
     /// Gaps that nobody could fill, all the time since then.
     struct missing_dots {
       dot_clock dots;
@@ -323,12 +325,13 @@ private:
   const known_directories& known_by(node_id node) const;
   uint32_t others_needed(vnode_id vnode) const;
   std::optional<uint64_t> epoch_to_know(vnode_id vnode) const;
-  bool has_met_enough(const own_vnode& v) const;
+  bool has_met_enough(const own_vnode& v, std::optional<uint64_t> asked) const;
+  bool owner_must_meet(const bucket& bucket, partition_id partition) const;
+  void plan_meeting(own_vnode& v);
   bool has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch = 0) const;
   bool temporary_somewhere(vnode_id vnode) const;
 
   node_id self_;
-  std::map<bucket_id, bucket_rule> buckets_;
   ring_ptr ring_;
   std::chrono::nanoseconds lost_after_;
   std::map<vnode_id, own_vnode> own_;

@@ -139,13 +139,18 @@ bool sync_planner::copies_wait() const {
 
 sync_planner::progress sync_planner::moving() const {
   progress result;
-  for (const auto& [bucket, rule] : buckets_) {
+  for (const auto& bucket : ring_->buckets) {
     for (uint32_t i = 0; ring_->joint() && i < ring_->partitions(); ++i) {
       auto partition = static_cast<partition_id>(i);
-      if (ring_->owns(self_, partition, rule.n) || !ring_->holds(self_, partition, rule.n))
+      auto v = own_.find({bucket.id, partition});
+      if (owner_must_meet(bucket, partition)) {
+        ++result.to_get;
+        result.got += v != own_.end() && v->second.note.complete() && v->second.meets && v->second.meets->met &&
+                      v->second.meets->since == ring_->since_of(partition);
+      }
+      if (ring_->owns(self_, partition, bucket.n) || !ring_->holds(self_, partition, bucket))
         continue;
       ++result.to_get;
-      auto v = own_.find({bucket, partition});
       result.got += v != own_.end() && v->second.note.complete() && v->second.facts.epoch >= ring_->since_of(partition);
     }
   }

@@ -18,6 +18,11 @@ public:
     x_.members = now.members;
     x_.groups = now.groups;
     x_.next_id = std::max(now.next_id, now.members.empty() ? 0 : to_index(now.members.back().id) + 1);
+    x_.buckets = now.buckets;
+    for (auto& b : x_.buckets)
+      if (now.joint())
+        b.set(b.beside());
+    x_.next_bucket = now.next_bucket;
     x_.owners_per_partition = given.owners_per_partition;
     if (now.joint() && now.groups.empty()) { // What a change under way has set, unless rows are short of members.
       auto owners = static_cast<uint32_t>(now.next.front().size());
@@ -35,6 +40,8 @@ public:
         if (brings_a_node(c) == first)
           if (auto why = std::visit([this](const auto& change) { return apply(change); }, c); !why.empty())
             return refused{why};
+    if (auto why = check_buckets(); !why.empty())
+      return refused{why};
     if (auto why = x_.check(now_); !why.empty())
       return refused{why};
     return std::move(x_);
@@ -44,14 +51,14 @@ private:
   // -- The changes --
 
   reason apply(const join_node& c) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     if (!now_.groups.empty() && c.node.group.empty())
       return "join " + c.node.name + ": names no group (allowed: one of " + x_.group_names() + ", or a new one)";
     return come(c.node);
   }
 
   reason apply(const leave_node& c) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     auto* m = x_.find(c.name);
     if (m == nullptr)
       return unknown("leave", c.name);
@@ -63,7 +70,7 @@ private:
   }
 
   reason apply(const remove_node& c) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     auto* m = x_.find(c.name);
     if (m == nullptr)
       return unknown("remove", c.name);
@@ -79,6 +86,7 @@ private:
   }
 
   reason apply(const replace_node& c) {
+    x_.only_buckets = false;
     auto* m = x_.find(c.name);
     if (m == nullptr)
       return unknown("replace", c.name);
@@ -114,7 +122,7 @@ private:
   }
 
   reason apply(const set_owners& c) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     if (!once("", "owners"))
       return "two numbers of owners (allowed: one)";
     x_.owners_per_partition = c.owners;
@@ -123,7 +131,7 @@ private:
   }
 
   reason apply(const set_groups& c) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     if (!once("", "groups"))
       return "two lists of groups (allowed: one, with all groups)";
     x_.groups.clear();
@@ -147,11 +155,110 @@ private:
   }
 
   reason apply(const rebalance&) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
+    return {};
+  }
+
+  reason apply(const create_bucket& c) {
+    auto what = "create bucket " + c.name + ": ";
+    if (!once(c.name, "bucket"))
+      return twice("bucket " + c.name);
+    if (x_.find_bucket(c.name) != nullptr)
+      return what + "there is a bucket of that name (allowed: another name)";
+    if (x_.next_bucket == UINT16_MAX)
+      return what + "there have been too many buckets in the life of this cluster (allowed: 64511 at run time)";
+    bucket b;
+    b.name = c.name;
+    b.created = now_.epoch + 1;
+    b.id = x_.next_bucket++;
+    b.conflict = c.conflict;
+    auto used = [this](uint16_t db) {
+      return std::any_of(x_.buckets.begin(), x_.buckets.end(), [db](const bucket& x) { return x.db == db; });
+    };
+    while (b.db <= db_max && used(b.db))
+      ++b.db;
+    b.db = c.db.value_or(b.db);
+    if (b.db > db_max)
+      return what + "no db is free (allowed: " + std::to_string(db_max + 1) + " buckets)";
+    if (used(b.db))
+      return what + "db " + std::to_string(b.db) + " is that of another bucket (allowed: one that is free)";
+    b.n = c.settings.n.value_or(std::min<uint32_t>(3, static_cast<uint32_t>(x_.staying().size())));
+    b.r = b.w = b.n / 2 + 1;
+    x_.buckets.push_back(b);
+    return change(x_.buckets.back(), c.settings, what);
+  }
+
+  reason apply(const set_bucket& c) {
+    if (!once(c.name, "bucket"))
+      return twice("bucket " + c.name);
+    auto* b = x_.find_bucket(c.name);
+    if (b == nullptr)
+      return unknown_bucket("set", c.name);
+    auto before = b->present();
+    auto follows = [&](uint32_t x) { return c.settings.n && x == before.n / 2 + 1 ? *c.settings.n / 2 + 1 : x; };
+    b->r = follows(before.r);
+    b->w = follows(before.w);
+    return change(*b, c.settings, "set bucket " + c.name + ": ");
+  }
+
+  reason apply(const drop_bucket& c) {
+    if (!once(c.name, "bucket"))
+      return twice("bucket " + c.name);
+    auto* b = x_.find_bucket(c.name);
+    if (b == nullptr)
+      return unknown_bucket("drop", c.name);
+    if (x_.buckets.size() == 1)
+      return "drop bucket " + c.name + ": it is the only one (allowed: after another one was created)";
+    x_.buckets.erase(x_.buckets.begin() + (b - x_.buckets.data()));
     return {};
   }
 
   // -- Their parts --
+
+  static reason change(bucket& b, const bucket_settings& to, const std::string& what) {
+    b.n = to.n.value_or(b.n);
+    b.r = to.r.value_or(b.r);
+    b.w = to.w.value_or(b.w);
+    b.sloppy = to.sloppy.value_or(b.sloppy);
+    b.durability = to.durability.value_or(b.durability);
+    b.read_repair = to.read_repair.value_or(b.read_repair);
+    if (b.n < 1 || b.n > copies_max)
+      return what + "n = " + std::to_string(b.n) + " is out of range (allowed: 1 to " + std::to_string(copies_max) +
+             ")";
+    for (auto [name, value] : {std::pair{"r", b.r}, std::pair{"w", b.w}})
+      if (value < 1 || value > b.n)
+        return what + name + " = " + std::to_string(value) + " does not fit n = " + std::to_string(b.n) +
+               " (allowed: 1 to " + std::to_string(b.n) + ")";
+    return {};
+  }
+
+  /// How many owners a row needs follows from the buckets. Of one that is changed there must be as many nodes.
+  reason check_buckets() {
+    if (x_.buckets.empty())
+      return {};
+    uint32_t most = 1;
+    for (const auto& b : x_.buckets) {
+      const auto* before = now_.find_bucket(b.id);
+      auto changed = before == nullptr || (now_.joint() ? before->beside() : before->present()).n != b.n;
+      if (auto nodes = x_.staying().size(); changed && b.n > nodes)
+        return "bucket " + b.name + ": n = " + std::to_string(b.n) + " copies need as many nodes, and there are " +
+               std::to_string(nodes) + " (allowed: 1 to " + std::to_string(std::min<size_t>(nodes, copies_max)) + ")";
+      most = std::max(most, b.n);
+    }
+    if (!x_.owners_set)
+      x_.owners_per_partition = most;
+    auto width = (now_.joint() ? now_.next : now_.owners).front().size();
+    if (x_.owners_per_partition != width && x_.groups.empty())
+      x_.only_replaced = false; // Rows are dealt anew.
+    return {};
+  }
+
+  reason unknown_bucket(const std::string& what, const std::string& name) const {
+    std::vector<std::string> names;
+    for (const auto& b : now_.buckets)
+      names.push_back(b.name);
+    return what + " bucket " + name + ": there is no such bucket (allowed: one of " + listed(names) + ")";
+  }
 
   reason come(const new_node& node) {
     auto what = "join " + node.name + ": ";
@@ -190,7 +297,7 @@ private:
   /// Changes a member that stays.
   template <class Function>
   reason with(const std::string& what, const std::string& name, const char* kind, Function f) {
-    x_.only_replaced = false;
+    x_.only_replaced = x_.only_buckets = false;
     auto* m = x_.find(name);
     if (m == nullptr)
       return unknown(what, name);

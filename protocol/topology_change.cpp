@@ -33,6 +33,9 @@ struct words {
   }
   std::string operator()(const set_group& x) const { return "move " + x.name + " to group " + x.group; }
   std::string operator()(const rebalance&) const { return "rebalance"; }
+  std::string operator()(const create_bucket& x) const { return to_words(x); }
+  std::string operator()(const set_bucket& x) const { return to_words(x); }
+  std::string operator()(const drop_bucket& x) const { return to_words(x); }
 };
 
 } // namespace

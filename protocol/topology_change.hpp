@@ -1,6 +1,7 @@
 // What an operator may want of the members and of who owns what. Several of these make one plan (topology_plan.hpp).
 #pragma once
 
+#include "protocol/bucket_change.hpp"
 #include "protocol/types.hpp"
 
 #include <string>
@@ -67,7 +68,7 @@ struct set_group {
 struct rebalance {};
 
 using topology_change = std::variant<join_node, leave_node, remove_node, replace_node, set_weight, set_zone, set_owners,
-                                     set_groups, set_group, rebalance>;
+                                     set_groups, set_group, rebalance, create_bucket, set_bucket, drop_bucket>;
 
 /// "join n4", "set the weight of n2 to 3", ...
 std::string to_words(const topology_change& change);

@@ -64,6 +64,11 @@ member* topology_draft::find(const std::string& name) {
   return i != members.end() ? &*i : nullptr;
 }
 
+bucket* topology_draft::find_bucket(const std::string& name) {
+  auto i = std::find_if(buckets.begin(), buckets.end(), [&](const bucket& b) { return b.name == name; });
+  return i != buckets.end() ? &*i : nullptr;
+}
+
 const replica_group* topology_draft::group_of(node_id node) const {
   for (const auto& g : groups)
     if (std::find(g.nodes.begin(), g.nodes.end(), node) != g.nodes.end())
@@ -89,6 +94,30 @@ void topology_draft::put(node_id node, const std::string& group) {
 void topology_draft::forget(node_id node) {
   members.erase(std::find_if(members.begin(), members.end(), [&](const member& m) { return m.id == node; }));
   take_out(groups, node);
+}
+
+std::vector<bucket> on_their_way(const ring& now, const std::vector<bucket>& drafted) {
+  auto result = drafted;
+  for (auto& b : result) {
+    auto wanted = b.present();
+    if (const auto* known = now.find_bucket(b.id); known != nullptr) {
+      b.set(known->present());
+      b.other = now.former.empty() ? std::nullopt : known->other;
+    } else {
+      auto width = static_cast<uint32_t>(now.owners.front().size());
+      for (const auto& row : now.owners)
+        width = std::min(width, static_cast<uint32_t>(row.size()));
+      if (wanted.n > width) // It begins with as many copies as there are places.
+        b.set({width, width / 2 + 1, width / 2 + 1});
+    }
+    if (b.present() != wanted && now.former.empty())
+      b.other = wanted;
+  }
+  return result;
+}
+
+bool change_quorums(const std::vector<bucket>& buckets) {
+  return std::any_of(buckets.begin(), buckets.end(), [](const bucket& b) { return b.other.has_value(); });
 }
 
 std::string topology_draft::check(const ring& now) const {

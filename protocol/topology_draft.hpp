@@ -16,14 +16,18 @@ namespace crema::protocol {
 struct topology_draft {
   std::vector<member> members; ///< Sorted by id; with those that leave.
   std::vector<replica_group> groups;
+  std::vector<bucket> buckets; ///< Sorted by id; n, r and w as they are to be.
+  bucket_id next_bucket = ring::first_of_run_time;
   uint32_t next_id = 0;
   uint32_t owners_per_partition = 1;
   std::map<node_id, node_id> replaced; ///< By whom.
   bool only_replaced = true;           ///< Nothing else is asked for.
   bool owners_set = false;             ///< Their number is asked for.
+  bool only_buckets = true;            ///< Nothing else is asked for.
 
   std::vector<member> staying() const;
   member* find(const std::string& name);
+  bucket* find_bucket(const std::string& name);
   const replica_group* group_of(node_id node) const;
   std::string group_names() const;
 
@@ -35,6 +39,12 @@ struct topology_draft {
   /// @returns why this cannot be, as a whole; empty: it can.
   std::string check(const ring& now) const;
 };
+
+/// The same buckets, on their way from what they are in `now` to what is drafted.
+/// @pre `now` has no former owners, unless no numbers change.
+std::vector<bucket> on_their_way(const ring& now, const std::vector<bucket>& drafted);
+/// Are any of these?
+bool change_quorums(const std::vector<bucket>& buckets);
 
 /// "n1, n2, n3"
 std::string listed(const std::vector<std::string>& names);

@@ -28,5 +28,8 @@ std::vector<node_share> shares(const ring_table& before, const ring_table& after
 
 /// Of what an operator should think before committing to `next`. None of it is an error.
 std::vector<std::string> warnings(const ring& now, const topology_draft& draft, const ring_table& next);
+/// The same of what is done to buckets.
+/// @param after the ring to be.
+std::vector<std::string> bucket_warnings(const ring& now, const ring& after);
 
 } // namespace crema::protocol

@@ -83,11 +83,42 @@ std::optional<topology_plan> give_up_leaving(const ring& now, const std::vector<
   return plan;
 }
 
+/// Buckets come and go, and are set, whatever is done to the members meanwhile, as long as nothing has to move.
+/// Nothing: it is something else that is wanted, or it cannot be done.
+std::optional<topology_plan> change_buckets_only(const ring& now, const std::vector<topology_change>& changes,
+                                                 const planning& given) {
+  auto drafted = draft_topology(now, changes, given);
+  const auto* draft = std::get_if<topology_draft>(&drafted);
+  if (changes.empty() || draft == nullptr || !draft->only_buckets)
+    return std::nullopt;
+  topology_plan plan;
+  plan.after = now;
+  plan.after.buckets = on_their_way(now, draft->buckets);
+  plan.after.next_bucket = draft->next_bucket;
+  for (const auto& b : draft->buckets) {
+    const auto* before = now.find_bucket(b.id);
+    auto wide = b.n > now.owners.front().size() || (now.joint() && b.n > now.next.front().size());
+    if (before == nullptr ? wide : b.present() != (now.joint() ? before->beside() : before->present()))
+      return std::nullopt; // Something has to move.
+  }
+  if (plan.after.buckets == now.buckets)
+    return std::nullopt;
+  learn_directories(plan.after.members, given.directories);
+  if (plan.after.origin == 0)
+    plan.after.origin = given.origin;
+  plan.nodes = shares(now.owners, now.owners, plan.after.members);
+  plan.warnings = bucket_warnings(now, plan.after);
+  plan.after = as_next_epoch(now, std::move(plan.after));
+  return plan;
+}
+
 } // namespace
 
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
                                         const planning& given) {
   if (auto plan = give_up_leaving(now, changes))
+    return std::move(*plan);
+  if (auto plan = change_buckets_only(now, changes, given))
     return std::move(*plan);
   if (!now.former.empty())
     return refused{
@@ -103,7 +134,8 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
 
   const auto& running = now.joint() ? now.next : now.owners;
   auto next = deal(now, with_replacements(running, draft.replaced), draft);
-  if (next == running && draft.members == now.members && draft.groups == now.groups)
+  auto buckets = on_their_way(now, draft.buckets);
+  if (next == running && draft.members == now.members && draft.groups == now.groups && buckets == now.buckets)
     return refused{"this would change nothing (allowed: at least one change that does)"};
 
   topology_plan plan;
@@ -121,17 +153,21 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
   learn_directories(after.members, given.directories);
   after.groups = draft.groups;
   after.next_id = draft.next_id;
+  after.buckets = std::move(buckets);
+  after.next_bucket = draft.next_bucket;
   if (after.origin == 0)
     after.origin = given.origin;
   auto nobody_comes_or_goes = std::all_of(draft.members.begin(), draft.members.end(),
                                           [](const member& m) { return m.state == member_state::full; });
-  if (next == now.owners && nobody_comes_or_goes) {
+  if (next == now.owners && nobody_comes_or_goes && !change_quorums(after.buckets)) {
     after.next.clear();
     after.job.reset();
   } else {
     after.next = std::move(next);
     after.job = job_of(now, changes);
   }
+  for (auto& text : bucket_warnings(now, after))
+    plan.warnings.push_back(std::move(text));
   plan.after = as_next_epoch(now, std::move(after));
   return plan;
 }

@@ -17,14 +17,14 @@ const node_progress& progress_of(const topology_state& state, node_id node) {
   return found != state.progress.end() ? found->second : nothing;
 }
 
-/// Those that are to own what they do not own yet.
-std::set<node_id> gaining(const ring& now, const topology_state& state) {
+/// Those that are to own what they do not own yet, or have to meet the others for what they own.
+std::set<node_id> gaining(const ring& now) {
   std::set<node_id> nodes;
-  for (const auto& [id, bucket] : state.buckets)
+  for (const auto& bucket : now.buckets)
     for (uint32_t i = 0; i < now.partitions(); ++i) {
       auto partition = static_cast<partition_id>(i);
-      for (auto node : now.holders_of(partition, bucket.n))
-        if (!now.owns(node, partition, bucket.n))
+      for (auto node : now.also_written(partition, bucket))
+        if (!now.owns(node, partition, bucket.n) || bucket.owners_must_meet())
           nodes.insert(node);
     }
   return nodes;
@@ -35,7 +35,7 @@ bool has_all(const ring& now, const node_progress& x) { return x.epoch == now.ep
 /// The first partition of which somebody may still read from former owners.
 std::optional<partition_id> read_from_former(const ring& now, const topology_state& state) {
   auto epoch_of = [&state](node_id node) { return progress_of(state, node).epoch; };
-  for (const auto& [id, bucket] : state.buckets)
+  for (const auto& bucket : now.buckets)
     for (uint32_t i = 0; i < now.partitions(); ++i)
       if (may_be_read_from_former(now, static_cast<partition_id>(i), bucket, epoch_of))
         return static_cast<partition_id>(i);
@@ -92,25 +92,25 @@ std::optional<topology_step> step_to(or_refused<ring> next, std::string why) {
 
 } // namespace
 
-bool may_be_read_from_former(const ring& now, partition_id partition, bucket_quorum bucket,
+bool may_be_read_from_former(const ring& now, partition_id partition, const bucket& bucket,
                              const std::function<uint64_t(node_id)>& epoch_of) {
   if (now.joint() || now.former.empty())
     return false;
-  auto former = now.also_written(partition, bucket.n);
+  auto former = now.also_written(partition, bucket);
   if (former.empty())
     return false;
   auto know = static_cast<size_t>(std::count_if(former.begin(), former.end(), [&](node_id node) {
     const auto* m = now.find(node);
     return epoch_of(node) >= now.since_of(partition) || (m != nullptr && m->state == member_state::gone);
   }));
-  return know + bucket.r < former.size() + 1;
+  return know + bucket.beside().r < former.size() + 1;
 }
 
 std::optional<topology_step> next_step(const ring& now, const topology_state& state) {
   if (auto step = new_directory(now, state))
     return step;
   if (now.joint()) {
-    auto nodes = gaining(now, state);
+    auto nodes = gaining(now);
     auto ready =
         std::all_of(nodes.begin(), nodes.end(), [&](node_id node) { return has_all(now, progress_of(state, node)); });
     if (ready && !(now.job && now.job->paused))
@@ -127,7 +127,7 @@ std::string waits_for(const ring& now, const topology_state& state) {
     if (now.job && now.job->paused)
       return "paused";
     std::vector<node_id> waiting;
-    for (auto node : gaining(now, state))
+    for (auto node : gaining(now))
       if (!has_all(now, progress_of(state, node)))
         waiting.push_back(node);
     return waiting.empty() ? "" : "to be copied to " + names_of(now, waiting);

@@ -23,12 +23,7 @@ struct node_progress {
   }
 };
 
-struct bucket_quorum {
-  uint32_t n = 1, r = 1;
-};
-
 struct topology_state {
-  std::map<bucket_id, bucket_quorum> buckets;
   std::map<node_id, node_progress> progress;
   /// The data directories of nodes that run, as far as known.
   std::map<node_id, uint64_t> directories;
@@ -36,7 +31,7 @@ struct topology_state {
 
 /// May somebody still read `partition` from those who owned it before the present epoch (rule R4)?
 /// @param epoch_of the epoch that a node is known to know.
-bool may_be_read_from_former(const ring& now, partition_id partition, bucket_quorum bucket,
+bool may_be_read_from_former(const ring& now, partition_id partition, const bucket& bucket,
                              const std::function<uint64_t(node_id)>& epoch_of);
 
 struct topology_step {

@@ -29,6 +29,9 @@ or_refused<ring> complete_change(const ring& now) {
     return refused{"complete: " + the_change(now) + " is paused (allowed: after it is resumed)"};
   auto after = now;
   after.former = std::exchange(after.owners, std::exchange(after.next, {}));
+  for (auto& b : after.buckets)
+    if (b.other)
+      b.set(std::exchange(*b.other, b.present()));
   for (auto& m : after.members)
     if (m.state == member_state::joining)
       m.state = member_state::full;
@@ -45,6 +48,8 @@ or_refused<ring> settle_change(const ring& now) {
                    " (allowed: after it has been completed)"};
   auto after = now;
   after.former.clear();
+  for (auto& b : after.buckets)
+    b.other.reset();
   after.job.reset();
   after.members.clear();
   for (const auto& m : now.members) {
@@ -68,6 +73,8 @@ or_refused<ring> cancel_change(const ring& now) {
   auto after = now;
   after.next.clear();
   after.job.reset();
+  for (auto& b : after.buckets)
+    b.other.reset();
   after.members.clear();
   for (const auto& m : now.members) {
     if (m.state == member_state::joining)

@@ -75,4 +75,29 @@ std::vector<std::string> warnings(const ring& now, const topology_draft& draft, 
   return result;
 }
 
+std::vector<std::string> bucket_warnings(const ring& now, const ring& after) {
+  std::vector<std::string> result;
+  for (const auto& b : now.buckets)
+    if (after.find_bucket(b.id) == nullptr)
+      result.push_back("bucket " + b.name + " is dropped with all that is in it, at once and for good");
+  for (const auto& b : after.buckets) {
+    const auto* before = now.find_bucket(b.id);
+    auto wanted = after.joint() ? b.beside() : b.present();
+    auto had = before == nullptr ? quorums{} : now.joint() ? before->beside() : before->present();
+    if (before != nullptr && wanted == had)
+      continue;
+    if (wanted.r + wanted.w <= wanted.n)
+      result.push_back("bucket " + b.name + ": r + w is not above n: reads may miss what was acknowledged");
+    if (before == nullptr || wanted.n == had.n)
+      continue;
+    size_t copied = 0;
+    for (uint32_t p = 0; p < after.partitions(); ++p)
+      for (auto node : after.holders_of(static_cast<partition_id>(p), b))
+        copied += after.owns(node, static_cast<partition_id>(p), b.n) ? 0 : 1;
+    result.push_back("bucket " + b.name + ": " + std::to_string(wanted.n) + " copies instead of " +
+                     std::to_string(had.n) + ", " + number(copied, "vnode") + " to be copied");
+  }
+  return result;
+}
+
 } // namespace crema::protocol

@@ -31,7 +31,7 @@ config::bucket_config bucket(std::string name, bucket_id db, conflict_rule rule,
                              bool sloppy = false) {
   config::bucket_config b;
   b.name = std::move(name);
-  b.db = db;
+  b.id = b.db = db;
   b.conflict = rule;
   b.durability = how;
   b.n = n;

@@ -116,7 +116,7 @@ void run_reset(call& c) {
   c.self.info().name.clear();
   c.self.publish();
   c.self.set_resp3(false);
-  c.self.select(c.self.env().default_bucket());
+  c.self.select(c.self.env().view().default_bucket());
   c.reply.simple("RESET");
 }
 
@@ -162,7 +162,7 @@ void run_hello(call& c) {
 }
 
 void run_select(call& c) {
-  const auto* bucket = c.self.env().find_bucket(c.args[1]);
+  const auto* bucket = c.self.env().view().find_bucket(c.args[1]);
   if (bucket != nullptr) {
     c.self.select(*bucket);
     return c.reply.ok();

@@ -29,7 +29,7 @@ std::string upper_name(call& c) {
 client_request read_of(call& c, std::string_view key) {
   client_request request;
   request.what = client_request::kind::get;
-  request.bucket = c.self.bucket().db;
+  request.bucket = c.self.bucket().id;
   request.key = key;
   return request;
 }
@@ -45,7 +45,7 @@ void put_one(call& c, std::string_view key, std::string_view value, uint64_t ttl
     return;
   client_request request;
   request.what = client_request::kind::put;
-  request.bucket = c.self.bucket().db;
+  request.bucket = c.self.bucket().id;
   request.key = key;
   request.value = value;
   request.ttl_ms = ttl_ms;
@@ -57,7 +57,7 @@ void put_one(call& c, std::string_view key, std::string_view value, uint64_t ttl
 // @param once only the last of several equal keys counts.
 std::unique_ptr<wide_command> gather(call& c, size_t step, bool once) {
   auto wide = std::make_unique<wide_command>();
-  wide->bucket = c.self.bucket().db;
+  wide->bucket = c.self.bucket().id;
   size_t bytes = 0;
   for (size_t i = 1; i < c.args.size(); ++i) {
     bytes += c.args[i].size();

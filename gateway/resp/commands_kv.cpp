@@ -11,7 +11,7 @@ namespace crema::gateway::resp {
 namespace {
 
 vnode_id vnode_of(call& c, std::string_view key) {
-  return {c.self.bucket().db, protocol::partition_of(key, c.self.env().opts().partitions)};
+  return {c.self.bucket().id, protocol::partition_of(key, c.self.env().opts().partitions)};
 }
 
 // R n, W n, PR n and PW n. @returns false with the error written.
@@ -88,7 +88,7 @@ bool parse_options(call& c, size_t i, client_request& request) {
 
 void ask(call& c, client_request&& request, size_t options_at, shape how) {
   auto key = c.args[1];
-  request.bucket = c.self.bucket().db;
+  request.bucket = c.self.bucket().id;
   if (!check_key(c, key) || !parse_options(c, options_at, request))
     return;
   request.key = key;
@@ -116,7 +116,7 @@ void run_kv_del(call& c) {
   client_request request;
   request.what = client_request::kind::remove;
   auto key = c.args[1];
-  request.bucket = c.self.bucket().db;
+  request.bucket = c.self.bucket().id;
   if (!check_key(c, key) || !parse_options(c, 2, request))
     return;
   request.key = key;
@@ -143,7 +143,7 @@ void run_kv_explain(call& c) {
     return c.reply.error("ERR KV.EXPLAIN takes a key, or one of GET, KV.GET, SET, KV.PUT, DEL and KV.DEL with one key");
   client_request request;
   request.what = client_request::kind::explain;
-  request.bucket = c.self.bucket().db;
+  request.bucket = c.self.bucket().id;
   request.key = c.args[1];
   if (check_key(c, c.args[1]))
     c.self.ask(std::move(request), shape::explain);
@@ -181,10 +181,10 @@ bool parse_repair_options(call& c, repair_order& order) {
       return syntax_error(c), false;
     auto value = c.args[i + 1];
     if (same_word(c.args[i], "bucket")) {
-      const auto* bucket = c.self.env().find_bucket(value);
+      const auto* bucket = c.self.env().view().find_bucket(value);
       if (bucket == nullptr)
         return c.reply.error("ERR no such bucket '" + std::string(value.substr(0, 128)) + "'"), false;
-      order.bucket = bucket->db;
+      order.bucket = bucket->id;
       continue;
     }
     int64_t number = 0;

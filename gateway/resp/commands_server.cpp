@@ -105,14 +105,13 @@ void info_cluster(environment& env, info_text& out) {
   out.section("Cluster");
   out.field("cluster_enabled", 0); // No redirects: any node answers for any key.
   out.field("crema_partitions", env.opts().partitions);
-  for (const auto& x : env.opts().nodes)
-    out.field("crema_node_" + x.name, "host=" + x.host + ",resp_port=" + std::to_string(x.resp_port) +
-                                          ",http_port=" + std::to_string(x.http_port));
+  for (const auto& x : env.view().nodes)
+    out.field("crema_node_" + x.name, "host=" + x.host + ",resp_port=" + std::to_string(x.resp_port));
 }
 
 void info_keyspace(environment& env, info_text& out) {
   out.section("Keyspace"); // Counting keys asks every node: see DBSIZE.
-  for (const auto& x : env.opts().buckets)
+  for (const auto& x : env.view().buckets)
     out.field("db" + std::to_string(x.db),
               "bucket=" + x.name + ",conflict=" + (x.conflict == conflict_rule::lww ? "lww" : "siblings") +
                   ",n=" + std::to_string(x.n) + ",r=" + std::to_string(x.r) + ",w=" + std::to_string(x.w));
@@ -181,8 +180,8 @@ const std::pair<std::string_view, std::string_view> level_names[] = {
 // What CONFIG GET knows. In the words of Redis; what has no meaning here says what comes nearest.
 std::vector<std::pair<std::string, std::string>> parameters(environment& env) {
   const auto& opts = env.opts();
-  bucket_id last_db = 0;
-  for (const auto& x : opts.buckets)
+  uint16_t last_db = 0;
+  for (const auto& x : env.view().buckets)
     last_db = std::max(last_db, x.db);
   return {{"save", ""},
           {"appendonly", "no"},

@@ -18,7 +18,8 @@ constexpr size_t output_bytes_kept = size_t{16} * 1024;
 } // namespace
 
 conversation::conversation(environment& env, statistics& stats, request_port& port, client_info info)
-    : env_(env), stats_(stats), port_(port), info_(std::move(info)), bucket_(&env.default_bucket()) {
+    : env_(env), stats_(stats), port_(port), info_(std::move(info)), view_(&env.view()),
+      bucket_(&view_->default_bucket()) {
   info_.db = bucket_->db;
   publish();
 }
@@ -42,7 +43,17 @@ bool conversation::still_blocked() const {
   return false;
 }
 
+/// The bucket may have been changed meanwhile. If it was dropped, whatever is asked of it is refused by the node.
+void conversation::follow_view() {
+  if (view_ == &env_.view())
+    return;
+  view_ = &env_.view();
+  if (const auto* bucket = view_->find_bucket(bucket_->id))
+    bucket_ = bucket;
+}
+
 size_t conversation::consume(std::string_view input) {
+  follow_view();
   size_t used = 0;
   while (used < input.size() && wants_input()) {
     blocked_ = blocked::no;
@@ -170,7 +181,7 @@ void conversation::unknown_command(const std::vector<std::string_view>& args, wr
 }
 
 uint64_t conversation::hash_of(std::string_view key) const {
-  return std::hash<std::string_view>{}(key) + bucket_->db * 0x9E3779B97F4A7C15U;
+  return std::hash<std::string_view>{}(key) + bucket_->id * 0x9E3779B97F4A7C15U;
 }
 
 uint64_t conversation::push(shape how) {
@@ -235,7 +246,7 @@ void conversation::ask_topology(topology_order order) {
 void conversation::ask_count() {
   auto sequence = push(shape::integer);
   ++outstanding_;
-  port_.count_keys(*this, sequence, bucket_->db);
+  port_.count_keys(*this, sequence, bucket_->id);
 }
 
 void conversation::send_items(uint64_t sequence, pending_command& command) {
@@ -346,7 +357,7 @@ void conversation::abandon() {
   queue_.clear();
 }
 
-void conversation::select(const config::bucket_config& bucket) {
+void conversation::select(const protocol::bucket& bucket) {
   if (bucket_ == &bucket)
     return;
   bucket_ = &bucket;

@@ -76,8 +76,8 @@ public:
 
   // For the commands.
   environment& env() { return env_; }
-  const config::bucket_config& bucket() const { return *bucket_; }
-  void select(const config::bucket_config& bucket);
+  const protocol::bucket& bucket() const { return *bucket_; }
+  void select(const protocol::bucket& bucket);
   void set_resp3(bool resp3);
   bool resp3() const { return info_.resp3; }
   /// To be followed by publish() when changed.
@@ -101,6 +101,7 @@ private:
   void run(const std::vector<std::string_view>& args);
   bool must_wait(const command& c, const std::vector<std::string_view>& args);
   bool still_blocked() const;
+  void follow_view();
   uint64_t push(shape how);
   void send_items(uint64_t sequence, pending_command& command);
   void unlock(pending_command& command);
@@ -113,7 +114,8 @@ private:
   statistics& stats_;
   request_port& port_;
   client_info info_;
-  const config::bucket_config* bucket_;
+  const cluster_view* view_;
+  const protocol::bucket* bucket_; // Of the view, or dropped since.
 
   request_parser parser_;
   std::string out_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <charconv>
 
 namespace crema::gateway::resp {
 
@@ -37,26 +36,18 @@ std::vector<client_info> client_list::all() const {
 }
 
 environment::environment(options opts) : started_ms(wall_clock_ms(opts)), opts_(std::move(opts)) {
-  assert(!opts_.buckets.empty() && opts_.threads > 0);
-  auto first = std::find_if(opts_.buckets.begin(), opts_.buckets.end(), [](const auto& b) { return b.db == 0; });
-  default_bucket_ = first == opts_.buckets.end() ? &opts_.buckets.front() : &*first;
+  assert(!opts_.cluster_now.buckets.empty() && opts_.threads > 0);
+  set_view(opts_.cluster_now);
   for (uint32_t i = 0; i < opts_.threads; ++i)
     statistics_.push_back(std::make_unique<statistics>());
 }
 
-const config::bucket_config* environment::find_bucket(std::string_view name_or_db) const {
-  for (const auto& bucket : opts_.buckets)
-    if (bucket.name == name_or_db)
-      return &bucket;
-  bucket_id db = 0;
-  const auto* end = name_or_db.data() + name_or_db.size();
-  auto [stop, failure] = std::from_chars(name_or_db.data(), end, db);
-  if (failure != std::errc{} || stop != end)
-    return nullptr;
-  for (const auto& bucket : opts_.buckets)
-    if (bucket.db == db)
-      return &bucket;
-  return nullptr;
+void environment::set_view(cluster_view view) {
+  std::lock_guard lock(mutex_);
+  if (!views_.empty() && views_.back()->buckets == view.buckets && views_.back()->nodes == view.nodes)
+    return;
+  views_.push_back(std::make_unique<const cluster_view>(std::move(view)));
+  view_.store(views_.back().get(), std::memory_order_release);
 }
 
 uint64_t environment::now_ms() const { return wall_clock_ms(opts_); }

@@ -62,13 +62,14 @@ private:
 
 class environment {
 public:
-  /// @pre opts.buckets is not empty; opts.threads > 0.
+  /// @pre opts.cluster_now has buckets; opts.threads > 0.
   explicit environment(options opts);
 
   const options& opts() const { return opts_; }
-  /// By name or, if it is a number, by db.
-  const config::bucket_config* find_bucket(std::string_view name_or_db) const;
-  const config::bucket_config& default_bucket() const { return *default_bucket_; }
+  /// The newest. Stays valid as long as the environment. Thread-safe.
+  const cluster_view& view() const { return *view_.load(std::memory_order_acquire); }
+  /// Thread-safe.
+  void set_view(cluster_view view);
   uint64_t now_ms() const;
   bool ready() const { return !opts_.ready || opts_.ready(); }
 
@@ -86,7 +87,9 @@ public:
 
 private:
   options opts_;
-  const config::bucket_config* default_bucket_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<const cluster_view>> views_; ///< All there were: they are small, and change rarely.
+  std::atomic<const cluster_view*> view_;
   std::vector<std::unique_ptr<statistics>> statistics_;
 };
 

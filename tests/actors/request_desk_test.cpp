@@ -32,9 +32,9 @@ env_ptr make_env(uint32_t nodes = 3, bool sloppy = false) {
   b.name = "default";
   b.sloppy = sloppy;
   env->config.buckets = {b};
-  env->index_buckets();
   auto ring = std::make_shared<protocol::ring>();
   ring->epoch = 1;
+  ring->buckets = env->config.buckets;
   for (uint32_t i = 0; i < nodes; ++i)
     ring->members.push_back({node_id{i}, "n" + std::to_string(i + 1), "h" + std::to_string(i), "", 1});
   ring->owners.assign(8, {node_id{2}, node_id{0}, node_id{1}});

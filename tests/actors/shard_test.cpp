@@ -27,9 +27,9 @@ env_ptr one_of_three(uint64_t ahead_micros = 0, bool restored = false) {
   config::bucket_config b;
   b.name = "default";
   env->config.buckets = {b};
-  env->index_buckets();
   auto ring = std::make_shared<protocol::ring>();
   ring->epoch = 1;
+  ring->buckets = env->config.buckets;
   for (uint32_t i = 0; i < 3; ++i)
     ring->members.push_back({node_id{i}, "n" + std::to_string(i + 1), "h", "", 1});
   ring->owners.assign(8, {node_id{0}, node_id{1}, node_id{2}});

@@ -245,7 +245,7 @@ inline config::bucket_config bucket(const std::string& name, bucket_id db, confl
                                     uint32_t n, uint32_t r, uint32_t w) {
   config::bucket_config b;
   b.name = name;
-  b.db = db;
+  b.id = b.db = db;
   b.conflict = rule;
   b.durability = how;
   b.n = n;

@@ -68,13 +68,35 @@ TEST(TopologyChanges, EveryKindIsUnderstood) {
   EXPECT_EQ(groups[0].second, (std::vector<std::string>{"n1", "n2"}));
   EXPECT_TRUE(only<protocol::set_groups>(R"([{"set-groups": []}])").groups.empty());
   only<protocol::rebalance>(R"([{"rebalance": true}])");
+  auto created = only<protocol::create_bucket>(
+      R"([{"create-bucket": {"name": "carts", "db": 7, "conflict": "siblings", "n": 3, "r": 1, "w": 3, "sloppy": false,
+          "durability": "fsync", "read_repair": "foreground"}}])");
+  EXPECT_EQ(created.db, 7);
+  EXPECT_EQ(created.conflict, conflict_rule::siblings);
+  EXPECT_EQ(to_words(created), "create bucket carts (siblings, n 3, r 1, w 3, strict, durability fsync, read repair in "
+                               "the foreground)");
+  auto set = only<protocol::set_bucket>(R"([{"set-bucket": {"name": "carts", "n": 5}}])");
+  EXPECT_EQ(set.settings.n, 5U);
+  EXPECT_FALSE(set.settings.r || set.settings.w || set.settings.sloppy || set.settings.durability);
+  EXPECT_EQ(only<protocol::drop_bucket>(R"([{"drop-bucket": "carts"}])").name, "carts");
   EXPECT_EQ(parsed(R"([{"join": "n5"}, {"leave": "n2"}])").size(), 2U);
+}
+
+TEST(TopologyChanges, WhatABucketIsForItsWholeLifeCannotBeSet) {
+  EXPECT_EQ(refusal(R"([{"set-bucket": {"name": "carts", "conflict": "lww"}}])"),
+            "changes[0].set-bucket.conflict: cannot be changed (allowed: only when the bucket is created)");
+  EXPECT_NE(refusal(R"([{"create-bucket": {"name": "17"}}])").find("is a number, and SELECT takes numbers for dbs"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"([{"create-bucket": {"name": "x", "mode": "strong"}}])").find("is not available yet"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"([{"create-bucket": {"name": "x", "n": 17}}])").find("(allowed: a number of copies, 1 to 16)"),
+            std::string::npos);
 }
 
 TEST(TopologyChanges, ARefusalNamesThePlaceTheCauseAndTheCure) {
   EXPECT_EQ(refusal(R"([{"leav": "n4"}])"), "changes[0].leav: unknown field, did you mean \"leave\"? (allowed: one of "
                                             "join, leave, remove, replace, set-weight, set-zone, set-group, "
-                                            "set-groups, rebalance)");
+                                            "set-groups, rebalance, create-bucket, set-bucket, drop-bucket)");
   EXPECT_EQ(refusal(R"([{"leave": "n4"}, {"join": {"name": "n5", "hots": "x"}}])"),
             "changes[1].join.hots: unknown field, did you mean \"host\"? (allowed: one of name, host, peer_port, "
             "resp_port, zone, weight, directory, group)");
@@ -168,6 +190,10 @@ TEST(TopologyWords, SayWhatTheJsonSays) {
             json(R"([{"set-groups": [{"name": "a", "nodes": ["n1", "n2"]}, {"name": "b", "nodes": ["n3"]}]}])"));
   EXPECT_EQ(from_words({"set-groups", "none"}), json(R"([{"set-groups": []}])"));
   EXPECT_EQ(from_words({"rebalance"}), json(R"([{"rebalance": true}])"));
+  EXPECT_EQ(from_words({"create-bucket", "carts", "n=3", "sloppy=false", "conflict=siblings"}),
+            json(R"([{"create-bucket": {"name": "carts", "n": 3, "sloppy": false, "conflict": "siblings"}}])"));
+  EXPECT_EQ(from_words({"set-bucket", "carts", "w=2"}), json(R"([{"set-bucket": {"name": "carts", "w": 2}}])"));
+  EXPECT_EQ(from_words({"drop-bucket", "carts"}), json(R"([{"drop-bucket": "carts"}])"));
 }
 
 TEST(TopologyWords, ThatAreNotUnderstoodAreAnsweredWithTheUsage) {

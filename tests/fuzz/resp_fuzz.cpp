@@ -67,9 +67,9 @@ gateway::options fuzz_options() {
   config::bucket_config plain, carts;
   plain.name = "default";
   carts.name = "carts";
-  carts.db = 1;
+  carts.id = carts.db = 1;
   carts.conflict = conflict_rule::siblings;
-  opts.buckets = {plain, carts};
+  opts.cluster_now.buckets = {plain, carts};
   opts.wall_clock_ms = [] { return uint64_t{1'700'000'000'000}; };
   return opts;
 }

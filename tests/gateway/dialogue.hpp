@@ -22,9 +22,9 @@ inline options test_options() {
   config::bucket_config plain, carts;
   plain.name = "default";
   carts.name = "carts";
-  carts.db = 1;
+  carts.id = carts.db = 1;
   carts.conflict = conflict_rule::siblings;
-  opts.buckets = {plain, carts};
+  opts.cluster_now.buckets = {plain, carts};
   opts.wall_clock_ms = [] { return test_now_ms; };
   return opts;
 }

@@ -24,10 +24,17 @@ vnode_note owner(dot_clock known, vnode_state state = vnode_state::complete) {
 }
 vnode_note temporary(dot_clock known) { return {v, vnode_role::temporary, vnode_state::complete, std::move(known)}; }
 
+bucket bucket_of(uint32_t n, uint32_t w) {
+  bucket x;
+  x.n = n;
+  x.w = w;
+  return x;
+}
+
 /// Four nodes, the first three own the only partition that matters; node a plans, and is linked to all others.
 class SyncPlanner : public testing::Test {
 protected:
-  explicit SyncPlanner(node_id me = a) : self(me), planner(self, {{0, {3, 2}}}, make_ring()) {
+  explicit SyncPlanner(node_id me = a) : self(me), planner(self, make_ring()) {
     for (auto peer : {a, b, c, d})
       if (peer != self) {
         planner.linked(peer);
@@ -46,6 +53,7 @@ protected:
     for (auto id : {a, b, c, d})
       r->members.push_back({id, "n" + std::to_string(to_index(id)), "host", "", 1});
     r->owners = {{a, b, c}};
+    r->buckets = {bucket_of(3, 2)};
     return r;
   }
   void times(timestamp latest, uint64_t wall_ms = 1) {
@@ -117,6 +125,57 @@ TEST_F(SyncPlanner, IsRefilledByTheOneWhoseLogDoesNotReachBack) {
   EXPECT_EQ(plan.refills[0].from, b);
   EXPECT_TRUE(plan.refills[0].behind);
   EXPECT_EQ(planner.incomplete(), 0U) << "it stays open";
+}
+
+// docs/topology.md, rule R3: a read of one owner is to find what two of three acknowledged.
+TEST_F(SyncPlanner, MeetsTheOthersBeforeFewerMayLackAWrite) {
+  planner.set_own(owner(clock({{ra, 1, 5}})), {});
+  auto joint = *make_ring();
+  joint.epoch = 2;
+  joint.next = joint.owners;
+  joint.since = {2};
+  joint.buckets[0].other = quorums{3, 1, 3};
+  for (auto& m : joint.members)
+    m.directory = m.named = 1;
+  planner.on_ring(std::make_shared<const ring>(joint));
+  auto got = [this] {
+    planner.plan(now);
+    auto x = planner.moving();
+    EXPECT_EQ(x.to_get, 1U);
+    return x.got == 1;
+  };
+  EXPECT_FALSE(got());
+  auto answers_of = [this](uint64_t asked, uint64_t epoch) {
+    for (auto peer : {b, c})
+      planner.set_peer_time(peer, 1, 1, asked, epoch);
+  };
+  planner.set_peer(b, owner(clock({{ra, 1, 5}})));
+  planner.set_peer(c, owner(clock({{rc, 1, 1}})));
+  answers_of(planner.ask(), 2);
+  EXPECT_FALSE(got()) << "c has more";
+  planner.set_own(owner(clock({{ra, 1, 5}, {rc, 1, 1}})), {});
+  answers_of(planner.ask(), 1);
+  EXPECT_FALSE(got()) << "they may acknowledge by the numbers of before";
+  answers_of(planner.ask(), 2);
+  EXPECT_TRUE(got());
+  planner.set_peer(c, owner(clock({{rc, 1, 2}})));
+  EXPECT_TRUE(got()) << "What comes now is acknowledged by three.";
+  ++joint.epoch;
+  joint.since = {3};
+  planner.on_ring(std::make_shared<const ring>(joint));
+  EXPECT_FALSE(got()) << "It is another plan.";
+}
+
+TEST_F(SyncPlanner, WaitsForTheRingOfAVnodeWhoseBucketItDoesNotKnow) {
+  vnode_note note{{1, 0}, vnode_role::owner, vnode_state::unsure, {}};
+  planner.set_own(note, {});
+  planner.set_peer(b, note);
+  EXPECT_TRUE(planner.plan(now).births.empty());
+  auto with = *make_ring();
+  with.buckets.push_back(bucket_of(3, 2));
+  with.buckets.back().id = 1;
+  planner.on_ring(std::make_shared<const ring>(with));
+  EXPECT_EQ(planner.plan(now).births.size(), 1U);
 }
 
 TEST_F(OnAFallback, CopiesWhatItIsToOwnUnlessTheChangeIsPaused) {
@@ -352,7 +411,7 @@ TEST_F(Births, BelieveWhoIsNotAnOwnerAndWhoIsGone) {
 }
 
 TEST_F(Births, WaitForAMajorityThatMayKnow) {
-  sync_planner fresh{a, {{0, {3, 2}}}, make_ring()};
+  sync_planner fresh{a, make_ring()};
   fresh.set_own(owner({}, vnode_state::unsure), {});
   fresh.set_directories({1, {{a, 1}, {b, 1}}});
   auto begins = [&] { return !fresh.plan(now).births.empty(); };
@@ -393,7 +452,8 @@ TEST(SyncPlannerOfWideWrites, CountsLostDisksAlsoOfOwnersThatAreBeingFilled) {
   for (auto id : {a, b, c, d, e})
     r->members.push_back({id, "n" + std::to_string(to_index(id)), "host", "", 1});
   r->owners = {{a, b, c, d, e}};
-  sync_planner planner{a, {{0, {5, 3}}}, r};
+  r->buckets = {bucket_of(5, 3)};
+  sync_planner planner{a, r};
   std::map<node_id, uint64_t> met{{a, 1}, {b, 1}, {c, 1}, {d, 1}, {e, 1}};
   planner.set_own(owner({}, vnode_state::unsure), {});
   planner.set_directories({2, {{a, 2}}});
@@ -414,7 +474,8 @@ TEST(SyncPlannerOfWideWrites, BeginsEmptyOnlyWithWOwners) {
   for (auto id : {a, b, c})
     r->members.push_back({id, "n" + std::to_string(to_index(id)), "host", "", 1});
   r->owners = {{a, b, c}};
-  sync_planner planner{a, {{0, {3, 3}}}, r};
+  r->buckets = {bucket_of(3, 3)};
+  sync_planner planner{a, r};
   planner.set_own(owner({}, vnode_state::unsure), {});
   for (auto peer : {b, c}) {
     EXPECT_TRUE(planner.plan(now).births.empty());

@@ -22,7 +22,7 @@ protected:
     for (auto rule : {conflict_rule::lww, conflict_rule::siblings}) {
       config::bucket_config b;
       b.name = rule == conflict_rule::lww ? "registers" : "siblings";
-      b.db = static_cast<bucket_id>(cluster.buckets.size());
+      b.id = b.db = static_cast<bucket_id>(cluster.buckets.size());
       b.conflict = rule;
       b.sloppy = false;
       cluster.buckets.push_back(b);

@@ -19,7 +19,7 @@ granted here), each as successor of one that its proposer knows, and gossip spre
         also would be sound only if nothing could be cancelled or planned anew.
     R3  stable(P, former O) may be decided when every member of P has been complete for this plan: it knows joint(O, P)
         and has caught up with N-W+1 complete members of O that knew it when they gave, itself perhaps one of them. (N, W
-        are those of O.) What a node was complete for before, another plan or set, counts for nothing; the dots may stay.
+        are those of O. Who is a member of O too need not, unless N-W of O is more than that of P.) What a node was complete for before, another plan or set, counts for nothing; the dots may stay.
     R4  In stable(P, former O) a read needs R of P. A write needs W of P and, unless its coordinator knew when it began
         that N-R+1 of O know that P is stable, also W of O. (These need not even take it, see HARMLESS: who acknowledges it
         knows the epoch, and refuses reads of O.)
@@ -49,6 +49,7 @@ LEAVE_OUT = {                    # what -> case that shows it, text
     "R3": ("3,2,2", "new owners count as complete when they have caught up with one old owner"),
     "R3-knew": ("3,2,2", "new owners catch up with old ones that did not know of the change yet"),
     "R3-kept": (MIXED, "old owners that stay count as complete at once"),
+    "R3-kept-reads": ("3,2,2 5,2,5", "the same, where writes of the old W and reads of the new R meet"),
     "R3-replan": ("3,2,2", "who was complete for the plan before is complete for the new one"),
     "R3-again": ("3,2,2", "who has kept the copy of an earlier set or plan counts as complete"),
     "R4": ("3,2,2", "writes leave the old owners out at once"),
@@ -62,6 +63,7 @@ LEAVE_OUT = {                    # what -> case that shows it, text
     "R8-asks": ("3,1,3", "who lost its disk goes by the epochs that others tell"),
 }
 HARMLESS = {                     # not caught
+    "R3-kept-unless": (MIXED, "old owners that stay count as complete at once, unless N - W becomes smaller"),
     "R4-data": ("3,2,2", "old owners acknowledge a write of stable(P, former O) without taking it"),
 }
 
@@ -111,7 +113,10 @@ class World:
         if kind != "joint" or node.name not in new.members: return
         givers = node.givers.get(new.plan, set()) | ({node.name} if old.plan in node.whole else set())
         need = 1 if self.without == "R3" else len(old.members) - old.w + 1
-        if len(givers) >= need or (self.without == "R3-kept" and old.plan in node.whole) or (self.without == "R3-again" and node.whole):
+        stays = old.plan in node.whole and (self.without == "R3-kept" or
+            self.without == "R3-kept-unless" and len(old.members) - old.w <= len(new.members) - new.w or
+            self.without == "R3-kept-reads" and len(old.members) < old.w + new.r)
+        if len(givers) >= need or stays or (self.without == "R3-again" and node.whole):
             node.whole.add(new.plan)
 
     def lacks(self, name):

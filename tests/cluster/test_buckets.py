@@ -1,0 +1,111 @@
+"""Buckets that are created, changed and dropped while the cluster runs (`crema ctl bucket`)."""
+
+import json
+
+import workload
+from harness import SLOWNESS, ClusterCase, wait_until
+
+KEYS = 1_000
+CHANGE = 60.0 * SLOWNESS  # A change is done within this.
+VOTES = 20.0 * SLOWNESS   # Nodes that have just started may vote within this.
+
+
+class Buckets(ClusterCase):
+    TIMEOUT = 240
+
+    def bucket(self, node, *words):
+        """Nodes that have just been started cannot vote yet."""
+        def agreed():
+            done = node.ctl("bucket", *words)
+            if done.returncode == 0:
+                return done.stdout
+            self.assertIn("no majority of the members votes", done.stderr)
+            return None
+        return wait_until(agreed, VOTES, f"{words} is agreed")
+
+    def listed(self, node):
+        return {b["name"]: b for b in json.loads(self.ctl(node, "list", "--json"))}
+
+    def ctl(self, node, *words, code=0):
+        done = node.ctl("bucket", *words)
+        self.assertEqual(done.returncode, code, f"ctl bucket {words}: {done.stdout}{done.stderr}")
+        return done.stdout if code == 0 else done.stderr
+
+    def watch(self, node):
+        done = node.ctl("jobs", "--watch", timeout=CHANGE)
+        self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}")
+
+    def vnodes(self, cluster):
+        return [node.status()["counters"]["vnodes"] for node in cluster]
+
+    def test_a_bucket_is_used_on_all_nodes_as_soon_as_it_is_created(self):
+        cluster = self.cluster(3)
+        self.assertIn("known to all members", self.bucket(cluster["n1"], "create", "events", "conflict=siblings"))
+        for node in cluster:
+            with node.client(db="events") as client:
+                self.assertEqual(client.call("SET", f"by {node.name}", node.name), "OK")
+        for node in cluster:
+            with node.client(db="events") as client:
+                self.assertEqual([client.call("GET", f"by n{i}") for i in (1, 2, 3)], [b"n1", b"n2", b"n3"])
+        events = self.listed(cluster["n2"])["events"]
+        self.assertEqual((events["n"], events["r"], events["w"], events["conflict"]), (3, 2, 2, "siblings"))
+        for node in cluster:  # All is as it was after a restart, though the files do not name it.
+            node.terminate()
+        cluster.start()
+        cluster.wait_ready()
+        with cluster["n3"].client(db="events") as client:
+            self.assertEqual(client.call("GET", "by n1"), b"n1")
+
+    def test_what_cannot_be_is_refused_with_the_cure(self):
+        cluster = self.cluster(3)
+        self.bucket(cluster["n1"], "create", "events")
+        for words, why in ((("create", "events"), "there is a bucket of that name"),
+                           (("create", "wide", "n=4"), "n = 4 copies need as many nodes, and there are 3 (allowed: 1 to 3)"),
+                           (("set", "events", "w=4"), "w = 4 does not fit n = 3 (allowed: 1 to 3)"),
+                           (("set", "nowhere", "n=1"), "there is no such bucket"),
+                           (("drop", "nowhere", "--yes"), "there is no such bucket")):
+            self.assertIn(why, self.ctl(cluster["n1"], *words, code=1))
+        self.assertIn("cannot be changed", self.ctl(cluster["n1"], "set", "events", "conflict=lww", code=2))
+        self.assertIn("not confirmed", self.ctl(cluster["n1"], "drop", "events", code=2))
+        self.assertIn("events", self.listed(cluster["n3"]))
+
+    def test_copies_come_and_go_while_clients_write_and_read(self):
+        cluster = self.cluster(4)
+        load = workload.Load(cluster, 500, self.seed, prefix="load")
+        load.start()
+        load.wait_writes(1_000, CHANGE)
+        for words in (("n=4",), ("n=3", "r=1", "w=3"), ("r=2", "w=2"), ("n=2", "r=1", "w=2")):
+            self.bucket(cluster["n1"], "set", "default", *words)
+            self.watch(cluster["n1"])
+            load.wait_writes(load.ledger.writes + 500, CHANGE)
+        load.stop()
+        self.assertEqual(load.failures, [])
+        now = self.listed(cluster["n4"])["default"]
+        self.assertEqual((now["n"], now["r"], now["w"], now.get("next")), (2, 1, 2, None))
+        for node in cluster:
+            complaints, found = load.verify(node)
+            self.assertEqual((complaints, len(found)), ([], 500))
+
+    def test_a_dropped_bucket_is_gone_also_on_who_was_away(self):
+        cluster = self.cluster(3)
+        self.bucket(cluster["n1"], "create", "events")
+        with cluster["n1"].client(db="events") as client:
+            replies = client.pipeline([("SET", f"key-{i}", "x" * 100) for i in range(KEYS)])
+            self.assertEqual(set(replies), {"OK"})
+        before = self.vnodes(cluster)
+        cluster["n3"].terminate()
+        cluster.wait_down("n3", CHANGE)
+        with cluster["n2"].client(db="events") as client:
+            self.assertIn("not known yet to n3", self.bucket(cluster["n1"], "drop", "events", "--yes"))
+            self.assert_error(client.call("GET", "key-1"), "ERR", "no such bucket")
+        cluster["n3"].start()
+        cluster["n3"].wait_ready()
+        partitions = cluster["n1"].status()["partitions"]
+        wait_until(lambda: self.vnodes(cluster) == [count - partitions for count in before], CHANGE, "its vnodes are gone")
+        for node in cluster:
+            self.assertNotIn("events", self.listed(node))
+        self.bucket(cluster["n1"], "create", "events")  # The same name and db, and nothing in it.
+        for node in cluster:
+            with node.client(db="events") as client:
+                self.assertIsNone(client.call("GET", "key-1"))
+                self.assertEqual(client.call("DBSIZE"), 0)
