@@ -41,9 +41,18 @@ void finish(handoff_self self, const session_ptr& s, const std::string& error) {
 
 void fetch_part(handoff_self self, const session_ptr& s);
 
+/// Who has the vnode no more by the newest epoch, or is gone, gives no copy of it, nor may ever be heard again.
+bool may_still_give(handoff_self self, const sync_session& s) {
+  auto& st = self->state;
+  const auto* member = st.ring->find(s.from);
+  const auto* bucket = st.env->bucket(s.vnode.bucket);
+  return member != nullptr && member->state != protocol::member_state::gone && bucket != nullptr &&
+         st.ring->holds(s.from, s.vnode.partition, bucket->n);
+}
+
 /// A copy that is half made is worth some patience; anything else is begun again by the next plan.
 void give_up_or_wait(handoff_self self, const session_ptr& s, const std::string& why) {
-  if (!s->filling || s->tries >= handoff_state::fill_tries_max)
+  if (!s->filling || s->tries >= handoff_state::fill_tries_max || !may_still_give(self, *s))
     return finish(self, s, why);
   ++s->tries;
   self->delayed_send(self, handoff_state::fill_retry_after, resume_session{[self, s] { fetch_part(self, s); }});

@@ -329,5 +329,110 @@ TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
   caf::anon_send_exit(far, caf::exit_reason::kill);
 }
 
+// Who has left was waited for as long as one that may come back: a quarter of a minute (`--seed 111 --nodes 5 --minutes
+// 1
+// --clients 20 --faults delay,partition,connection,crash,topology` of 2026-11-27).
+TEST_F(Handoff, GivesACopyUpWhenItsSourceIsNoOwnerAnyMore) {
+  for (auto leaves : {true, false}) {
+    SCOPED_TRACE(leaves ? "it leaves" : "it is gone");
+    ASSERT_TRUE(round_is_begun());
+    auto far = system_.spawn([&](caf::event_based_actor* self) {
+      return caf::behavior{[self](const fill_request&) { return self->make_response_promise(); }};
+    });
+    tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {far}}});
+    protocol::vnode_note mine;
+    shard_report report{0, {}, {}, 1};
+    report.changed.emplace_back(mine, protocol::vnode_facts{});
+    tell(std::move(report));
+    sync_state x;
+    x.from = node_id{1};
+    x.incarnation = leaves ? 1 : 2;
+    x.sequence = x.latest = 1;
+    x.full = true;
+    protocol::dot_clock theirs;
+    theirs.add(dot{7, 1});
+    x.notes.push_back({0, 0, 0, static_cast<uint8_t>(protocol::vnode_state::complete), theirs.encode()});
+    tell(x);
+    auto begun = false;
+    auto abandoned = false;
+    auto run = [&] {
+      for (bool more = true; more;)
+        replica_->receive([&](const fill_begin&) { return begun = true; },
+                          [&](const fill_abandon&) { abandoned = true; }, [](const caf::message&) {},
+                          caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+      sched().run();
+    };
+    run();
+    ASSERT_TRUE(begun);
+    tell(peer_unlinked{node_id{1}, "gone"});
+    run();
+    EXPECT_EQ(counter("syncs_running"), 1U) << "it may come back";
+    auto ring = *load_or_claim_ring(*storage::open_memory(storage::make_memory_disk()), cluster_).ring;
+    if (leaves)
+      for (auto& row : ring.owners)
+        row = {node_id{0}};
+    else
+      ring.members[1].state = protocol::member_state::gone;
+    tell(ring_published{std::make_shared<const protocol::ring>(ring)});
+    sched().advance_time(handoff_state::fill_retry_after);
+    sched().run();
+    run();
+    EXPECT_TRUE(abandoned);
+    EXPECT_EQ(counter("syncs_running"), 0U);
+    for (auto& row : ring.owners)
+      row = {node_id{0}, node_id{1}};
+    ring.members[1].state = protocol::member_state::full;
+    tell(ring_published{std::make_shared<const protocol::ring>(ring)});
+    tell(shard_report{0, {}, {}, 1});
+    run();
+    sched().advance_time(cluster_.sync.interval);
+    sched().run();
+    caf::anon_send_exit(far, caf::exit_reason::kill);
+  }
+}
+
+// The shard refuses what is meant for an older epoch than it knows, and then nothing has changed: to ask at once
+// whether it has, and to order it again, kept a node busy for as long as its handoff had not heard of the epoch.
+TEST_F(Handoff, AsksOnceWhetherAnOpeningWasTaken) {
+  ASSERT_TRUE(round_is_begun());
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {}}});
+  protocol::vnode_note mine;
+  mine.state = protocol::vnode_state::catching_up;
+  shard_report report{0, {}, {}, 1};
+  report.changed.emplace_back(mine, protocol::vnode_facts{});
+  tell(std::move(report));
+  auto asked = told().asks;
+  size_t openings_seen = 0, rounds = 0;
+  auto answer_rounds = [&] {
+    openings_seen = rounds = 0;
+    for (bool more = true; more && rounds < 100;) {
+      replica_->receive([&](const openings&) { ++openings_seen; },
+                        [&](const report_request&) {
+                          ++rounds;
+                          caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
+                        },
+                        [](const caf::message&) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+      sched().run();
+    }
+  };
+  answer_rounds();
+  EXPECT_EQ(openings_seen, 0U);
+  sync_state x;
+  x.from = node_id{1};
+  x.incarnation = x.sequence = x.latest = x.epoch = 1;
+  x.full = true;
+  x.answers = asked;
+  x.notes.push_back({0, 0, 0, static_cast<uint8_t>(protocol::vnode_state::complete), protocol::dot_clock{}.encode()});
+  tell(x);
+  answer_rounds();
+  EXPECT_EQ(rounds, 1U);
+  EXPECT_EQ(openings_seen, 2U);
+  sched().advance_time(cluster_.sync.interval);
+  sched().run();
+  answer_rounds();
+  EXPECT_EQ(rounds, 1U) << "its time has come";
+  EXPECT_EQ(openings_seen, 1U) << "the shard may have learned something by now";
+}
+
 } // namespace
 } // namespace crema::test
