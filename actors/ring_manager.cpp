@@ -81,6 +81,7 @@ std::optional<agreement_message> from_wire(const ring_message& x) {
 }
 
 constexpr const char* record_name = "agreement";
+constexpr const char* sealed_name = "sealed"; // On disk, since this is persisted: u64 directory.
 
 } // namespace
 
@@ -128,6 +129,8 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::map<node_id, uint64_t> peer_epochs;
   protocol::topology_state state;
   std::map<node_id, uint64_t> first_met; // Data directories: for members that nobody has named yet.
+  uint64_t directory = 0;
+  bool sealed = false; // Persisted.
   std::vector<std::pair<uint64_t, protocol::agreement_outcome>> ended;
   struct waiting_order {
     std::function<void(std::string)> answer; // Null: it was a step.
@@ -148,6 +151,26 @@ struct ring_manager_state : protocol::agreement_outbox {
 using ring_manager_self = caf::stateful_actor<ring_manager_state>*;
 
 namespace {
+
+bool load_sealed(const storage::store& store, uint64_t directory) {
+  auto stored = store.get_meta(sealed_name).object.value_or("");
+  protocol::byte_reader in{stored};
+  return in.u64() == directory && in.finished();
+}
+
+/// Those who have bound this node to its directory may be gone for good when it is to vote for the first time.
+void seal(ring_manager_state& st) {
+  if (st.sealed || st.agreed->number() > 1)
+    return;
+  std::string bytes;
+  protocol::byte_writer{bytes}.u64(st.directory);
+  auto batch = st.store->make_batch();
+  batch->put_meta(sealed_name, bytes);
+  if (auto written = st.store->write(*batch); !written.ok())
+    return st.env->log->critical("the store failed: {}", written.error);
+  st.sealed = true;
+  st.agreed->set_sealed(true);
+}
 
 void publish_if_taken(ring_manager_self self) {
   auto& st = self->state;
@@ -392,6 +415,9 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
   st.newest = st.env->first_ring;
   st.agreed = std::make_unique<agreement>(st.env->self, options.directory, st.values, options.record, options.random,
                                           agreement::options{});
+  st.directory = options.directory;
+  st.sealed = load_sealed(*st.store, st.directory);
+  st.agreed->set_sealed(st.sealed);
   st.news = true;
   settle(self);
   self->delayed_send(self, ring_manager_state::tick_interval, tick{});
@@ -429,7 +455,8 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         s.state.progress[s.env->self] = x.what;
         s.state.directories = x.directories;
         s.first_met = x.first_met;
-        s.agreed->set_sealed(x.bound_by >= protocol::seals_needed(s.agreed->voters().size()));
+        if (x.bound_by >= protocol::seals_needed(s.agreed->voters().size()))
+          seal(s);
         self->send(s.gossiper, own_progress{x.what});
       },
       [self](const peer_progress& x) {

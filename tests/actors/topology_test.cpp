@@ -134,6 +134,23 @@ TEST_F(Topology, ReplacesADeadNode) {
   expect_all(4);
 }
 
+// Who vouches that a node has the disk that it had is asked once, not after each start: it may be gone by then.
+TEST_F(Topology, ReplacesTheFirstNodeThatDiesAlsoWhenAllOthersHaveBeenRestartedSince) {
+  write(0, 40);
+  c.kill(3);
+  for (size_t i = 0; i < 3; ++i)
+    c.kill(i);
+  for (size_t i = 0; i < 3; ++i)
+    c.start(i);
+  c.link_all();
+  c.run_for(std::chrono::seconds{3});
+  commit(1, {protocol::replace_node{"n4", newcomer("n5", 77), true}});
+  c.join(77);
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 4U);
+  expect_all(4);
+}
+
 TEST_F(Topology, GoesOnWhenTheNewNodeDiesInTheMiddle) {
   write(0, 40);
   commit(0, {protocol::join_node{newcomer("n5", 77)}});
