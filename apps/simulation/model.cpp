@@ -246,6 +246,17 @@ namespace {
 /// A node may be so long behind with an epoch, and write by the one before.
 constexpr std::chrono::minutes behind_max{2};
 
+/// The ownerships by which somebody may have acted then.
+std::vector<world::ownership> known_between(const key_model& k, sim_time from, sim_time to) {
+  std::vector<world::ownership> result;
+  for (auto x = k.ownerships.begin(); x != k.ownerships.end() && x->since <= to; ++x) {
+    auto next = std::next(x);
+    if (next == k.ownerships.end() || next->since > from - behind_max)
+      result.push_back(*x);
+  }
+  return result;
+}
+
 } // namespace
 
 bool key_model::changed_owners(sim_time from, sim_time to) const {
@@ -254,18 +265,19 @@ bool key_model::changed_owners(sim_time from, sim_time to) const {
   });
 }
 
+bool key_model::was_changing(sim_time from, sim_time to) const {
+  auto known = known_between(*this, from, to);
+  return std::any_of(known.begin(), known.end(), [](const auto& x) { return !x.others.empty(); });
+}
+
 bool key_model::was_held_by(size_t node, sim_time from, sim_time to) const {
   auto in = [node](const std::vector<size_t>& nodes) {
     return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
   };
   if (ownerships.empty())
     return in(owners);
-  for (auto x = ownerships.begin(); x != ownerships.end() && x->since <= to; ++x) {
-    auto next = std::next(x);
-    if ((next == ownerships.end() || next->since > from - behind_max) && (in(x->owners) || in(x->others)))
-      return true;
-  }
-  return false;
+  auto known = known_between(*this, from, to);
+  return std::any_of(known.begin(), known.end(), [&](const auto& x) { return in(x.owners) || in(x.others); });
 }
 
 bool carried_over(const evidence& e, const key_model& k, const operation& earlier, const operation& later,

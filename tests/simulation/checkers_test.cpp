@@ -258,6 +258,28 @@ TEST_F(Checkers, FindAReadThatGoesBackBehindOneWithRepairInTheForeground) {
   }
 }
 
+// Its R owners are not those of whom the new ones have learned, and nobody wrote it to these.
+TEST_F(Checkers, LetWhatAReadShowedBeLeftBehindIfOwnersWereChangingThen) {
+  put(0, 1, "c0-1");
+  auto unknown = next(client_request::kind::put, 0);
+  unknown.request.value = "c0-2";
+  unknown.result = outcome::unknown;
+  named(0, 2, "c0-2");
+  writes[{vnode(0), dot{7, 2}}].at = unknown.invoked;
+  add(unknown);
+  ownerships = {{{}, {0, 1, 2}, {1, 2, 3}}};
+  auto newer = read(0, {2});
+  newer.request.repair = protocol::read_repair::foreground;
+  add(newer);
+  auto changed = now;
+  add(read(0, {1}));
+  EXPECT_EQ(finding(), "monotonic reads") << "they were the same in both reads";
+  ownerships.push_back({changed, {1, 2, 3}, {0, 1, 2}});
+  EXPECT_EQ(finding(), "");
+  ownerships = {{{}, {0, 1, 2}, {}}, {changed, {0, 1, 2}, {1, 2, 3}}};
+  EXPECT_EQ(finding(), "monotonic reads") << "they began to change after the first one";
+}
+
 TEST_F(Checkers, FindALaterWriteThatLoses) {
   put(0, 2, "c0-2");
   put(0, 1, "c0-1"); // With an older timestamp.

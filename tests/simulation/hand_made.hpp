@@ -108,9 +108,15 @@ protected:
   void add(operation op) { operations.add(std::move(op)); }
 
   evidence all() {
-    return {cluster, operations, writes,
-            closed,  faults,     [](bucket_id, const std::string&) {
-              return std::vector<size_t>{0, 1, 2}; }};
+    return {cluster,
+            operations,
+            writes,
+            closed,
+            faults,
+            [](bucket_id, const std::string&) {
+              return std::vector<size_t>{0, 1, 2};
+            },
+            [this](bucket_id, const std::string&) { return ownerships; }};
   }
   findings check_all() {
     findings out;
@@ -135,6 +141,7 @@ protected:
   std::map<std::pair<vnode_id, dot>, named_write> writes;
   std::set<std::pair<vnode_id, dot>> closed;
   fault_log faults;
+  std::vector<world::ownership> ownerships; ///< Of both keys; none: they have always been the same.
   sim_time now{milliseconds{100}};
 };
 
