@@ -23,7 +23,9 @@ granted here), each as successor of one that its proposer knows, and gossip spre
     R4  In stable(P, former O) a read needs R of P. A write needs W of P and, unless its coordinator knew when it began
         that N-R+1 of O know that P is stable, also W of O. (These need not even take it, see HARMLESS: who acknowledges it
         knows the epoch, and refuses reads of O.)
-    R5  Who knows that may settle, or begin the next change at once. In stable(P) nobody writes to O whatever he knows.
+    R5  Who knows that may settle, or begin the next change at once. In stable(P) nobody writes to O whatever he knows. A
+        node that is gone for good, on an operator's word, counts as one that knows: it answers nobody. (It may be one of P,
+        too: then the next change, which replaces it, is what all wait for.)
     R6  Who owns nothing by the newest epoch he knows answers no reads, takes writes, and drops its copy when every owner
         (in joint: of O) is complete and covers it; nothing else has to be waited for. It keeps the second promise, and R7.
     R7  A write whose coordinator learns of a newer epoch fails or goes on as it was, or is rebased: same dot, sets of the
@@ -55,6 +57,7 @@ LEAVE_OUT = {                    # what -> case that shows it, text
     "R4": ("3,2,2", "writes leave the old owners out at once"),
     "R5": ("3,2,2", "the next change begins at once"),
     "R5-settle": ("3,2,2", "settled at once"),
+    "R5-gone": ("3,2,2", "who cannot be reached counts as gone, and is not"),
     "R6": ("3,2,2", "an old copy is dropped at once"),
     "R7": ("2,1,2", "a rebased write keeps what was acknowledged before"),
     "R7-epoch": ("3,2,2", "a write goes on with its old sets under the new epoch"),
@@ -96,6 +99,7 @@ class World:
         for node in self.nodes.values(): node.epoch = 0
         for name in self.names[:n]: self.nodes[name].whole.add(0)
         self.cut, self.open, self.taken, self.acked, self.count, self.reads, self.lost = set(), [], set(), set(), 0, 0, False
+        self.gone = set()                        # for good
 
     # Epochs.
     def reach(self, a, b):
@@ -141,7 +145,8 @@ class World:
     def fence(self, name, epoch):
         """Does it know that N-R+1 of the former owners know that they are?"""
         _, _, former, since = self.epochs[epoch]
-        return sum(self.nodes[name].heard.get(n, -1) >= since for n in former.members) >= len(former.members) - former.r + 1
+        def gone(n): return n in self.gone or (self.without == "R5-gone" and frozenset((name, n)) in self.cut)
+        return sum(gone(n) or self.nodes[name].heard.get(n, -1) >= since for n in former.members) >= len(former.members) - former.r + 1
 
     # Requests: generators that stop between two messages.
     def sets(self, at, epoch):
@@ -226,8 +231,9 @@ class World:
 
     def plan(self, old, number, before=None):
         n, r, w = self.rng.choice(self.quorums)
-        kept = self.rng.sample(old.members, self.rng.randrange(0, min(n, len(old.members)) + 1))
-        rest = [m for m in self.names if m not in kept and (m not in old.members or self.rng.random() < .3)]
+        old_members = [m for m in old.members if m not in self.gone]
+        kept = self.rng.sample(old_members, self.rng.randrange(0, min(n, len(old_members)) + 1))
+        rest = [m for m in self.names if m not in kept and m not in self.gone and (m not in old.members or self.rng.random() < .3)]
         if n - len(kept) > len(rest): return None
         members = "".join(sorted(kept + self.rng.sample(rest, n - len(kept))))
         if (members, r, w) == old[1:]: return None
@@ -265,10 +271,11 @@ class World:
         self.lost, node = True, self.nodes[at]
         node.losses, node.away = 1, True
         node.forget()
+        if self.rng.random() < .5: self.gone.add(at)
         self.taken &= set().union(*(n.dots for n in self.nodes.values()))
 
     def come_back(self, at):
-        if not self.nodes[at].away: return
+        if not self.nodes[at].away or at in self.gone: return
         self.nodes[at].away = False
         if self.without == "R8-asks": return
         if self.without != "R8-number": self.epochs.append(self.epochs[-1])
@@ -279,7 +286,7 @@ class World:
         a, b = rng.sample(self.names, 2)
         dice = rng.random()
         if dice < .46:
-            lacking = [n for n in self.names if self.lacks(n)]
+            lacking = [n for n in self.names if n not in self.gone and self.lacks(n)]
             self.catch_up(rng.choice(lacking) if lacking and rng.random() < .5 else a, b)
         elif dice < .62: self.gossip(a, b)
         elif dice < .82: self.propose(a)
