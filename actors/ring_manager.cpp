@@ -277,6 +277,7 @@ protocol::planning given(const ring_manager_state& st) {
   result.directories = st.first_met;
   for (const auto& [node, directory] : st.state.directories)
     result.directories[node] = directory;
+  result.state = st.state;
   return result;
 }
 

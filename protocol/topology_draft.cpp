@@ -132,8 +132,9 @@ std::string topology_draft::check(const ring& now) const {
              std::to_string(weight_max) + ")";
   if (n < 1 || (owners_set && n > stay.size()))
     return std::to_string(n) + " owners are out of range (allowed: 1 to the number of nodes, " + count + ")";
-  auto before = now.job && now.joint() ? now.job->members_before.size() : now.members.size();
-  if (stay.size() < n && stay.size() < before)
+  const auto& members_before = now.job && now.joint() ? now.job->members_before : now.members;
+  auto before = std::count_if(members_before.begin(), members_before.end(), [](const member& m) { return m.stays(); });
+  if (stay.size() < n && static_cast<std::ptrdiff_t>(stay.size()) < before)
     return "only " + count + " nodes would be left for " + std::to_string(n) +
            " owners of every partition (allowed: at least " + std::to_string(n) +
            " nodes: let others join or replace those that go, or keep fewer copies first)";

@@ -112,6 +112,27 @@ std::optional<topology_plan> change_buckets_only(const ring& now, const std::vec
   return plan;
 }
 
+/// Nobody goes by what was before any more.
+ring settled(ring now) {
+  if (now.former.empty())
+    return now;
+  now.former.clear();
+  for (auto& b : now.buckets)
+    b.other.reset();
+  return now;
+}
+
+/// Rule R5. Who is gone by now reads nothing from anybody, and nobody from it.
+std::string why_not_to_follow(const ring& now, const topology_draft& draft, const topology_state& state) {
+  auto with_gone = now;
+  with_gone.members = draft.members;
+  if (now.former.empty() || !may_be_read_from_former(with_gone, state))
+    return {};
+  return "the change of epoch " + std::to_string(now.job ? now.job->id : now.epoch) + " is not settled yet: it waits " +
+         waits_for(with_gone, state) +
+         " (allowed: as soon as enough of them are heard; and to remove members that are dead)";
+}
+
 } // namespace
 
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
@@ -120,21 +141,18 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
     return std::move(*plan);
   if (auto plan = change_buckets_only(now, changes, given))
     return std::move(*plan);
-  if (!now.former.empty())
-    return refused{
-        "the change of epoch " + std::to_string(now.job ? now.job->id : now.epoch) +
-        " is not settled yet (allowed: as soon as enough nodes know that it has been completed; and to remove a member "
-        "that leaves and is dead)"};
   if (changes.empty())
     return refused{"nothing is to be changed (allowed: at least one change)"};
   auto drafted = draft_topology(now, changes, given);
   if (auto* no = std::get_if<refused>(&drafted))
     return *no;
   const auto& draft = std::get<topology_draft>(drafted);
+  if (auto why = why_not_to_follow(now, draft, given.state); !why.empty())
+    return refused{why};
 
   const auto& running = now.joint() ? now.next : now.owners;
   auto next = deal(now, with_replacements(running, draft.replaced), draft);
-  auto buckets = on_their_way(now, draft.buckets);
+  auto buckets = on_their_way(settled(now), draft.buckets);
   if (next == running && draft.members == now.members && draft.groups == now.groups && buckets == now.buckets)
     return refused{"this would change nothing (allowed: at least one change that does)"};
 
@@ -149,6 +167,7 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
   plan.warnings = warnings(now, draft, next);
 
   auto after = now;
+  after.former.clear();
   after.members = draft.members;
   learn_directories(after.members, given.directories);
   after.groups = draft.groups;

@@ -11,6 +11,7 @@
 
 #include "protocol/ring.hpp"
 #include "protocol/topology_change.hpp"
+#include "protocol/topology_progress.hpp"
 
 #include <cstdint>
 #include <map>
@@ -25,6 +26,7 @@ struct planning {
   uint64_t origin = 0;                     ///< The ring's, if it is of epoch 1 and does not have one yet.
   std::vector<uint64_t> bytes;             ///< By partition: one owner's. Empty: not known.
   std::map<node_id, uint64_t> directories; ///< Of members of whom the ring does not know it, as far as known.
+  topology_state state{};                  ///< Who knows the present epoch.
 };
 
 /// Copies from one node to another.
@@ -52,8 +54,10 @@ struct topology_plan {
 };
 
 /// The ring in which `changes` are under way. If some already are, these come on top, as one job; what was moved
-/// already stays where it is as far as possible. While a change is completed but not settled only members that are
-/// leaving may be removed: they are not waited for any more.
+/// already stays where it is as far as possible. When a change is completed but not settled, another one may follow as
+/// soon as nobody reads from former owners any more, those that the changes call gone not counted; who leaves has not
+/// left by then, and goes on handing over. Before that only members that are leaving may be removed: they are not
+/// waited for any more.
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
                                         const planning& given);
 
@@ -61,12 +65,13 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
 /// @pre all new owners are complete.
 or_refused<ring> complete_change(const ring& now);
 
-/// Stable with former to stable: who leaves has left.
+/// Stable with former to stable: who leaves has left. Also of those who are left over when a change was cancelled that
+/// followed one which was not settled.
 /// @pre enough of the owners of before know the present epoch, so that nobody reads from them any more.
 or_refused<ring> settle_change(const ring& now);
 
-/// Joint to stable, with members, weights, zones and groups as before the change. A node that was joining may join
-/// again, under a new id.
+/// Joint to stable, with members, weights, zones and groups as before the change: who was leaving already then, still
+/// is. A node that was joining may join again, under a new id.
 or_refused<ring> cancel_change(const ring& now);
 
 /// Only while joint: there is nothing to pause later.

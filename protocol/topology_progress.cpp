@@ -85,6 +85,10 @@ std::optional<topology_step> new_directory(const ring& now, const topology_state
   return std::nullopt;
 }
 
+bool somebody_leaves(const ring& now) {
+  return std::any_of(now.members.begin(), now.members.end(), [](const member& m) { return !m.stays(); });
+}
+
 std::optional<topology_step> step_to(or_refused<ring> next, std::string why) {
   auto* ring = std::get_if<protocol::ring>(&next);
   return ring != nullptr ? std::optional{topology_step{std::move(*ring), std::move(why)}} : std::nullopt;
@@ -106,6 +110,10 @@ bool may_be_read_from_former(const ring& now, partition_id partition, const buck
   return know + bucket.beside().r < former.size() + 1;
 }
 
+bool may_be_read_from_former(const ring& now, const topology_state& state) {
+  return read_from_former(now, state).has_value();
+}
+
 std::optional<topology_step> next_step(const ring& now, const topology_state& state) {
   if (auto step = new_directory(now, state))
     return step;
@@ -115,7 +123,7 @@ std::optional<topology_step> next_step(const ring& now, const topology_state& st
         std::all_of(nodes.begin(), nodes.end(), [&](node_id node) { return has_all(now, progress_of(state, node)); });
     if (ready && !(now.job && now.job->paused))
       return step_to(complete_change(now), "all new owners have what they are to own");
-  } else if (!now.former.empty() &&
+  } else if ((!now.former.empty() || somebody_leaves(now)) &&
              (planted(bug::settled_early) || (!read_from_former(now, state) && not_empty(now, state).empty()))) {
     return step_to(settle_change(now), "nobody reads from former owners any more");
   }
@@ -132,13 +140,13 @@ std::string waits_for(const ring& now, const topology_state& state) {
         waiting.push_back(node);
     return waiting.empty() ? "" : "to be copied to " + names_of(now, waiting);
   }
-  if (now.former.empty())
-    return "";
   if (auto partition = read_from_former(now, state)) {
     std::vector<node_id> unaware;
-    for (auto node : now.former[*partition])
-      if (progress_of(state, node).epoch < now.since_of(*partition))
+    for (auto node : now.former[*partition]) {
+      const auto* m = now.find(node);
+      if (progress_of(state, node).epoch < now.since_of(*partition) && (m == nullptr || m->state != member_state::gone))
         unaware.push_back(node);
+    }
     return "to be heard by " + names_of(now, unaware);
   }
   auto leaving = not_empty(now, state);

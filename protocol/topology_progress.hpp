@@ -34,6 +34,9 @@ struct topology_state {
 bool may_be_read_from_former(const ring& now, partition_id partition, const bucket& bucket,
                              const std::function<uint64_t(node_id)>& epoch_of);
 
+/// Of any partition. Unless so, a new change may begin (rule R5), also before those that leave have handed over.
+bool may_be_read_from_former(const ring& now, const topology_state& state);
+
 struct topology_step {
   ring next;
   std::string why; ///< In words, for the log.

@@ -43,7 +43,8 @@ or_refused<ring> complete_change(const ring& now) {
 }
 
 or_refused<ring> settle_change(const ring& now) {
-  if (now.former.empty())
+  auto nobody_leaves = std::all_of(now.members.begin(), now.members.end(), [](const member& m) { return m.stays(); });
+  if (now.joint() || (now.former.empty() && nobody_leaves))
     return refused{"settle: " + (now.joint() ? the_change(now) + " is still under way" : "no change is under way") +
                    " (allowed: after it has been completed)"};
   auto after = now;
@@ -83,6 +84,7 @@ or_refused<ring> cancel_change(const ring& now) {
     after.members.back().state = member_state::full;
     for (const auto& before : now.job->members_before) {
       if (before.id == m.id) { // Only what a plan may change: an address may have changed meanwhile.
+        after.members.back().state = before.state; // Who was leaving then is not empty yet.
         after.members.back().weight = before.weight;
         after.members.back().zone = before.zone;
       }
