@@ -164,7 +164,12 @@ void event_loop::go_on(size_t node) {
 
 void event_loop::block(sim_time time) {
   if (acting_ != 0)
-    blocked_[acting_] = std::max(blocked_[acting_], now() + time);
+    block(acting_, time);
+}
+
+void event_loop::block(caf::actor_id who, sim_time time) {
+  auto& until = blocked_[who];
+  until = std::max(until, now() + time);
 }
 
 void event_loop::busy(size_t node, uint64_t one_in, sim_time up_to) {

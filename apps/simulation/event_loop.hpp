@@ -47,6 +47,7 @@ public:
   void go_on(size_t node);
   /// The actor that acts now does nothing more for so long.
   void block(sim_time time);
+  void block(caf::actor_id who, sim_time time);
   /// One message in `one_in` takes an actor of the node up to `up_to`, and what comes meanwhile piles up; 0: none does.
   void busy(size_t node, uint64_t one_in, sim_time up_to);
 

@@ -54,9 +54,8 @@ public:
   uint64_t events_max = 0; ///< 0: no limit.
 
   // -- What operators do (topology_faults.cpp) -----------------------------------------------------------------------
-  std::optional<size_t> dead;           ///< For good: its disk is destroyed, and it waits for its removal.
-  sim_time committed{-100'000'000'000}; ///< When an operator last said so.
-  std::optional<size_t> any_member();   ///< That runs.
+  std::optional<size_t> dead;         ///< For good: its disk is destroyed, and it waits for its removal.
+  std::optional<size_t> any_member(); ///< That runs.
   void plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done);
   std::optional<protocol::topology_change> random_change();
   /// After the faults, to be called each second: ends what they left half done. @returns what is still waited for.

@@ -120,7 +120,7 @@ void world::impl::start(size_t n) {
   // As RocksDB: what it has replayed it flushes to synced files.
   if (auto synced = opened->sync(); !synced.ok())
     return note(name(n) + " fails to start: " + synced.error);
-  if (x.member_by_order && !adopt(n, *opened))
+  if ((x.member_by_order || knows_nobody(n)) && !adopt(n, *opened))
     return;
   ++x.life;
   x.stopped_cleanly = false;
@@ -171,6 +171,17 @@ void world::impl::start(size_t n) {
   };
   x.root = loop.start(n, [&] { return spawn_node(loop.system(), env, std::move(o)); });
   net.node_started(n);
+}
+
+/// Are all that its configuration file names strangers by now? Then a node with an empty disk is started as one that
+/// joins, although it is a member already.
+bool world::impl::knows_nobody(size_t n) const {
+  if (rings.empty() || rings.back().ring->epoch == 1)
+    return false;
+  const auto& first = rings.front().ring->members;
+  return std::none_of(first.begin(), first.end(), [&](const protocol::member& m) {
+    return m.name != name(n) && rings.back().ring->find(m.id) != nullptr;
+  });
 }
 
 bool world::impl::adopt(size_t n, storage::store& store) {

@@ -14,8 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 using kind = topology_order::kind;
 
-constexpr std::chrono::seconds commit_time{20}; // So long it may be under way.
-
 class topology_fault final : public fault {
 public:
   explicit topology_fault(fault_scene& scene) : s_(scene) {
@@ -78,9 +76,10 @@ private:
   void commit(size_t at, kind what) {
     if (s_.over)
       return;
-    s_.committed = s_.w.now();
     if (s_.random.one_in(2))
       leave_behind();
+    if (s_.random.one_in(2))
+      hold_rings();
     s_.w.order(at, {what, {}, {}}, [](const std::string&) {});
     if (s_.random.one_in(4))
       crash_soon(at);
@@ -112,6 +111,18 @@ private:
               s_.w.heal(b, n);
             }
       });
+    });
+  }
+
+  /// One or two do not learn of it though they can be reached, and meet those who have.
+  void hold_rings() {
+    auto behind = std::set<size_t>{s_.any(), s_.any()};
+    s_.after(milliseconds{s_.random.one_in(2) ? 0 : s_.random.between(0, 3000)}, [this, behind] {
+      if (s_.over)
+        return;
+      auto time = milliseconds{s_.random.between(200, 10'000)};
+      for (auto b : behind)
+        s_.w.hold_ring(b, time);
     });
   }
 
@@ -189,10 +200,8 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
       return protocol::replace_node{name(of(members)), spare(), false};
     [[fallthrough]];
   case 7:
-    // Not while a change is under way: no plan is taken while one is not settled, and a dead node may be what it waits
-    // for.
-    if (!w.newest_ring().job && w.now() - committed > commit_time && disk_may_be_lost() && disks_left > 0 &&
-        members.size() >= 3 && w.member(fragile) && !began_without && (may_shrink || !vacant.empty())) {
+    if (disk_may_be_lost() && disks_left > 0 && members.size() >= 3 && w.member(fragile) && !began_without &&
+        (may_shrink || !vacant.empty())) {
       --disks_left;
       w.trace("it is dead for good");
       lose_disk(fragile);
@@ -278,7 +287,8 @@ std::string fault_scene::settle() {
     plan(*at, {*burial}, [order] { order(topology_order::kind::commit); });
   if (dead)
     return name(*dead) + " is dead for good";
-  if (ring.joint() || !ring.former.empty())
+  if (ring.joint() || !ring.former.empty() ||
+      std::any_of(ring.members.begin(), ring.members.end(), [](const auto& m) { return !m.stays(); }))
     return "epoch " + std::to_string(ring.epoch) + " is not settled";
   for (size_t n = 0; n < w.nodes(); ++n)
     if (w.member(n) && (!w.running(n) || w.epoch(n) != ring.epoch))

@@ -229,6 +229,12 @@ void world::busy(size_t node, uint64_t one_in, std::chrono::microseconds up_to) 
       fmt::format("{} is busy with one message in {}, for up to {} us", impl_->name(node), one_in, up_to.count()));
   impl_->loop.busy(node, one_in, up_to);
 }
+void world::hold_ring(size_t node, std::chrono::milliseconds time) {
+  if (!running(node))
+    return;
+  impl_->note(fmt::format("{} learns of no ring for {} ms", impl_->name(node), time.count()));
+  impl_->loop.block(impl_->nodes[node].children.ring_manager.id(), time);
+}
 bool world::stopped_cleanly(size_t node) const { return impl_->nodes[node].stopped_cleanly && !running(node); }
 void world::heal_all() {
   impl_->note("heal all");

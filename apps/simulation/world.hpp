@@ -121,6 +121,9 @@ public:
   /// One message in `one_in` takes an actor of the node up to `up_to` from now on, so that others pile up and are dealt
   /// with together; 0: none does, and work takes no time at all.
   void busy(size_t node, uint64_t one_in, std::chrono::microseconds up_to);
+  /// What the node learns of new rings waits for so long, for its disk say, and everything else goes on by the one that
+  /// it knows.
+  void hold_ring(size_t node, std::chrono::milliseconds time);
   /// Messages from `from` to `to` stop getting through (they wait, as TCP would; a connection that is silent too long
   /// breaks).
   void cut(size_t from, size_t to);
