@@ -704,6 +704,19 @@ TEST_F(ChangingDesk, WritesToFormerOwnersUntilEnoughOfThemKnow) {
   EXPECT_EQ(last(2), (std::vector<uint32_t>{2, 3}));
 }
 
+// Links come up as soon as anybody has heard of a node.
+TEST_F(ChangingDesk, RemembersWhoWasUpBeforeTheRingNamedIt) {
+  up(7);
+  desk.on_epoch(node_id{8}, 2);
+  auto r = next_ring(2);
+  r.members.push_back({node_id{7}, "n8", "h", "", 1});
+  r.next.assign(8, {node_id{2}, node_id{0}, node_id{7}});
+  publish(r);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  EXPECT_EQ(last(3), (std::vector<uint32_t>{2, 1, 7}));
+}
+
 TEST_F(ChangingDesk, BeginsAReadAnewUnderANewRing) {
   ask(1, client_request::kind::get);
   auto old = port.sent.size();

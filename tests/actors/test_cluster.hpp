@@ -150,6 +150,17 @@ public:
     return result;
   }
 
+  /// What a replica of the node says to the first operation of a batch.
+  errc ask_replica(size_t node, size_t shard, replica_batch batch) {
+    caf::scoped_actor self{system_};
+    self->send(nodes[node].handles.handles.replicas[shard], std::move(batch));
+    run_for(milliseconds{100});
+    auto said = errc::timeout;
+    self->receive([&](const answer_batch& x) { said = x.answers.front().status; },
+                  caf::after(std::chrono::seconds{0}) >> [] {});
+    return said;
+  }
+
   void link(size_t from, size_t to) {
     caf::anon_send(nodes[from].root, peer_linked{static_cast<node_id>(to), nodes[to].handles.handles});
   }

@@ -1,5 +1,7 @@
 // Nodes that come, go and are replaced while clients write: whole nodes in one process.
+#include "protocol/agreement_message.hpp"
 #include "protocol/ring_encoding.hpp"
+#include "protocol/slot.hpp"
 #include "tests/actors/test_cluster.hpp"
 
 namespace crema::test {
@@ -149,6 +151,64 @@ TEST_F(Topology, ReplacesTheFirstNodeThatDiesAlsoWhenAllOthersHaveBeenRestartedS
   wait_until_settled();
   EXPECT_EQ(show()["members"].size(), 4U);
   expect_all(4);
+}
+
+TEST_F(Topology, TakesALinkToANodeThatItHasNotHeardOfYet) {
+  write(0, 40);
+  for (size_t i = 0; i < 3; ++i) {
+    c.unlink(i, 3);
+    c.unlink(3, i);
+  }
+  commit(0, {protocol::join_node{newcomer("n5", 77)}});
+  EXPECT_EQ(show(3)["epoch"], 1);
+  c.join(77); // n5 is linked with n4, which has not heard of it.
+  c.run_for(std::chrono::milliseconds{1});
+  c.link_all();
+  wait_until_settled();
+  wait_until_settled(3);
+  EXPECT_EQ(show(3)["members"].size(), 5U);
+  expect_all(3);
+  expect_all(4);
+}
+
+// Rule R1: or who goes by an old epoch could still read, and write, where nobody else does any more.
+TEST_F(Topology, RefusesWhatIsAskedUnderAnOlderEpoch) {
+  write(0, 10);
+  commit(0, {protocol::leave_node{"n4"}});
+  wait_until_settled();
+  auto changed = show()["epoch"].get<uint64_t>();
+  auto before = protocol::decode_ring(load_ring_record(*storage::open_memory(c.nodes[0].disk)).record->value);
+  ASSERT_TRUE(before);
+  auto partition = protocol::partition_of("k1", before->partitions());
+  for (auto epoch : {uint64_t{1}, before->since_of(partition), changed}) {
+    replica_batch batch;
+    batch.epoch = epoch;
+    batch.from = node_id{1};
+    replica_op op;
+    op.what = replica_op::kind::get;
+    op.request = 1;
+    op.key = "k1";
+    op.partition = partition;
+    batch.ops.push_back(op);
+    auto status = c.ask_replica(0, partition % 2, batch);
+    EXPECT_EQ(status, epoch == 1 ? errc::stale_epoch : errc::ok) << epoch;
+  }
+}
+
+// Or two values could be chosen for one epoch: the second by a voter that does not know any more what it promised.
+TEST_F(Topology, KeepsAVoteBeforeItIsTold) {
+  ring_message prepare;
+  prepare.from = node_id{0};
+  prepare.what = static_cast<uint8_t>(protocol::agreement_message::kind::prepare);
+  prepare.number = 2;
+  prepare.attempt_round = 77;
+  prepare.attempt_source = 1;
+  caf::anon_send(c.nodes[1].ring_manager, prepare);
+  c.sched().run();
+  c.kill(1);
+  auto kept = load_ring_record(*storage::open_memory(c.nodes[1].disk)).record;
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->cast.promised.round, 77U);
 }
 
 TEST_F(Topology, GoesOnWhenTheNewNodeDiesInTheMiddle) {

@@ -84,6 +84,20 @@ TEST(PreferenceList, KeepsTheOrderOfFallbacksWhenAnotherMemberComes) {
   EXPECT_EQ(after, before);
 }
 
+// What a fallback took for others was lost with a node whose joining was cancelled (seed 869 of the simulator).
+TEST(PreferenceList, HasNoFallbackThatMayBeGoneSoon) {
+  ring r;
+  r.epoch = 2;
+  for (uint32_t i = 0; i < 6; ++i)
+    r.members.push_back({node_id{i}, "n" + std::to_string(i), "h", "", 1});
+  r.owners = {{node_id{0}, node_id{1}}};
+  r.members[1].state = member_state::leaving;
+  r.members[2].state = member_state::joining;
+  r.members[3].state = member_state::leaving;
+  r.members[4].state = member_state::gone;
+  EXPECT_EQ(r.preference_list(0, 2), (std::vector<node_id>{node_id{0}, node_id{1}, node_id{5}}));
+}
+
 TEST(PreferenceList, IsTheSameOnEveryMachineAndInEveryRelease) {
   // Nodes of different releases must agree on it: a change of this order needs a new epoch, not a new constant here.
   ring r;

@@ -274,6 +274,26 @@ TEST_F(SyncPlanner, OpensACopyWhenItHasMetAllThatMayKnowMore) {
   EXPECT_EQ(planner.incomplete(), 1U);
 }
 
+// Rule R3 of docs/topology.md: who did not know of the change when it told may have acknowledged more by the old epoch.
+TEST_F(SyncPlanner, OpensACopyWhenOthersHaveToldWhatTheyHadAfterTheyKnewOfTheChange) {
+  auto changed = std::make_shared<ring>(*make_ring());
+  changed->epoch = 2;
+  changed->since = {2};
+  for (auto& m : changed->members)
+    m.directory = 1;
+  planner.on_ring(changed);
+  auto copy = clock({{rb, 1, 9}});
+  planner.set_own(owner(copy, vnode_state::catching_up), {});
+  for (auto peer : {b, c})
+    planner.set_peer(peer, owner(copy));
+  auto asked = planner.ask();
+  planner.set_peer_time(b, 1, 1, asked, 2);
+  planner.set_peer_time(c, 1, 1, asked, 1);
+  EXPECT_TRUE(planner.plan(now).openings.empty());
+  planner.set_peer_time(c, 1, 1, asked, 2);
+  EXPECT_EQ(planner.plan(now).openings.size(), 1U);
+}
+
 TEST_F(SyncPlanner, ListsHintsAndWhoIsNotKnownToHaveThem) {
   auto held = clock({{ra, 1, 3}});
   planner.set_own({v, vnode_role::temporary, vnode_state::complete, held}, {false, false, false, 100, 2, 42});
@@ -683,6 +703,22 @@ TEST_F(OnAFallback, CountsWhatNoOwnerIsKnownToHave) {
   EXPECT_EQ(planner.only_on_fallbacks(), 2U);
   planner.unlinked(a);
   EXPECT_EQ(planner.only_on_fallbacks(), 2U) << "it is down, and has them";
+}
+
+// Seed 869 of the simulator: a node that had been restarted told that another had a new directory, the one it had met
+// first, and a member that had lost its disk, or only had the name of one before it, was to be known by the wrong one.
+TEST_F(SyncPlanner, TellsTheFirstDirectoryOfNobodyWhomTheRingNames) {
+  EXPECT_EQ(planner.directories().count(b), 1U);
+  auto named = std::make_shared<ring>(*make_ring());
+  named->epoch = 2;
+  named->members[1].directory = 2;
+  planner.on_ring(named);
+  planner.unlinked(b);
+  EXPECT_EQ(planner.directories().count(b), 0U);
+  EXPECT_EQ(planner.directories().count(c), 1U);
+  planner.linked(b);
+  planner.set_peer_directories(b, {3, {}});
+  EXPECT_EQ(planner.directories().at(b), 3U);
 }
 
 // Seed 12 of the first simulator with joins and leaves: a node whose joining was cancelled was switched off while it
