@@ -271,8 +271,6 @@ void step_if_due(ring_manager_self self) {
 
 protocol::planning given(const ring_manager_state& st) {
   protocol::planning result;
-  for (const auto& b : st.ring().buckets)
-    result.owners_per_partition = std::max(result.owners_per_partition, b.n);
   result.origin = st.env->origin;
   result.directories = st.first_met;
   for (const auto& [node, directory] : st.state.directories)

@@ -45,9 +45,9 @@ void fetch_part(handoff_self self, const session_ptr& s);
 bool may_still_give(handoff_self self, const sync_session& s) {
   auto& st = self->state;
   const auto* member = st.ring->find(s.from);
-  const auto* bucket = st.env->bucket(s.vnode.bucket);
+  const auto* bucket = st.ring->find_bucket(s.vnode.bucket);
   return member != nullptr && member->state != protocol::member_state::gone && bucket != nullptr &&
-         st.ring->holds(s.from, s.vnode.partition, bucket->n);
+         st.ring->holds(s.from, s.vnode.partition, *bucket);
 }
 
 /// A copy that is half made is worth some patience; anything else is begun again by the next plan.

@@ -14,7 +14,7 @@ using reason = std::string; // Empty: nothing is wrong.
 /// Applies one change after the other; the first that is refused ends it.
 class drafting {
 public:
-  drafting(const ring& now, const planning& given) : now_(now) {
+  explicit drafting(const ring& now) : now_(now) {
     x_.members = now.members;
     x_.groups = now.groups;
     x_.next_id = std::max(now.next_id, now.members.empty() ? 0 : to_index(now.members.back().id) + 1);
@@ -23,12 +23,7 @@ public:
       if (now.joint())
         b.set(b.beside());
     x_.next_bucket = now.next_bucket;
-    x_.owners_per_partition = given.owners_per_partition;
-    if (now.joint() && now.groups.empty()) { // What a change under way has set, unless rows are short of members.
-      auto owners = static_cast<uint32_t>(now.next.front().size());
-      auto short_of_members = owners >= x_.staying().size();
-      x_.owners_per_partition = short_of_members ? std::max(owners, given.owners_per_partition) : owners;
-    }
+    x_.owners_per_partition = widest();
   }
 
   or_refused<topology_draft> run(const std::vector<topology_change>& changes) {
@@ -119,15 +114,6 @@ private:
     if (x_.groups.empty())
       return "move " + c.name + " to group " + c.group + ": this cluster has no groups (allowed: set groups)";
     return with("move", c.name, "group", [&](member& m) { x_.put(m.id, c.group); });
-  }
-
-  reason apply(const set_owners& c) {
-    x_.only_replaced = x_.only_buckets = false;
-    if (!once("", "owners"))
-      return "two numbers of owners (allowed: one)";
-    x_.owners_per_partition = c.owners;
-    x_.owners_set = true;
-    return {};
   }
 
   reason apply(const set_groups& c) {
@@ -234,23 +220,25 @@ private:
 
   /// How many owners a row needs follows from the buckets. Of one that is changed there must be as many nodes.
   reason check_buckets() {
-    if (x_.buckets.empty())
-      return {};
-    uint32_t most = 1;
     for (const auto& b : x_.buckets) {
       const auto* before = now_.find_bucket(b.id);
       auto changed = before == nullptr || (now_.joint() ? before->beside() : before->present()).n != b.n;
       if (auto nodes = x_.staying().size(); changed && b.n > nodes)
         return "bucket " + b.name + ": n = " + std::to_string(b.n) + " copies need as many nodes, and there are " +
                std::to_string(nodes) + " (allowed: 1 to " + std::to_string(std::min<size_t>(nodes, copies_max)) + ")";
-      most = std::max(most, b.n);
     }
-    if (!x_.owners_set)
-      x_.owners_per_partition = most;
+    x_.owners_per_partition = widest();
     auto width = (now_.joint() ? now_.next : now_.owners).front().size();
-    if (x_.owners_per_partition != width && x_.groups.empty())
+    if (x_.groups.empty() && width != std::min<size_t>(x_.owners_per_partition, x_.staying().size()))
       x_.only_replaced = false; // Rows are dealt anew.
     return {};
+  }
+
+  uint32_t widest() const {
+    uint32_t most = 1;
+    for (const auto& b : x_.buckets)
+      most = std::max(most, b.n);
+    return most;
   }
 
   reason unknown_bucket(const std::string& what, const std::string& name) const {
@@ -332,9 +320,8 @@ private:
 
 } // namespace
 
-or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes,
-                                          const planning& given) {
-  return drafting(now, given).run(changes);
+or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes) {
+  return drafting(now).run(changes);
 }
 
 } // namespace crema::protocol

@@ -17,7 +17,6 @@ struct words {
     return "set the weight of " + x.name + " to " + std::to_string(x.weight);
   }
   std::string operator()(const set_zone& x) const { return "set the zone of " + x.name + " to \"" + x.zone + "\""; }
-  std::string operator()(const set_owners& x) const { return "set the owners to " + std::to_string(x.owners); }
   std::string operator()(const set_groups& x) const {
     if (x.groups.empty())
       return "dissolve the groups";

@@ -52,10 +52,6 @@ struct set_weight {
 struct set_zone {
   std::string name, zone;
 };
-/// Every partition gets so many owners: the largest N of any bucket.
-struct set_owners {
-  uint32_t owners = 1;
-};
 /// From now on placement `groups`, with these; or `ring`, with none.
 struct set_groups {
   std::vector<std::pair<std::string, std::vector<std::string>>> groups; ///< (name, names of nodes)
@@ -67,8 +63,8 @@ struct set_group {
 /// Evens out what is uneven: after replacements by nodes elsewhere, say.
 struct rebalance {};
 
-using topology_change = std::variant<join_node, leave_node, remove_node, replace_node, set_weight, set_zone, set_owners,
-                                     set_groups, set_group, rebalance, create_bucket, set_bucket, drop_bucket>;
+using topology_change = std::variant<join_node, leave_node, remove_node, replace_node, set_weight, set_zone, set_groups,
+                                     set_group, rebalance, create_bucket, set_bucket, drop_bucket>;
 
 /// "join n4", "set the weight of n2 to 3", ...
 std::string to_words(const topology_change& change);

@@ -130,8 +130,6 @@ std::string topology_draft::check(const ring& now) const {
     if (m.weight < 1 || m.weight > weight_max)
       return m.name + ": weight " + std::to_string(m.weight) + " is out of range (allowed: 1 to " +
              std::to_string(weight_max) + ")";
-  if (n < 1 || (owners_set && n > stay.size()))
-    return std::to_string(n) + " owners are out of range (allowed: 1 to the number of nodes, " + count + ")";
   const auto& members_before = now.job && now.joint() ? now.job->members_before : now.members;
   auto before = std::count_if(members_before.begin(), members_before.end(), [](const member& m) { return m.stays(); });
   if (stay.size() < n && static_cast<std::ptrdiff_t>(stay.size()) < before)

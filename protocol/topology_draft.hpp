@@ -19,10 +19,9 @@ struct topology_draft {
   std::vector<bucket> buckets; ///< Sorted by id; n, r and w as they are to be.
   bucket_id next_bucket = ring::first_of_run_time;
   uint32_t next_id = 0;
-  uint32_t owners_per_partition = 1;
+  uint32_t owners_per_partition = 1;   ///< The largest N of any bucket. Rows are shorter while members are fewer.
   std::map<node_id, node_id> replaced; ///< By whom.
   bool only_replaced = true;           ///< Nothing else is asked for.
-  bool owners_set = false;             ///< Their number is asked for.
   bool only_buckets = true;            ///< Nothing else is asked for.
 
   std::vector<member> staying() const;
@@ -49,7 +48,6 @@ bool change_quorums(const std::vector<bucket>& buckets);
 /// "n1, n2, n3"
 std::string listed(const std::vector<std::string>& names);
 
-or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes,
-                                          const planning& given);
+or_refused<topology_draft> draft_topology(const ring& now, const std::vector<topology_change>& changes);
 
 } // namespace crema::protocol

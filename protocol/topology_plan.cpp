@@ -87,7 +87,7 @@ std::optional<topology_plan> give_up_leaving(const ring& now, const std::vector<
 /// Nothing: it is something else that is wanted, or it cannot be done.
 std::optional<topology_plan> change_buckets_only(const ring& now, const std::vector<topology_change>& changes,
                                                  const planning& given) {
-  auto drafted = draft_topology(now, changes, given);
+  auto drafted = draft_topology(now, changes);
   const auto* draft = std::get_if<topology_draft>(&drafted);
   if (changes.empty() || draft == nullptr || !draft->only_buckets)
     return std::nullopt;
@@ -143,7 +143,7 @@ or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topol
     return std::move(*plan);
   if (changes.empty())
     return refused{"nothing is to be changed (allowed: at least one change)"};
-  auto drafted = draft_topology(now, changes, given);
+  auto drafted = draft_topology(now, changes);
   if (auto* no = std::get_if<refused>(&drafted))
     return *no;
   const auto& draft = std::get<topology_draft>(drafted);

@@ -22,7 +22,6 @@ namespace crema::protocol {
 
 /// What the ring does not tell.
 struct planning {
-  uint32_t owners_per_partition = 1;       ///< The largest N of any bucket. Rows are shorter while members are fewer.
   uint64_t origin = 0;                     ///< The ring's, if it is of epoch 1 and does not have one yet.
   std::vector<uint64_t> bytes;             ///< By partition: one owner's. Empty: not known.
   std::map<node_id, uint64_t> directories; ///< Of members of whom the ring does not know it, as far as known.

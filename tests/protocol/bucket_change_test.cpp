@@ -17,14 +17,8 @@ namespace {
 /// Five nodes, and a bucket "default" with three copies.
 class BucketChanges : public testing::Test {
 protected:
-  BucketChanges() : life(with_bucket(first_ring(members(5), 3)), 3) {}
+  BucketChanges() : life(first_ring(members(5), 3), 3) {}
 
-  static ring with_bucket(ring r) {
-    bucket b;
-    b.name = "default";
-    r.buckets = {b};
-    return r;
-  }
   const bucket& of(const std::string& name) {
     auto i =
         std::find_if(life.now.buckets.begin(), life.now.buckets.end(), [&](const auto& b) { return b.name == name; });

@@ -74,11 +74,11 @@ TEST(TopologyPlanRefuses, NodesThatCannotJoin) {
 TEST(TopologyPlanRefuses, WhatLeavesTooFewNodes) {
   expect_refused({first_ring(members(1), 1), 1}, {leave_node{"n0"}}, "no node would be left");
   expect_refused(cluster(3), {leave_node{"n0"}}, "only 2 nodes would be left for 3 owners of every partition");
-  expect_refused(cluster(3), {set_owners{4}}, "4 owners are out of range (allowed: 1 to the number of nodes, 3)");
-  expect_refused(cluster(3), {set_owners{0}}, "0 owners are out of range");
+  expect_refused(cluster(3), {copies_of(4)}, "n = 4 copies need as many nodes, and there are 3 (allowed: 1 to 3)");
+  expect_refused(cluster(3), {copies_of(0)}, "n = 0 is out of range");
   auto life = cluster(3);
   life.change({leave_node{"n0"}, join_node{node_named(3)}});
-  life.change({leave_node{"n1"}, set_owners{2}});
+  life.change({leave_node{"n1"}, copies_of(2)});
 }
 
 TEST(TopologyPlanRefuses, ChangesThatContradictEachOther) {
@@ -88,7 +88,7 @@ TEST(TopologyPlanRefuses, ChangesThatContradictEachOther) {
   expect_refused(life, {set_weight{"n1", 2}, set_weight{"n1", 3}}, "two changes of n1");
   expect_refused(life, {leave_node{"n1"}, set_weight{"n1", 3}}, "it is leaving");
   expect_refused(life, {replace_node{"n1", node_named(7)}, leave_node{"n1"}}, "it already does");
-  expect_refused(life, {set_owners{2}, set_owners{1}}, "two numbers of owners");
+  expect_refused(life, {copies_of(2), copies_of(1)}, "two changes of bucket default");
   expect_refused(life, {set_weight{"n1", 0}}, "weight 0 is out of range (allowed: 1 to 1000)");
   expect_refused(life, {set_weight{"n1", 1001}}, "weight 1001 is out of range");
   expect_refused(life, {set_weight{"n1", 1}}, "this would change nothing");

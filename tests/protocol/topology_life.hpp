@@ -28,6 +28,13 @@ inline new_node node_named(uint32_t number, const std::string& zone = "", const 
   return x;
 }
 
+/// Another number of copies.
+inline set_bucket copies_of(uint32_t n) {
+  set_bucket x{"default", {}};
+  x.settings.n = n;
+  return x;
+}
+
 /// The ring of epoch 1.
 inline ring first_ring(std::vector<member> all, uint32_t n, uint32_t partitions = 64) {
   ring r;
@@ -58,9 +65,11 @@ T allowed(or_refused<T> x) {
 class topology_life {
 public:
   topology_life(ring first, uint32_t n) : now(std::move(first)) {
-    given.owners_per_partition = n;
     given.origin = 4711;
-    given.state.buckets[0] = {n, n / 2 + 1};
+    bucket b;
+    b.name = "default";
+    b.set({n, n / 2 + 1, n / 2 + 1});
+    now.buckets = {b};
     for (const auto& m : now.members)
       ids_[m.id] = m.name;
   }

@@ -164,8 +164,7 @@ TEST(TopologyPlan, MakesRowsLongerAndShorter) {
   topology_life life(first_ring(members(7), 2, 64), 2);
   for (uint32_t n : {3U, 5U, 4U, 1U, 7U, 3U}) {
     auto before = life.now.owners;
-    auto plan = life.change({set_owners{n}});
-    life.given.owners_per_partition = n;
+    auto plan = life.change({copies_of(n)});
     expect_laws(life.now, n);
     EXPECT_TRUE(n > before.front().size() || plan.moved == 0);
   }
@@ -201,8 +200,9 @@ TEST(TopologyPlan, SettlesAtOnceWhatMovesNothing) {
 
 TEST(TopologyPlan, TakesTheSourcesOfCopiesEvenly) {
   auto first = first_ring(members(9), 3, 256);
-  auto given = planning{3, 1, std::vector<uint64_t>(256, 10), {}};
-  auto plan = allowed(plan_topology(first, {join_node{node_named(9)}, remove_node{"n0"}}, given));
+  topology_life life(first, 3);
+  auto given = planning{1, std::vector<uint64_t>(256, 10), {}};
+  auto plan = allowed(plan_topology(life.now, {join_node{node_named(9)}, remove_node{"n0"}}, given));
   std::map<node_id, uint32_t> from;
   uint64_t bytes = 0;
   for (const auto& t : plan.transfers) {
@@ -267,7 +267,7 @@ TEST(TopologyPlan, GoesBackToWhatWasWhenItIsCancelled) {
   auto before = life.now;
   life.plan({join_node{node_named(6, "zone1")}, leave_node{"n0"}, remove_node{"n2"}, set_weight{"n1", 7},
              set_zone{"n3", "elsewhere"}});
-  life.plan({join_node{node_named(7)}, set_weight{"n1", 9}, set_owners{4}});
+  life.plan({join_node{node_named(7)}, set_weight{"n1", 9}, copies_of(4)});
   life.cancel();
   EXPECT_EQ(life.now.next_id, 8U);
   EXPECT_TRUE(life.now.removed.empty());
@@ -306,7 +306,7 @@ TEST(TopologyPlan, ReplacesADeadOwnerBeforeTheChangeThatItHoldsUpIsSettled) {
 
 TEST(TopologyPlan, CountsWhoIsGoneAsOneThatKnows) {
   topology_life life(first_ring(members(4), 3), 3);
-  life.given.state.buckets[0] = {3, 1}; // All owners must know before nobody reads from them.
+  life.now.buckets[0].r = 1; // All owners must know before nobody reads from them.
   life.plan({set_weight{"n1", 2}});
   ASSERT_TRUE(life.now.joint());
   life.complete();
