@@ -70,6 +70,28 @@ TEST_F(Shard, TellsOfANewerRegister) {
   EXPECT_EQ(apply(3, from_micros(wall + 9)).time, 0U);
 }
 
+// Rule R3 of docs/topology.md: it met others for an earlier plan, and some of these may be no owners any more.
+TEST_F(Shard, HasToMeetTheOwnersOfEachPlanAnew) {
+  auto reported = [this] {
+    work_.begin_report({}, answer_);
+    EXPECT_TRUE(work_.flush(answer_).ok());
+    EXPECT_TRUE(work_.sync(answer_).ok());
+    auto report = work_.take_report();
+    for (const auto& [note, facts] : report ? report->changed : decltype(report->changed){})
+      if (note.id == here)
+        return note.state;
+    return protocol::vnode_state::filling;
+  };
+  EXPECT_EQ(reported(), protocol::vnode_state::complete);
+  auto ring = std::make_shared<protocol::ring>(*one_of_three()->first_ring);
+  ring->epoch = 2;
+  ring->owners.assign(8, {node_id{1}, node_id{2}});
+  ring->next.assign(8, {node_id{0}, node_id{1}});
+  ring->since.assign(8, 2);
+  work_.on_ring(ring, answer_);
+  EXPECT_EQ(reported(), protocol::vnode_state::catching_up);
+}
+
 TEST_F(Shard, AcknowledgesWhatItGaveItselfWhenItIsSentAgain) { // Owners may have changed since.
   replica_op put;
   put.what = replica_op::kind::put;

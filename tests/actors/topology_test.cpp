@@ -176,22 +176,28 @@ TEST_F(Topology, RefusesWhatIsAskedUnderAnOlderEpoch) {
   write(0, 10);
   commit(0, {protocol::leave_node{"n4"}});
   wait_until_settled();
-  auto changed = show()["epoch"].get<uint64_t>();
-  auto before = protocol::decode_ring(load_ring_record(*storage::open_memory(c.nodes[0].disk)).record->value);
-  ASSERT_TRUE(before);
-  auto partition = protocol::partition_of("k1", before->partitions());
-  for (auto epoch : {uint64_t{1}, before->since_of(partition), changed}) {
+  auto ring = protocol::decode_ring(load_ring_record(*storage::open_memory(c.nodes[0].disk)).record->value);
+  ASSERT_TRUE(ring);
+  std::string key;
+  partition_id partition = 0;
+  for (size_t i = 0; i < written && ring->since_of(partition) == 1; ++i) {
+    key = "k" + std::to_string(i);
+    partition = protocol::partition_of(key, ring->partitions());
+  }
+  auto since = ring->since_of(partition);
+  ASSERT_GT(since, 1U) << "n4 had none of them";
+  for (auto epoch : {uint64_t{1}, since - 1, since, ring->epoch}) {
     replica_batch batch;
     batch.epoch = epoch;
     batch.from = node_id{1};
     replica_op op;
     op.what = replica_op::kind::get;
     op.request = 1;
-    op.key = "k1";
+    op.key = key;
     op.partition = partition;
     batch.ops.push_back(op);
     auto status = c.ask_replica(0, partition % 2, batch);
-    EXPECT_EQ(status, epoch == 1 ? errc::stale_epoch : errc::ok) << epoch;
+    EXPECT_EQ(status, epoch < since ? errc::stale_epoch : errc::ok) << epoch;
   }
 }
 
@@ -253,6 +259,23 @@ TEST_F(Topology, GivesUpALeavingNodeThatDiedBeforeItWasEmpty) {
   wait_until_settled();
   EXPECT_EQ(show()["members"].size(), 3U);
   expect_all(1);
+}
+
+// Nobody else could ever end that: n4 waits for n2, and n2 for a plan.
+TEST_F(Topology, ReplacesAnOwnerThatDiesBeforeALeavingOneHasHandedOver) {
+  write(0, 40);
+  commit(0, {protocol::leave_node{"n4"}});
+  for (int i = 0; i < 100 && show()["phase"] != "settling"; ++i)
+    c.run_for(std::chrono::milliseconds{10});
+  ASSERT_EQ(show()["phase"], "settling");
+  c.kill(1);
+  c.run_for(std::chrono::seconds{5});
+  EXPECT_EQ(show()["job"]["waits_for"], "what the new owners lack, from n4");
+  commit(0, {protocol::replace_node{"n2", newcomer("n5", 77), true}});
+  c.join(77);
+  wait_until_settled();
+  EXPECT_EQ(show()["members"].size(), 3U);
+  expect_all(4);
 }
 
 TEST_F(Topology, RefusesWhatCannotBe) {

@@ -319,6 +319,23 @@ TEST(TopologyPlan, CountsWhoIsGoneAsOneThatKnows) {
   EXPECT_EQ(life.now.members.size(), 3U);
 }
 
+TEST(TopologyPlan, SettlesWhenNobodyReadsFromFormerOwnersAndWhoLeavesIsEmpty) {
+  topology_life life(first_ring(members(4), 3), 3);
+  life.plan({leave_node{"n3"}});
+  life.complete();
+  auto settles = [&] { return next_step(life.now, life.given.state).has_value(); };
+  EXPECT_FALSE(settles());
+  for (const auto* one : {"n0", "n1", "n2"})
+    life.knows(one);
+  EXPECT_FALSE(settles()) << "n3 has not told that it has handed over";
+  life.knows("n3");
+  auto& n3 = life.given.state.progress[life.now.find("n3")->id];
+  n3.former = 1;
+  EXPECT_FALSE(settles());
+  n3.former = 0;
+  EXPECT_TRUE(settles());
+}
+
 TEST(TopologyPlan, LeavesWhoWasLeavingBeforeToLeaveWhenItIsCancelled) {
   topology_life life(first_ring(members(5), 3), 3);
   life.plan({leave_node{"n4"}});
