@@ -285,7 +285,10 @@ bool carried_over(const evidence& e, const key_model& k, const operation& earlie
   if (later.must_succeed || !k.changed_owners(earlier.invoked, later.completed))
     return true;
   const auto& b = e.bucket(k.bucket);
-  return left_by_earlier >= b.w && asked_by_later >= (later.is_read() ? b.r : b.w) &&
+  // What W owners had before it began, each new owner has. Later, somebody may still read fewer than R from those
+  // before, whom nobody writes to any more.
+  auto all_have_it = !k.changed_owners(earlier.invoked, earlier.completed);
+  return left_by_earlier >= b.w && (all_have_it || asked_by_later >= (later.is_read() ? b.r : b.w)) &&
          may_have_lost(e, k, earlier, later.completed).tails == 0;
 }
 

@@ -126,8 +126,8 @@ struct losses {
 losses may_have_lost(const evidence& e, const key_model& k, const operation& write, sim_time until);
 
 /// Do the quorums of two operations count as such although owners changed between them? Only what W owners have is
-/// carried over, and while some owner may have lost it, perhaps not by one change (but at the end what is left
-/// anywhere has reached all owners).
+/// carried over, to be found by reads of R (of any number, if the change began afterwards), and while some owner may
+/// have lost it, perhaps not by one change (but at the end what is left anywhere has reached all owners).
 bool carried_over(const evidence& e, const key_model& k, const operation& earlier, const operation& later,
                   uint32_t left_by_earlier, uint32_t asked_by_later);
 

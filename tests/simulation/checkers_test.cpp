@@ -280,6 +280,25 @@ TEST_F(Checkers, LetWhatAReadShowedBeLeftBehindIfOwnersWereChangingThen) {
   EXPECT_EQ(finding(), "monotonic reads") << "they began to change after the first one";
 }
 
+// Each new owner has what W owners had before the change began, so one of them is enough to find it.
+TEST_F(Checkers, AskForWhatWasWrittenBeforeOwnersChangedHoweverFewAreRead) {
+  put(0, 1, "c0-1");
+  auto all = next(client_request::kind::put, 0);
+  all.request.value = "c0-2";
+  all.request.write.level = protocol::quorum_level::kind::all;
+  named(0, 2, "c0-2");
+  writes[{vnode(0), dot{7, 2}}].at = all.invoked;
+  auto one = read(0, {1});
+  one.request.read.level = protocol::quorum_level::kind::one;
+  add(all);
+  add(one);
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+  ownerships = {{{}, {0, 1, 2}, {}}, {all.invoked, {0, 1, 2}, {1, 2, 3}}};
+  EXPECT_EQ(finding(), "");
+  ownerships[1].since = all.completed + milliseconds{1};
+  EXPECT_EQ(finding(), "quorum reads see acknowledged writes");
+}
+
 TEST_F(Checkers, FindALaterWriteThatLoses) {
   put(0, 2, "c0-2");
   put(0, 1, "c0-1"); // With an older timestamp.
