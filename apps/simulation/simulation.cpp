@@ -391,15 +391,12 @@ private:
 
 } // namespace
 
-/// Longer runs with all kinds of faults have members that come and go only when that is asked for (docs/simulation.md).
-constexpr std::chrono::minutes with_topology_max{2};
-
 bool has_topology(const run_options& options) {
   if (options.faults.count(fault_kind::topology) == 0)
     return false;
   if (options.faults.size() < all_faults().size())
     return true;
-  return options.duration <= with_topology_max && random_stream{options.seed}.below(3) < 2;
+  return random_stream{options.seed}.below(3) < 2;
 }
 
 run_result run(const run_options& options) {
