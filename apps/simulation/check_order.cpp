@@ -12,28 +12,30 @@ namespace {
 using protocol::quorum_level;
 
 /// How many owners a request needed: in a sloppy bucket only PR and PW ask for any.
-uint32_t owners_of(const key_model& k, const config::bucket_config& b, const quorum_level& all,
-                   const quorum_level& owners, uint32_t by_default) {
-  auto n = static_cast<uint32_t>(k.owners.size());
+uint32_t owners_of(const config::bucket_config& b, const quorum_level& all, const quorum_level& owners, uint32_t n,
+                   uint32_t by_default) {
   auto only = owners.resolve(n, 0).value_or(0);
   return b.sloppy ? only : std::max(only, all.resolve(n, std::min(by_default, n)).value_or(0));
 }
 
-uint32_t owners_of(const evidence& e, const key_model& k, const operation& op) {
-  const auto& b = e.bucket(k.bucket);
-  return op.is_read() ? owners_of(k, b, op.request.read, op.request.read_owners, b.r)
-                      : owners_of(k, b, op.request.write, op.request.write_owners, b.w);
+uint32_t owners_of(const config::bucket_config& b, const protocol::quorums& numbers, const operation& op) {
+  return op.is_read() ? owners_of(b, op.request.read, op.request.read_owners, numbers.n, numbers.r)
+                      : owners_of(b, op.request.write, op.request.write_owners, numbers.n, numbers.w);
 }
 
 /// Did the later of the two ask an owner that had what the earlier one left on its owners?
 bool quorums_meet(const evidence& e, const key_model& k, const operation& earlier, const operation& later) {
   if (earlier.completed >= later.invoked)
     return false;
-  auto left = owners_of(e, k, earlier), asked = owners_of(e, k, later);
+  const auto& bucket = e.bucket(k.bucket);
+  auto numbers = k.numbers(bucket, earlier.invoked, later.completed);
+  if (!numbers)
+    return false;
+  auto left = owners_of(bucket, *numbers, earlier), asked = owners_of(bucket, *numbers, later);
   // An owner that lost its disk acknowledges before it has met those who know the earlier one (docs/protocol.md, "Later
   // writes win").
   auto lost = may_have_lost(e, k, earlier, later.completed).all();
-  return left > lost && left - lost + asked > k.owners.size() &&
+  return left > lost && left - lost + asked > numbers->n &&
          ((lost == 0 && carried_over(e, k, earlier, later, left, asked)) ||
           !k.changed_owners(earlier.invoked, later.completed));
 }

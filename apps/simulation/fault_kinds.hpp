@@ -58,6 +58,7 @@ public:
   std::optional<size_t> any_member(); ///< That runs.
   void plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done);
   std::optional<protocol::topology_change> random_change();
+  std::optional<protocol::topology_change> random_numbers(size_t members);
   /// After the faults, to be called each second: ends what they left half done. @returns what is still waited for.
   std::string settle();
 

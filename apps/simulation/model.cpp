@@ -265,6 +265,16 @@ bool key_model::changed_owners(sim_time from, sim_time to) const {
   });
 }
 
+std::optional<protocol::quorums> key_model::numbers(const config::bucket_config& b, sim_time from, sim_time to) const {
+  if (ownerships.empty())
+    return protocol::quorums{static_cast<uint32_t>(owners.size()), b.r, b.w};
+  auto known = known_between(*this, from, to);
+  auto other = [&](const auto& x) { return x.numbers != known.front().numbers; };
+  if (known.empty() || std::any_of(known.begin(), known.end(), other))
+    return std::nullopt;
+  return known.front().numbers;
+}
+
 bool key_model::was_changing(sim_time from, sim_time to) const {
   auto known = known_between(*this, from, to);
   return std::any_of(known.begin(), known.end(), [](const auto& x) { return !x.others.empty(); });
@@ -284,11 +294,13 @@ bool carried_over(const evidence& e, const key_model& k, const operation& earlie
                   uint32_t left_by_earlier, uint32_t asked_by_later) {
   if (later.must_succeed || !k.changed_owners(earlier.invoked, later.completed))
     return true;
-  const auto& b = e.bucket(k.bucket);
+  auto b = k.numbers(e.bucket(k.bucket), earlier.invoked, later.completed);
+  if (!b)
+    return false;
   // What W owners had before it began, each new owner has. Later, somebody may still read fewer than R from those
   // before, whom nobody writes to any more.
   auto all_have_it = !k.changed_owners(earlier.invoked, earlier.completed);
-  return left_by_earlier >= b.w && (all_have_it || asked_by_later >= (later.is_read() ? b.r : b.w)) &&
+  return left_by_earlier >= b->w && (all_have_it || asked_by_later >= (later.is_read() ? b->r : b->w)) &&
          may_have_lost(e, k, earlier, later.completed).tails == 0;
 }
 
@@ -337,16 +349,23 @@ uint32_t losses::left_of(uint32_t written, uint32_t w) const {
 bool must_see(const evidence& e, const key_model& k, const operation& write, const operation& read) {
   if (write.completed >= read.invoked)
     return false;
-  const auto& b = e.bucket(k.bucket);
-  auto n = static_cast<uint32_t>(k.owners.size());
+  const auto& bucket = e.bucket(k.bucket);
+  auto in_the_end = read.must_succeed;
+  auto counts = !bucket.sloppy || in_the_end; // Whoever acknowledged and answered, not owners alone.
+  auto numbers = k.numbers(bucket, write.invoked, read.completed);
+  if (!numbers) { // By the numbers of whatever time: each read meets each write, as long as nothing else is asked for.
+    auto by_default = write.request.write.level == protocol::quorum_level::kind::bucket_default &&
+                      read.request.read.level == protocol::quorum_level::kind::bucket_default;
+    return counts && by_default && may_have_lost(e, k, write, read.completed).all() == 0;
+  }
+  auto n = numbers->n;
   auto written = write.request.write_owners.resolve(n, 0).value_or(0);
   auto asked = read.request.read_owners.resolve(n, 0).value_or(0);
-  auto in_the_end = read.must_succeed;
-  if (!b.sloppy || in_the_end) {
-    written = std::max(written, write.request.write.resolve(n, std::min(b.w, n)).value_or(0));
-    asked = std::max(asked, read.request.read.resolve(n, std::min(b.r, n)).value_or(0));
+  if (counts) {
+    written = std::max(written, write.request.write.resolve(n, std::min(numbers->w, n)).value_or(0));
+    asked = std::max(asked, read.request.read.resolve(n, std::min(numbers->r, n)).value_or(0));
   }
-  return may_have_lost(e, k, write, read.completed).left_of(written, b.w) + asked > n &&
+  return may_have_lost(e, k, write, read.completed).left_of(written, numbers->w) + asked > n &&
          carried_over(e, k, write, read, written, asked);
 }
 

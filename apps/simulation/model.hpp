@@ -65,6 +65,8 @@ struct key_model {
 
   /// Was there a change of owners that somebody may have learned of between the two?
   bool changed_owners(sim_time from, sim_time to) const;
+  /// The bucket's, if they were the same all the time between the two, as far as anybody may have known.
+  std::optional<protocol::quorums> numbers(const config::bucket_config& b, sim_time from, sim_time to) const;
   /// Were there two sets of owners then, as far as anybody may have known?
   bool was_changing(sim_time from, sim_time to) const;
   /// Did the node have something of it then, as far as anybody may have known?

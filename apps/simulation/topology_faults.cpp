@@ -210,8 +210,29 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
     }
     [[fallthrough]];
   default:
+    if (random.one_in(3))
+      if (auto change = random_numbers(members.size()))
+        return change;
     return protocol::set_weight{name(of(members)), static_cast<uint32_t>(random.between(1, 3))};
   }
+}
+
+/// Another n, r and w for a bucket, such that reads and writes meet as before.
+std::optional<protocol::topology_change> fault_scene::random_numbers(size_t members) {
+  const auto& buckets = w.newest_ring().buckets;
+  const auto& b = buckets[random.below(buckets.size())];
+  auto most = static_cast<uint32_t>(std::min<size_t>(members, 5));
+  if (b.r + b.w <= b.n || most < 2)
+    return std::nullopt;
+  protocol::set_bucket change;
+  change.name = b.name;
+  auto n = static_cast<uint32_t>(random.between(2, most));
+  auto w_least = n / 2 + 1;
+  auto quorum = static_cast<uint32_t>(random.between(w_least, n));
+  change.settings.n = n;
+  change.settings.w = quorum;
+  change.settings.r = static_cast<uint32_t>(random.between(n - quorum + 1, n));
+  return change;
 }
 
 /// @pre there is a dead one.
@@ -229,8 +250,8 @@ std::optional<protocol::topology_change> fault_scene::bury(const std::vector<siz
 
 uint32_t fault_scene::owners_max() const {
   uint32_t n = 1;
-  for (const auto& b : w.cluster().buckets)
-    n = std::max(n, b.n);
+  for (const auto& b : w.newest_ring().buckets)
+    n = std::max({n, b.n, b.beside().n});
   return n;
 }
 

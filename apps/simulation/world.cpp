@@ -306,10 +306,9 @@ const config::cluster_config& world::cluster() const { return impl_->cluster; }
 std::vector<size_t> world::owners(bucket_id bucket, const std::string& key) const {
   std::vector<size_t> result;
   const auto& ring = newest_ring();
-  for (const auto& b : impl_->cluster.buckets)
-    if (b.db == bucket)
-      for (auto id : ring.owners_of(protocol::partition_of(key, ring.partitions()), b.n))
-        result.push_back(index_of(id));
+  if (const auto* b = ring.find_bucket(bucket); b != nullptr)
+    for (auto id : ring.owners_of(protocol::partition_of(key, ring.partitions()), b->n))
+      result.push_back(index_of(id));
   return result;
 }
 
@@ -326,10 +325,6 @@ size_t world::index_of(node_id id) const {
 
 std::vector<world::ownership> world::ownerships(bucket_id bucket, const std::string& key) const {
   std::vector<ownership> result;
-  uint32_t n = 1;
-  for (const auto& b : impl_->cluster.buckets)
-    if (b.db == bucket)
-      n = b.n;
   auto partition = protocol::partition_of(key, newest_ring().partitions());
   auto indexes = [this](const std::vector<node_id>& ids) {
     std::vector<size_t> nodes;
@@ -338,9 +333,11 @@ std::vector<world::ownership> world::ownerships(bucket_id bucket, const std::str
     return nodes;
   };
   for (const auto& known : rings()) {
-    ownership x{known.since, indexes(known.ring->owners_of(partition, n)),
-                indexes(known.ring->also_written(partition, n))};
-    if (result.empty() || result.back().owners != x.owners || result.back().others != x.others)
+    const auto& b = *known.ring->find_bucket(bucket);
+    ownership x{known.since, indexes(known.ring->owners_of(partition, b.n)),
+                indexes(known.ring->also_written(partition, b)), b.present()};
+    if (result.empty() || result.back().owners != x.owners || result.back().others != x.others ||
+        result.back().numbers != x.numbers)
       result.push_back(std::move(x));
   }
   return result;
