@@ -1,12 +1,14 @@
 #include "actors/node_setup.hpp"
 
 #include "actors/interfaces.hpp"
+#include "protocol/claim_groups.hpp"
 #include "protocol/ring_encoding.hpp"
 
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 namespace crema {
@@ -28,6 +30,24 @@ void take_buckets(protocol::ring& ring, const config::cluster_config& config) {
   std::sort(ring.buckets.begin(), ring.buckets.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
 }
 
+std::vector<protocol::replica_group> groups_of(const config::cluster_config& config,
+                                               const std::vector<protocol::member>& members) {
+  std::map<std::string, protocol::replica_group> groups;
+  for (const auto& m : members) // By id.
+    if (const auto& group = config.find_node(m.name)->group; !group.empty())
+      groups.try_emplace(group, protocol::replica_group{group, {}}).first->second.nodes.push_back(m.id);
+  std::vector<protocol::replica_group> result;
+  for (auto& [name, group] : groups)
+    result.push_back(std::move(group));
+  return result;
+}
+
+size_t fewest_owners(const protocol::ring& ring) {
+  return std::min_element(ring.owners.begin(), ring.owners.end(),
+                          [](const auto& a, const auto& b) { return a.size() < b.size(); })
+      ->size();
+}
+
 } // namespace
 
 protocol::ring claim_ring(const config::cluster_config& config) {
@@ -37,7 +57,9 @@ protocol::ring claim_ring(const config::cluster_config& config) {
   uint32_t n = 1;
   for (const auto& b : config.buckets)
     n = std::max(n, b.n);
-  ring.owners = protocol::claim({}, ring.members, config.partitions, n);
+  ring.groups = groups_of(config, ring.members);
+  ring.owners = ring.groups.empty() ? protocol::claim({}, ring.members, config.partitions, n)
+                                    : protocol::claim_groups({}, ring.members, ring.groups, config.partitions);
   ring.since.assign(ring.owners.size(), ring.epoch);
   ring.next_id = static_cast<uint32_t>(ring.members.size());
   take_buckets(ring, config);
@@ -67,13 +89,14 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
   auto ring = protocol::decode_ring(*stored.object);
   if (!ring)
     return {nullptr, "the stored ring does not decode"};
+  auto owners = fewest_owners(*ring);
   for (const auto& b : config.buckets)
-    if (b.n > ring->owners.front().size())
+    if (b.n > owners)
       return {
           nullptr,
           fmt::format("buckets: \"{}\" wants n = {}, but this cluster's ring was dealt out for {} owners when it was "
                       "created (allowed: n up to {})",
-                      b.name, b.n, ring->owners.front().size(), ring->owners.front().size()),
+                      b.name, b.n, owners, owners),
           true};
   // Addresses may change (a node moves); names, zones, weights and partitions were checked with the directory.
   auto now = members_of(config);

@@ -51,8 +51,8 @@ join_end join_client::ask(uint64_t directory, Done done) const {
   constexpr timespec between{1, 0};
   caf_config settings;
   caf::actor_system system{settings};
-  join_request request{message_version, config_.cluster, me_.name,   me_.host, me_.peer_port,
-                       me_.resp_port,   me_.zone,        me_.weight, "",       directory};
+  join_request request{message_version, config_.cluster, me_.name,   me_.host,  me_.peer_port,
+                       me_.resp_port,   me_.zone,        me_.weight, me_.group, directory};
   std::string told;
   for (;;) {
     auto answer = ask_to_join(system, member_.host, member_.port, request, config_.peers.connect_timeout);

@@ -39,7 +39,8 @@ storage::identity identity_of(const config::cluster_config& config, const std::s
   id.node = node;
   id.partitions = config.partitions;
   for (const auto& n : config.nodes)
-    id.members.push_back(fmt::format("{} {} {}", n.name, n.zone.empty() ? "-" : n.zone, n.weight));
+    id.members.push_back(fmt::format("{} {} {}{}{}", n.name, n.zone.empty() ? "-" : n.zone, n.weight,
+                                     n.group.empty() ? "" : " ", n.group));
   std::sort(id.members.begin(), id.members.end());
   for (const auto& b : config.buckets)
     id.buckets.push_back({b.name, b.db, b.conflict == conflict_rule::lww ? "lww" : "siblings", b.n});

@@ -76,7 +76,8 @@ namespace {
 uint64_t fingerprint_of(const cluster_config& config, const std::vector<node_config>& nodes) {
   std::string text;
   protocol::byte_writer out{text};
-  out.u8(1);
+  auto grouped = std::any_of(nodes.begin(), nodes.end(), [](const auto& node) { return !node.group.empty(); });
+  out.u8(grouped ? 2 : 1);
   out.bytes(config.cluster);
   out.varint(config.partitions);
   out.varint(nodes.size());
@@ -85,6 +86,8 @@ uint64_t fingerprint_of(const cluster_config& config, const std::vector<node_con
     out.bytes(node->host); // The ring keeps copies on distinct hosts.
     out.bytes(node->zone);
     out.varint(node->weight);
+    if (grouped)
+      out.bytes(node->group);
   }
   out.varint(config.buckets.size());
   for (const auto* bucket : sorted_by_name(config.buckets)) {

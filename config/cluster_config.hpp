@@ -23,6 +23,7 @@ struct node_config {
   std::string data_dir; ///< Default "data/<name>"; relative to the working directory.
   std::string zone;     ///< Default "".
   uint32_t weight = 1;  ///< 1..1000.
+  std::string group;    ///< Placement `groups`: all nodes have one, or none has (then it is "").
 };
 
 using protocol::bucket_mode;
@@ -107,8 +108,8 @@ load_result load_config(const std::string& file);
 /// What `crema node` without a file runs: one node "n1" on 127.0.0.1, cluster "local", data in ./crema-data.
 cluster_config single_node_config();
 
-/// A digest of everything that all nodes must agree on (cluster, partitions, members with zone and weight, buckets with
-/// their n, conflict rule and db): peers with another one are refused at the handshake.
+/// A digest of everything that all nodes must agree on (cluster, partitions, members with zone, weight and group,
+/// buckets with their n, conflict rule and db): peers with another one are refused at the handshake.
 uint64_t fingerprint(const cluster_config& config);
 /// The same without the members, which may have changed since.
 uint64_t fingerprint_without_nodes(const cluster_config& config);

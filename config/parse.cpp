@@ -48,6 +48,7 @@ node_config parse_node(const json& value, const std::string& path, std::vector<p
   reader.string("data_dir", node.data_dir, check_path, "a path, absolute or relative to the working directory");
   reader.string("zone", node.zone, check_zone, "0 to 64 letters, digits, '.', '_' or '-'");
   reader.integer("weight", node.weight, 1, 1000, "an integer");
+  reader.string("group", node.group, check_name, name_allowed);
   reader.report_unknown();
   return node;
 }

@@ -126,6 +126,33 @@ private:
   std::map<Value, std::string> seen_;
 };
 
+/// Placement `groups` is for all nodes or none, and every group has room for all copies.
+void check_groups(const cluster_config& config, std::vector<problem>& problems) {
+  std::map<std::string, std::vector<size_t>> groups;
+  for (size_t i = 0; i < config.nodes.size(); ++i)
+    groups[config.nodes[i].group].push_back(i);
+  if (groups.empty() || groups.rbegin()->first.empty()) // Nobody has one.
+    return;
+  auto named = groups.rbegin();
+  for (auto i : groups[""]) {
+    auto path = node_path(i) + ".group";
+    if (std::none_of(problems.begin(), problems.end(), [&](const problem& p) { return p.path == path; }))
+      problems.push_back(
+          {path, "is absent, but " + node_path(named->second.front()) + " is in group " + quoted(named->first),
+           "a group for each node, or for none"});
+  }
+  groups.erase("");
+  uint32_t most = 0;
+  for (const auto& bucket : config.buckets)
+    most = std::max(most, bucket.n);
+  for (const auto& [name, nodes] : groups)
+    if (nodes.size() < most)
+      problems.push_back({node_path(nodes.front()) + ".group",
+                          "group " + quoted(name) + " has " + std::to_string(nodes.size()) + " of " +
+                              std::to_string(most) + " nodes for all copies of a bucket",
+                          "groups of at least " + std::to_string(most) + " nodes, or buckets with a smaller n"});
+}
+
 } // namespace
 
 std::string check_name(const std::string& name) {
@@ -188,6 +215,7 @@ void check_clashes(const cluster_config& config, std::vector<problem>& problems)
                           "the name or address by which the other nodes reach this one"});
   check_listeners(config, problems);
   check_data_dirs(config, problems);
+  check_groups(config, problems);
 
   uniqueness<std::string> bucket_names{problems, "a name of its own for each bucket"};
   uniqueness<bucket_id> dbs{problems, "a number of its own for each bucket (default: its place in the list, from 0)"};

@@ -21,7 +21,8 @@ struct identity {
   std::string cluster;
   std::string node;
   uint32_t partitions = 0;
-  /// "name zone weight" of each member, sorted: until members can change at run time, other members are refused.
+  /// "name zone weight", and its group if it has one, of each member, sorted: until members can change at run time,
+  /// other members are refused.
   std::vector<std::string> members;
   struct bucket {
     std::string name;

@@ -172,7 +172,7 @@ status compare_identities(const std::string& directory, const identity& recorded
     return differs(directory, "partitions", std::to_string(recorded.partitions), std::to_string(expected.partitions),
                    "The number of partitions is fixed when a cluster is created.");
   if (recorded.members != expected.members)
-    return differs(directory, "nodes (name, zone, weight)", list(recorded.members), list(expected.members),
+    return differs(directory, "nodes (name, zone, weight, group)", list(recorded.members), list(expected.members),
                    "The nodes of a cluster cannot be changed after its creation yet.");
   return compare_buckets(directory, recorded, expected);
 }

@@ -176,7 +176,8 @@ class Node:
 class Cluster:
     """A configuration in a directory of its own, and its nodes by name."""
 
-    def __init__(self, size=3, buckets=None, network=None, **fields):
+    def __init__(self, size=3, buckets=None, network=None, each=None, **fields):
+        """`each`: fields of their own for the nodes, one after the other."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="crema-test-"))
         self.file = self.directory / "cluster.json"
         self.config = {"cluster": "demo", "partitions": 64, "nodes": [],
@@ -192,7 +193,7 @@ class Cluster:
             else:
                 peer, client, http = 7101, 6401, 8101
                 entry["host"] = network.address(index)
-            entry.update(peer_port=peer, resp_port=client, http_port=http)
+            entry.update(peer_port=peer, resp_port=client, http_port=http, **(each[index] if each else {}))
             self.config["nodes"].append(entry)
             self.nodes[name] = Node(self, entry, network.namespaces[index] if network else None)
         self.write_config()

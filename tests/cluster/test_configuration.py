@@ -47,6 +47,7 @@ BAD_FIELDS = {
     "a negative port": (change("nodes", 0, "resp_port", -1), ["nodes[0].resp_port"]),
     "a port of the wrong type": (change("nodes", 0, "http_port", "8101"), ["nodes[0].http_port"]),
     "a weight of 0": (change("nodes", 0, "weight", 0), ["nodes[0].weight"]),
+    "a group for one node only": (change("nodes", 0, "group", "left"), ["nodes[1].group", "nodes[0]", "for none"]),
     "two nodes of one name": (change("nodes", 1, "name", "n1"), ["nodes[1].name", "n1"]),
     "two nodes on one port": (lambda c: c["nodes"][1].update(resp_port=c["nodes"][0]["resp_port"]), ["nodes[1].resp_port"]),
     "one port twice in a node": (lambda c: c["nodes"][0].update(http_port=c["nodes"][0]["peer_port"]), ["nodes[0]."]),

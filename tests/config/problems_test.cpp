@@ -301,3 +301,25 @@ TEST(ConfigProblems, WhatTwoNodesOrBucketsCannotShareIsRefused) {
       {with("/buckets/1/db", "0"), "buckets[1].db", "0 is also buckets[0].db"},
   });
 }
+
+TEST(ConfigProblems, GroupsAreForAllNodesAndLargeEnoughForAllCopies) {
+  auto four = [](std::vector<std::string> groups, const std::string& n) {
+    std::string nodes;
+    for (size_t i = 0; i < groups.size(); ++i)
+      nodes += (i > 0 ? ", " : "") + std::string{R"({"name": "n)"} + std::to_string(i) + R"(", "host": "h)" +
+               std::to_string(i) + "\"" + (groups[i].empty() ? "" : ", \"group\": " + groups[i]) + "}";
+    return R"({"cluster": "c", "nodes": [)" + nodes + R"(], "buckets": [{"name": "x", "n": )" + n + "}]}";
+  };
+  auto a = std::string{R"("a")"}, b = std::string{R"("b")"};
+  auto good = parse_config(four({a, b, a, b}, "2"), "test.json");
+  ASSERT_TRUE(good.config) << describe(good);
+  EXPECT_EQ(good.config->nodes[2].group, "a");
+  expect_each_is_refused({
+      {four({a, b, a, ""}, "1"), "nodes[3].group",
+       "is absent, but nodes[1] is in group \"b\" (allowed: a group for each"},
+      {four({a, b, b, b}, "3"), "nodes[0].group", "group \"a\" has 1 of 3 nodes"},
+      {four({a, b, a, "7"}, "1"), "nodes[3].group", "7 is not a string"},
+      {four({a, b, a, R"("x y")"}, "1"), "nodes[3].group", "has a character that is not allowed"},
+      {four({a, b, a, R"("")"}, "1"), "nodes[3].group", "is empty"},
+  });
+}

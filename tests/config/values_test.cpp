@@ -180,15 +180,21 @@ TEST(ConfigValues, TheBuiltInConfigurationIsOneNode) {
 }
 
 TEST(ConfigValues, EveryExampleLoads) {
-  for (auto [file, nodes, zones] :
-       {std::tuple{"one-node.json", 1U, 1U}, {"three-nodes.json", 3U, 1U}, {"five-nodes-two-zones.json", 5U, 2U}}) {
+  for (auto [file, nodes, zones, groups] : {std::tuple{"one-node.json", 1U, 1U, 1U},
+                                            {"three-nodes.json", 3U, 1U, 1U},
+                                            {"five-nodes-two-zones.json", 5U, 2U, 1U},
+                                            {"six-nodes-three-zones.json", 6U, 3U, 1U},
+                                            {"six-nodes-two-groups.json", 6U, 1U, 2U}}) {
     auto result = load_config(std::string{CREMA_SOURCE_DIR} + "/config/" + file);
     ASSERT_TRUE(result.config) << file << "\n" << describe(result);
     EXPECT_EQ(result.config->nodes.size(), nodes);
-    std::set<std::string> names;
-    for (const auto& node : result.config->nodes)
+    std::set<std::string> names, group_names;
+    for (const auto& node : result.config->nodes) {
       names.insert(node.zone);
+      group_names.insert(node.group);
+    }
     EXPECT_EQ(names.size(), zones) << file;
+    EXPECT_EQ(group_names.size(), groups) << file;
   }
 }
 
@@ -226,6 +232,17 @@ TEST(ConfigFingerprint, ChangesWithEverythingThatNodesMustAgreeOn) {
   EXPECT_TRUE(seen.insert(fingerprint(parse_valid(without("/buckets/1")))).second);
   EXPECT_TRUE(seen.insert(fingerprint(parse_valid(with("/buckets/1", R"({"name": "carts", "n": 2})")))).second);
   EXPECT_TRUE(seen.insert(fingerprint(parse_valid(with("/nodes/3", R"({"name": "n4", "host": "x"})")))).second);
+}
+
+TEST(ConfigFingerprint, ChangesWithTheGroups) {
+  auto grouped = [](const std::string& a, const std::string& b) {
+    return fingerprint(parse_valid(R"({"cluster": "c", "nodes": [{"name": "a", "host": "h")" + a +
+                                   R"(}, {"name": "b", "host": "i")" + b +
+                                   R"(}], "buckets": [{"name": "x", "n": 1}]})"));
+  };
+  auto left = R"(, "group": "left")", right = R"(, "group": "right")";
+  std::set<uint64_t> seen{grouped("", ""), grouped(left, left), grouped(left, right), grouped(right, left)};
+  EXPECT_EQ(seen.size(), 4U);
 }
 
 TEST(ConfigFingerprint, DoesNotDependOnWhatIsANodesOwnBusiness) {
