@@ -9,6 +9,7 @@
 #include "actors/errors.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/ring_encoding.hpp"
+#include "protocol/topology_force.hpp"
 #include "protocol/topology_plan.hpp"
 
 #include <fmt/format.h>
@@ -141,6 +142,8 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::map<uint64_t, waiting_order> orders; // By attempt.
   uint64_t next_order = 1;
   std::optional<protocol::topology_plan> plan; // The last one that was asked for.
+  static constexpr std::chrono::minutes failure_counts{5};
+  std::optional<monotonic_time> no_majority; // When an attempt at the next epoch last found none.
   struct candidate {
     protocol::new_node node;
     monotonic_time heard{};
@@ -215,6 +218,7 @@ void settle(ring_manager_self self) {
     st.env->later_names->learn(*st.newest);
     st.env->log->info("epoch {}: {}", st.newest->epoch, describe(*st.newest));
     st.plan.reset();
+    st.no_majority.reset();
     for (const auto& replica : st.replicas)
       self->send(replica, ring_published{st.newest});
     for (const auto& [node, peer] : st.peers) // At once, not when they hear of it.
@@ -225,6 +229,8 @@ void settle(ring_manager_self self) {
     if (order == st.orders.end())
       continue;
     auto told = outcome_json(st, outcome);
+    if (outcome.what == protocol::agreement_outcome::result::no_majority)
+      st.no_majority = st.now();
     if (order->second.answer)
       order->second.answer(told.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     else if (outcome.what != protocol::agreement_outcome::result::chosen)
@@ -319,6 +325,53 @@ void warn_of_absent(const ring_manager_state& st, protocol::topology_plan& plan)
                                           m.name, st.env->name, m.name, m.name));
 }
 
+protocol::force_given given_to_force(const ring_manager_state& st) {
+  protocol::force_given result;
+  result.plan = given(st);
+  result.reachable.insert(st.env->self);
+  for (const auto& [node, peer] : st.peers)
+    result.reachable.insert(node);
+  auto failed_lately = st.no_majority && st.now() - *st.no_majority < ring_manager_state::failure_counts;
+  for (const auto& m : st.ring().members) {
+    auto runs_with = result.plan.directories.find(m.id);
+    auto forgot = st.ring().epoch > 1 && runs_with != result.plan.directories.end() && runs_with->second != m.directory;
+    if (result.reachable.count(m.id) > 0 && !forgot && !failed_lately) // Whose votes did not do are no majority.
+      result.voting.insert(m.id);
+  }
+  result.number = [&st](const protocol::ring& draft) { return st.agreed->forced_number(protocol::encode_ring(draft)); };
+  return result;
+}
+
+/// Shows what it would mean that a majority is gone for good, or if that is confirmed, goes on without.
+nlohmann::json force(ring_manager_self self, const topology_order& order) {
+  auto& st = self->state;
+  std::vector<std::string> lost;
+  for (const auto& change : order.changes) {
+    const auto* removal = std::get_if<protocol::remove_node>(&change);
+    if (removal == nullptr)
+      return error_json(fmt::format("{}: cannot be forced (allowed: remove)", protocol::to_words(change)));
+    lost.push_back(removal->name);
+  }
+  auto result = protocol::plan_force(st.ring(), lost, given_to_force(st));
+  if (auto* no = std::get_if<protocol::refused>(&result))
+    return error_json(no->why);
+  const auto& plan = std::get<protocol::topology_plan>(result);
+  if (!order.confirmed) {
+    auto shown = to_json(plan, st.ring());
+    shown["forced"] = lost;
+    return shown;
+  }
+  auto epoch = plan.after.epoch;
+  if (*order.confirmed != epoch)
+    return error_json(fmt::format("what would be done is not what was shown any more (epoch {}, not {}): look at it "
+                                  "again",
+                                  epoch, *order.confirmed));
+  st.env->log->warn("epoch {} is forced, on the word of an operator: {}", epoch, describe(plan.after));
+  if (!st.agreed->force(epoch, protocol::encode_ring(plan.after), st))
+    return error_json(st.env->name + " cannot write to its disk");
+  return {{"epoch", epoch}};
+}
+
 /// A node that wants to become a member: may it, and is it already?
 caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) {
   auto& st = self->state;
@@ -398,7 +451,7 @@ void on_order(ring_manager_self self, topology_query& x) {
   case kind::resume:
     return commit(protocol::pause_change(st.ring(), false), "resume");
   case kind::force:
-    return tell(error_json("force-epoch is not there yet"));
+    return tell(force(self, x.order));
   }
 }
 

@@ -139,8 +139,8 @@ nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring
                          {"partitions", t.partitions},
                          {"bytes", t.bytes}});
   auto nodes = nlohmann::json::array();
-  for (const auto& n : plan.nodes)
-    nodes.push_back({{"name", name_of(plan.after, n.id)}, {"before", n.before}, {"after", n.after}});
+  for (const auto& n : plan.nodes) // Some may be in one of them only.
+    nodes.push_back({{"name", name_of(plan.after.find(n.id) != nullptr ? plan.after : now, n.id)}, {"before", n.before}, {"after", n.after}});
   nlohmann::json changes = plan.after.job ? plan.after.job->changes : std::vector<std::string>{};
   return {{"epoch", now.epoch},
           {"next_epoch", plan.after.epoch},

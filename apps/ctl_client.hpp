@@ -19,11 +19,11 @@ struct ctl_options {
   uint32_t timeout_s = 60;
   std::string order = "start"; // repair; so are the two below.
   std::string bucket, partition;
-  std::vector<std::string> changes; // plan
+  std::vector<std::string> changes; // plan, force-epoch
+  bool yes = false;                 // force-epoch, bucket
   std::optional<uint64_t> job;      // cancel, pause, resume
   bool watch = false;               // jobs
   bool partitions = false;          // ring
-  bool yes = false;                 // bucket
 };
 
 struct answer {

@@ -66,6 +66,47 @@ int plan(const ctl_options& options) {
   return code;
 }
 
+bool confirmed() {
+  std::cout << "do it? [y/N] " << std::flush;
+  std::string line;
+  std::getline(std::cin, line);
+  return line == "y" || line == "Y" || line == "yes";
+}
+
+/// Shows what it would mean, asks, and does exactly that.
+int force_epoch(const ctl_options& options) {
+  std::vector<std::string> wanted;
+  for (size_t i = 1; i < options.changes.size(); ++i)
+    wanted.insert(wanted.end(), {i > 1 ? "+" : "", "remove", options.changes[i]});
+  if (options.changes.size() < 2 || options.changes.front() != "remove") {
+    failed("which members are gone for good? (allowed: force-epoch remove NODE [NODE]...)");
+    return exit_usage;
+  }
+  wanted.erase(wanted.begin());
+  auto changes = changes_in_words(wanted);
+  if (!changes)
+    return exit_usage;
+  auto shown = topology_order_at(options, {"FORCE", *changes});
+  if (!shown)
+    return exit_failure;
+  if (!options.json)
+    std::cout << format_plan(shown->tree);
+  else if (!options.yes)
+    std::cout << shown->text + "\n";
+  if (!options.yes && (options.json || isatty(STDIN_FILENO) == 0)) {
+    if (!options.json)
+      return failed("nothing is done: say --yes, or answer on a terminal");
+    return exit_ok;
+  }
+  if (!options.yes && !confirmed())
+    return failed("nothing is done");
+  return show(options, topology_order_at(options, {"FORCE", *changes, std::to_string(number_in(shown->tree, "next_epoch"))}),
+              [](const nlohmann::json& told) {
+                return fmt::format("epoch {}: forced; `crema ctl jobs --watch` shows how far the copies are\n",
+                                   number_in(told, "epoch"));
+              });
+}
+
 int commit(const ctl_options& options) {
   return show(options, topology_order_at(options, {"COMMIT"}), [](const nlohmann::json& told) {
     return fmt::format("epoch {}: agreed; `crema ctl jobs --watch` shows how far it is\n", number_in(told, "epoch"));
@@ -226,6 +267,14 @@ void add_topology_commands(const add_ctl_command& add, const std::shared_ptr<ctl
   add("commit", "Do what the last plan of the asked node says, if the topology is still the same", commit)
       ->footer("Goes on by itself, whoever is restarted meanwhile.\nExample:\n  crema ctl plan leave n4 && crema ctl "
                "commit && crema ctl jobs --watch");
+  auto* forcing = add("force-epoch", "A majority of the members is gone for good: go on without it", force_epoch);
+  forcing->add_option("CHANGE", options->changes, "remove NODE [NODE]...: those that are gone")->required();
+  forcing->add_flag("--yes", options->yes, "Do not ask");
+  forcing->footer(
+      "Only if a majority is gone for good; else `plan remove` and `commit` do, and lose less. Shows what is lost, and "
+      "asks before anything is\ndone. The named are no members from then on, stop when they hear of it, and must not "
+      "come back with their data.\nPartitions get their copies again from who is left, and more nodes may join. With "
+      "--json the plan alone is told;\n--json --yes does it.\nExample:\n  crema ctl force-epoch remove n3 n4 n5");
   auto of_job = [&](CLI::App* command, const char* example) {
     command->add_option("JOB", options->job, "Only if it is this one (`crema ctl jobs`)");
     command->footer(example);

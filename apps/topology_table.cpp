@@ -138,7 +138,8 @@ std::string format_bytes(uint64_t bytes) {
 }
 
 std::string format_plan(const json& plan) {
-  auto text = fmt::format("plan: epoch {} -> {}\n", number_in(plan, "epoch"), number_in(plan, "next_epoch"));
+  auto text = fmt::format("plan: epoch {} -> {}{}\n", number_in(plan, "epoch"), number_in(plan, "next_epoch"),
+                          plan.contains("forced") ? ", without a majority" : "");
   add_list(text, "changes", texts_in(plan, "changes"));
   auto transfers = list_in(plan, "transfers");
   auto bytes_known =

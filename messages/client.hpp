@@ -93,11 +93,11 @@ struct topology_order {
     cancel, ///< Back to the owners of before.
     pause,
     resume,
-    force, ///< Without a majority: the members in `lost` are gone for good.
+    force, ///< Without a majority: the members that `changes` remove are gone for good.
   };
   kind what = kind::show;
-  std::vector<protocol::topology_change> changes; ///< plan
-  std::vector<std::string> lost;                  ///< force: names
+  std::vector<protocol::topology_change> changes; ///< plan, force
+  std::optional<uint64_t> confirmed; ///< force: the epoch that was shown; nothing: show it, and do nothing.
 };
 
 /// What the gateway needs from the node behind it. All calls are thread-safe and return at once.

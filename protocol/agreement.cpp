@@ -16,7 +16,7 @@ constexpr uint64_t forced_ahead = uint64_t{1} << 20;
 
 /// Beyond what a majority that the operator cannot see may come to. Another value gets another number, so that two
 /// operators on two sides of a partition do not give one number two values.
-uint64_t forced_number(uint64_t number, const std::string& value) {
+uint64_t number_forced(uint64_t number, const std::string& value) {
   return number + forced_ahead + XXH3_64bits(value.data(), value.size()) % forced_ahead;
 }
 
@@ -82,11 +82,11 @@ void agreement::heard_number(node_id peer, uint64_t its_newest, monotonic now, a
     tell(peer, now, out);
 }
 
-std::optional<uint64_t> agreement::force(const std::string& value, agreement_outbox& out) {
-  auto number = forced_number(state_.number, value);
-  if (number > agreement_number_max || !names_voters(value) || !learn(number, value, out))
-    return std::nullopt;
-  return number;
+uint64_t agreement::forced_number(const std::string& draft) const { return number_forced(state_.number, draft); }
+
+bool agreement::force(uint64_t number, const std::string& value, agreement_outbox& out) {
+  return number >= state_.number + forced_ahead && number <= agreement_number_max && names_voters(value) &&
+         learn(number, value, out);
 }
 
 void agreement::handle(node_id from, const agreement_message& m, monotonic now, agreement_outbox& out) {

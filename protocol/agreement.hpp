@@ -115,11 +115,14 @@ public:
   void heard_number(node_id peer, uint64_t its_newest, monotonic now, agreement_outbox& out);
   /// Whether enough others have bound this node to its directory; it is for the shell to remember that.
   void set_sealed(bool sealed) { sealed_ = sealed; }
+  /// The number for force() of a value made of `draft`: it may name its own number, which the draft cannot. Another
+  /// draft gets another one; the same on two nodes the same, if they knew the same.
+  uint64_t forced_number(const std::string& draft) const;
   /// Without a majority, on the word of an operator: `value` gets a number far ahead of all that a majority elsewhere
-  /// may come to, and replaces what that decides. The same value on two nodes gets the same number if they knew the
-  /// same.
-  /// @returns the number; nothing: it names no voters, or the disk failed.
-  std::optional<uint64_t> force(const std::string& value, agreement_outbox& out);
+  /// may come to, and replaces what that decides.
+  /// @param number forced_number()
+  /// @returns false: it is not that, the value names no voters, or the disk failed.
+  bool force(uint64_t number, const std::string& value, agreement_outbox& out);
 
 private:
   struct own_attempt {

@@ -354,6 +354,11 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
   return false;
 }
 
+/// How many owners a write needs: all, where there are fewer than W.
+uint32_t sync_planner::w_of(vnode_id vnode) const {
+  return std::min(ring_->find_bucket(vnode.bucket)->w, static_cast<uint32_t>(owners_of(vnode).size()));
+}
+
 /// How many other owners have to be met to find each write that W owners have acknowledged, W - 1 of them perhaps here
 /// and lost.
 uint32_t sync_planner::others_needed(vnode_id vnode) const {
@@ -448,7 +453,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
     out.refills.push_back({v.note.id, sources[v.turn(sources.size())], false});
   else if (v.note.state == vnode_state::unsure && unsure.count(self_) > 0 &&
            unsure.size() >= needed_for_birth(v.note.id) &&
-           !may_be_missed(incomplete, owners.size() - incomplete.size(), ring_->find_bucket(v.note.id.bucket)->w)) {
+           !may_be_missed(incomplete, owners.size() - incomplete.size(), w_of(v.note.id))) {
     out.births.push_back({v.note.id});
     if (!v.born_with) // Else it is being born.
       v.born_with = std::move(unsure);
@@ -459,7 +464,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
 /// How many owners must be unsure before the vnode may begin with what they have. Never below a majority, and never
 /// below W: whoever lost fewer disks than that has lost nothing that was acknowledged, and must find it again.
 uint32_t sync_planner::needed_for_birth(vnode_id vnode) const {
-  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), ring_->find_bucket(vnode.bucket)->w);
+  return std::max(static_cast<uint32_t>(owners_of(vnode).size() / 2 + 1), w_of(vnode));
 }
 
 /// Those of `here` that have lost a disk may have acknowledged something together with those that are away, which have
@@ -507,7 +512,7 @@ bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
   }
   if (have == owners.size() || planted(bug::hint_dropped))
     out.drops.push_back({v.note.id, v.note.clock, false});
-  else if (v.facts.overdue && up_without == 0 && up >= ring_->find_bucket(v.note.id.bucket)->w)
+  else if (v.facts.overdue && up_without == 0 && up >= w_of(v.note.id))
     out.drops.push_back({v.note.id, v.note.clock, true});
   else
     return !v.facts.overdue;
@@ -540,7 +545,7 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
     ++up;
   }
   // Two sides of a partition must not both give up on the other.
-  auto enough = std::max<size_t>(ring_->find_bucket(v.note.id.bucket)->w, owners_of(v.note.id).size() / 2 + 1);
+  auto enough = std::max<size_t>(w_of(v.note.id), owners_of(v.note.id).size() / 2 + 1);
   return up >= enough ? std::optional{result} : std::nullopt;
 }
 

@@ -323,6 +323,7 @@ private:
   bool may_be_missed(const std::vector<node_id>& here, size_t away, size_t w) const;
   bool is_new_member(node_id node) const;
   const known_directories& known_by(node_id node) const;
+  uint32_t w_of(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   std::optional<uint64_t> epoch_to_know(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v, std::optional<uint64_t> asked) const;

@@ -201,26 +201,38 @@ bool parse_repair_options(call& c, repair_order& order) {
 
 void run_kv_topology(call& c) {
   using kind = topology_order::kind;
-  constexpr std::pair<std::string_view, kind> words[] = {{"show", kind::show},     {"plan", kind::plan},
-                                                         {"commit", kind::commit}, {"cancel", kind::cancel},
-                                                         {"pause", kind::pause},   {"resume", kind::resume}};
-  for (const auto& [word, what] : words) {
-    if (!same_word(c.args[1], word))
+  struct {
+    std::string_view word;
+    kind what;
+    size_t size_min = 2, size_max = 2;
+  } const orders[] = {{"show", kind::show},     {"plan", kind::plan, 3, 3}, {"commit", kind::commit},
+                      {"cancel", kind::cancel}, {"pause", kind::pause},     {"resume", kind::resume},
+                      {"force", kind::force, 3, 4}};
+  for (const auto& x : orders) {
+    if (!same_word(c.args[1], x.word))
       continue;
-    if (c.args.size() != (what == kind::plan ? 3 : 2))
-      return wrong_arity(c, "kv.topology|" + std::string(word));
+    if (c.args.size() < x.size_min || c.args.size() > x.size_max)
+      return wrong_arity(c, "kv.topology|" + std::string(x.word));
     topology_order order;
-    order.what = what;
-    if (what == kind::plan) {
+    order.what = x.what;
+    if (c.args.size() > 2) {
       auto changes = config::topology_changes_from_json(c.args[2]);
       if (auto* no = std::get_if<protocol::refused>(&changes))
         return c.reply.error("ERR " + no->why);
       order.changes = std::get<std::vector<protocol::topology_change>>(std::move(changes));
     }
+    if (c.args.size() > 3) {
+      int64_t epoch = 0;
+      if (!parse_integer(c, c.args[3], epoch))
+        return;
+      if (epoch < 1)
+        return c.reply.error("ERR the epoch to confirm is at least 1");
+      order.confirmed = static_cast<uint64_t>(epoch);
+    }
     return c.self.ask_topology(std::move(order));
   }
   c.reply.error("ERR unknown subcommand '" + std::string(c.args[1].substr(0, 128)) +
-                "' (allowed: SHOW, PLAN, COMMIT, CANCEL, PAUSE or RESUME)");
+                "' (allowed: SHOW, PLAN, COMMIT, CANCEL, PAUSE, RESUME or FORCE)");
 }
 
 void run_kv_repair(call& c) {

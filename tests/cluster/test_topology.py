@@ -1,6 +1,7 @@
 """Members that leave, are removed and get another share, as an operator does it: `crema ctl plan`, `commit`, `jobs`, `ring`."""
 
 import json
+import shutil
 import subprocess
 
 import resp
@@ -240,6 +241,57 @@ class Topology(ClusterCase):
             wait_until(lambda: why in cluster["n1"].log_text(), CHANGE, "n1 says it as well")
             node.process = None
         self.assertIn("no node n9 waits at n1", self.ctl(cluster["n1"], "plan", "join", "n9", code=1).stderr)
+
+    def test_a_lost_majority_is_given_up_and_the_rest_goes_on(self):
+        cluster = self.cluster(5)
+        self.fill(cluster["n1"], "key-")
+        before = self.topology(cluster["n1"])["owners"]
+        for name in ("n5", "n4", "n3"):
+            cluster[name].kill()
+            cluster.wait_down(name, CHANGE)
+            if name != "n3":
+                self.assertIn("nothing has to be forced", self.ctl(cluster["n1"], "force-epoch", "remove", name, "--yes", code=1).stderr)
+            shutil.move(cluster[name].entry["data_dir"], cluster[name].entry["data_dir"] + "-old")
+        node = cluster["n2"]
+        self.ctl(node, "plan", "remove", "n3")
+        self.assertIn("no majority of the members votes", self.ctl(node, "commit", code=1, timeout=60).stderr)
+        for words, why in [(("n3",), "no majority again: n4, n5 cannot"), (("n1", "n3", "n4", "n5"), "n1: it can be reached"),
+                           (("n9",), "no such node")]:
+            self.assertIn(why, self.ctl(node, "force-epoch", "remove", *words, "--yes", code=1).stderr)
+        # Without a yes it is only shown.
+        shown = self.ctl(node, "force-epoch", "remove", "n3", "n4", "n5", code=1)
+        self.assertIn("nothing is done", shown.stderr)
+        for text in ("without a majority", "force: remove n3", "whose owners are all gone", "2 or more of the 3 owners are gone", "DATA IS LOST"):
+            self.assertIn(text, shown.stdout)
+        self.assertEqual(self.topology(node)["epoch"], 1)
+        self.assertRegex(self.ctl(node, "force-epoch", "remove", "n3", "n4", "n5", "--yes").stdout, r"epoch \d{7}: forced; ")
+        self.watch(node)
+        self.assertEqual(self.states(cluster["n1"]), {"n1": "member", "n2": "member"})
+        # What one of those that are left owned is there; what was only with the others is not, and new values are.
+        wrong = {key for key, _ in self.wrong(cluster["n1"], "key-")}
+        partitions = len(before)
+        with cluster["n1"].client() as client:
+            slots = client.pipeline([("CLUSTER", "KEYSLOT", f"key-{key}") for key in range(KEYS)])
+        lost = {key for key, slot in enumerate(slots) if not {"n1", "n2"} & set(before[slot * partitions // 16384])}
+        self.assertTrue(lost)
+        self.assertEqual(wrong, lost)
+        self.fill(node, "key-")
+        self.assertEqual(self.wrong(cluster["n1"], "key-"), [])
+        # Who was given up does not come back, with its data or under its name.
+        for name in ("n3", "n4", "n5"):
+            shutil.move(cluster[name].entry["data_dir"] + "-old", cluster[name].entry["data_dir"])
+            cluster[name].start()
+        for name in ("n3", "n4", "n5"):
+            wait_until(lambda: cluster[name].process.poll() is not None, CHANGE, f"{name} gives up")
+            self.assertIn(f"{name} was removed from the cluster", cluster[name].log_text())
+            cluster[name].process = None
+        # A new one joins: all as ever.
+        self.join(cluster, "n6", cluster["n1"])
+        self.watch(cluster["n1"])
+        self.assertEqual(self.states(cluster["n6"]), dict.fromkeys(("n1", "n2", "n6"), "member"))
+        cluster["n2"].kill()
+        for name in ("n1", "n6"):
+            self.assertEqual(self.wrong(cluster[name], "key-"), [])
 
     def test_what_cannot_be_done_is_refused_with_the_reason(self):
         cluster = self.cluster(4)

@@ -297,8 +297,9 @@ TEST(KvCommands, TopologyTakesOneOrder) {
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "show", "all"}),
             "-ERR wrong number of arguments for 'kv.topology|show' command\r\n");
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "plan"}), "-ERR wrong number of arguments for 'kv.topology|plan' command\r\n");
-  EXPECT_EQ(d.call({"KV.TOPOLOGY", "force"}), "-ERR unknown subcommand 'force' (allowed: SHOW, PLAN, COMMIT, CANCEL, "
-                                              "PAUSE or RESUME)\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "force"}), "-ERR wrong number of arguments for 'kv.topology|force' command\r\n");
+  EXPECT_EQ(d.call({"KV.TOPOLOGY", "undo"}), "-ERR unknown subcommand 'undo' (allowed: SHOW, PLAN, COMMIT, CANCEL, "
+                                             "PAUSE, RESUME or FORCE)\r\n");
   EXPECT_EQ(d.port.questions.size(), std::size(orders));
 }
 
@@ -317,6 +318,24 @@ TEST(KvCommands, TopologyPlanTakesChangesAsJson) {
             "-ERR changes: has 0 elements (allowed: a list of 1 to 1000 changes)\r\n");
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "PLAN", "[{\"leave\": 4}]"}),
             "-ERR changes[0].leave: 4 is not a name (allowed: 1 to 64 letters, digits, '.', '_' or '-')\r\n");
+}
+
+TEST(KvCommands, TopologyForceTakesWhoIsGoneAndTheEpochThatWasShown) {
+  dialogue d;
+  d.send({"KV.TOPOLOGY", "FORCE", R"([{"remove": "n3"}, {"remove": "n4"}])"});
+  d.send({"KV.TOPOLOGY", "force", R"([{"remove": "n3"}])", "1048600"});
+  ASSERT_EQ(d.port.questions.size(), 2U);
+  auto order = [&](size_t i) { return *d.port.questions[i].topology; };
+  EXPECT_EQ(order(0).what, topology_order::kind::force);
+  EXPECT_EQ(order(0).changes.size(), 2U);
+  EXPECT_FALSE(order(0).confirmed);
+  EXPECT_EQ(order(1).confirmed, 1048600U);
+  for (const auto& q : d.port.questions)
+    d.talk.on_reply(q.sequence, 0, value_reply("{}"));
+  d.heard();
+  auto confirm = [&d](const char* epoch) { return d.call({"KV.TOPOLOGY", "FORCE", R"([{"remove": "n3"}])", epoch}); };
+  EXPECT_EQ(confirm("0"), "-ERR the epoch to confirm is at least 1\r\n");
+  EXPECT_EQ(confirm("yes"), "-ERR value is not an integer or out of range\r\n");
 }
 
 TEST(KvCommands, StatusReturnsWhatTheBackendTells) {

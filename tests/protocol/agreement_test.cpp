@@ -278,15 +278,16 @@ TEST(Agreement, FinishesWhatIsHalfDone) {
 
 TEST(Agreement, AForcedNumberIsFarAhead) {
   bench x{second}, y{second, b}, z{second, c};
-  auto number = x.machine.force(third, x);
-  ASSERT_TRUE(number.has_value());
-  EXPECT_GE(*number, 1U << 20);
-  EXPECT_EQ(x.told, std::vector<uint64_t>{*number});
-  EXPECT_EQ(y.machine.force(third, y), number) << "the same on two nodes is the same";
-  EXPECT_NE(z.machine.force("2@102 |1|2|", z), number);
-  EXPECT_FALSE(x.machine.force("0@0 |1|2|", x).has_value());
+  auto number = x.machine.forced_number(third);
+  EXPECT_GE(number, 1U << 20);
+  EXPECT_EQ(y.machine.forced_number(third), number) << "the same on two nodes is the same";
+  EXPECT_NE(z.machine.forced_number("2@102 |1|2|"), number);
+  EXPECT_FALSE(x.machine.force(1 << 20, third, x)) << "a majority might come to it";
+  ASSERT_TRUE(x.machine.force(number, third, x));
+  EXPECT_EQ(x.told, std::vector<uint64_t>{number});
+  EXPECT_FALSE(x.machine.force(x.machine.forced_number("0@0 |1|2|"), "0@0 |1|2|", x));
   x.disk_fails = true;
-  EXPECT_FALSE(x.machine.force("2@102 |1|2|", x).has_value());
+  EXPECT_FALSE(x.machine.force(x.machine.forced_number("2@102 |1|2|"), "2@102 |1|2|", x));
 }
 
 TEST(Agreement, IgnoresWhatIsMalformed) {

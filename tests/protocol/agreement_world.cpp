@@ -298,7 +298,7 @@ void world::force(size_t at) {
     return;
   auto value = make_value(at, false);
   ++forced_;
-  call(at, [&](agreement& a, effects& out) { a.force(value, out); });
+  call(at, [&](agreement& a, effects& out) { a.force(a.forced_number(value), value, out); });
 }
 
 void world::part() {
