@@ -49,7 +49,9 @@ bool moves(handoff_self self) {
 
 /// Under these names, and handoff_state::scrub_number, numbers are kept on disk.
 constexpr const char* directory_number = "directory";
-std::string met_number(const std::string& node) { return "met/" + node; }
+/// By id: a name may be that of another node one day.
+std::string met_number(node_id node) { return "met-id/" + std::to_string(to_index(node)); }
+std::string met_number_once(const std::string& node) { return "met/" + node; } // So it was kept before.
 
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
@@ -213,7 +215,7 @@ void note_directory(handoff_self self, node_id node, uint64_t directory) {
   auto& st = self->state;
   if (!st.directories.first.emplace(node, directory).second)
     return;
-  keep(self, met_number(st.env->name_of(node)), directory);
+  keep(self, met_number(node), directory);
   ask_for_reports(self); // Births wait until it is known to be met.
 }
 
@@ -547,11 +549,16 @@ handoff_memory load_handoff_memory(const storage::store& store, const protocol::
       memory.error = fmt::format("the stored number \"{}\" does not decode", name);
     return number;
   };
+  auto is_first_of_its_name = [&ring](const protocol::member& m) {
+    return std::none_of(ring.removed.begin(), ring.removed.end(), [&m](const auto& r) { return r.name == m.name; });
+  };
   memory.scrubbed_ms = load(handoff_state::scrub_number);
   memory.directories.own = load(directory_number).value_or(0);
   for (const auto& m : ring.members)
-    if (auto met = load(met_number(m.name)))
+    if (auto met = load(met_number(m.id)))
       memory.directories.first.emplace(m.id, *met);
+    else if (auto once = is_first_of_its_name(m) ? load(met_number_once(m.name)) : std::nullopt)
+      memory.directories.first.emplace(m.id, *once);
   return memory;
 }
 

@@ -110,7 +110,7 @@ void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
 
 /// Everything between an open store and its end. @returns the exit code.
 int serve(const config::cluster_config& config, const config::node_config& me,
-          const std::shared_ptr<storage::store>& store, const storage::data_directory& directory,
+          const std::shared_ptr<storage::store>& store, storage::data_directory& directory,
           const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals, const join_client* joining) {
   auto incarnation = random_u64();
   if (auto known = load_ring_record(*store); joining != nullptr && known.error.empty() && !known.record) {
@@ -133,6 +133,17 @@ int serve(const config::cluster_config& config, const config::node_config& me,
                   me.name, config.cluster, ring.ring->epoch, me.data_dir);
     return exit_configuration;
   }
+  auto note_change = [&directory, log](const protocol::ring& newest) {
+    if (newest.epoch == 1)
+      return;
+    if (auto noted = directory.note_members_agreed(); !noted.ok())
+      log->error("{}", noted.error);
+  };
+  note_change(*ring.ring);
+  if (directory.says_other_members())
+    log->info("what {} says of nodes is not what it said when the cluster began, and does not count: members are what "
+              "was agreed on (epoch {})",
+              config.file, ring.ring->epoch);
   auto clocks = store->load_clocks();
   if (!clocks.what.ok()) {
     log->critical("{}", clocks.what.error);
@@ -179,8 +190,9 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   };
   auto followed = std::make_shared<std::promise<caf::actor>>();
   auto opened = std::make_shared<std::promise<gateway::gateway*>>();
-  options.ring_changed = [&links, root = followed->get_future().share(),
+  options.ring_changed = [&links, note_change, root = followed->get_future().share(),
                           clients = opened->get_future().share()](const protocol::ring_ptr& newest) {
+    note_change(*newest);
     links.follow(root.get(), *newest);
     clients.get()->set_view(gateway::view_of(*newest));
   };

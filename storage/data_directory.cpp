@@ -9,6 +9,7 @@
 #include <random>
 
 #include <fcntl.h>
+#include <mutex>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -133,7 +134,7 @@ inspection inspect_identity(const std::string& path, const identity& expected) {
     return {std::nullopt, found.what};
   if (!found.record)
     return {std::nullopt, check_empty(path)};
-  what = compare_identities(path, found.record->who, expected);
+  what = compare_identities(path, *found.record, expected);
   return {std::move(found.record), what};
 }
 
@@ -183,14 +184,24 @@ status lock_directory(const std::string& path, descriptor& file) {
 
 class locked_directory final : public data_directory {
 public:
-  locked_directory(std::string path, descriptor lock, identity_record record, bool created)
-      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created) {}
+  locked_directory(std::string path, descriptor lock, identity_record record, bool created, bool other_members)
+      : path_(std::move(path)), lock_(std::move(lock)), record_(std::move(record)), created_(created),
+        other_members_(other_members) {}
 
   replica_id replica() const override { return record_.replica; }
   bool created() const override { return created_; }
   bool copied() const override { return record_.copied; }
   std::string database_path() const override { return db_path(path_); }
+  bool says_other_members() const override { return other_members_; }
+  status note_members_agreed() override {
+    std::lock_guard lock{mutex_};
+    if (record_.members_agreed)
+      return {};
+    record_.members_agreed = true;
+    return write_identity(path_, record_);
+  }
   status mark_clean() override {
+    std::lock_guard lock{mutex_};
     record_.clean = true;
     record_.copied = false;
     return write_identity(path_, record_);
@@ -198,9 +209,10 @@ public:
 
 private:
   std::string path_;
-  descriptor lock_; ///< Closing it gives the lock back.
+  descriptor lock_;  ///< Closing it gives the lock back.
+  std::mutex mutex_; // For the record.
   identity_record record_;
-  bool created_;
+  bool created_, other_members_;
 };
 
 /// Brings identity.json up to date for the run that begins.
@@ -211,7 +223,10 @@ status record_start(const std::string& path, const identity& expected, const std
   record.copied |= copied || (!created && record.replica == 0);
   if (created || copied || record.replica == 0 || (!record.clean && rebooted))
     record.replica = random_replica_id();
+  auto members = record.who.members;
   record.who = expected;
+  if (record.members_agreed)
+    record.who.members = std::move(members);
   record.boot_id = boot_id;
   record.clean = false;
   auto what = write_identity(path, record);
@@ -249,6 +264,7 @@ directory_result open_data_directory(const std::string& path, const identity& ex
     return {nullptr, found.what};
   auto created = !found.record;
   auto record = found.record.value_or(identity_record{});
+  auto other_members = !created && record.who.members != expected.members;
   if (created)
     what = create_content(path);
   auto copied = is_a_copy(path, record);
@@ -257,7 +273,7 @@ directory_result open_data_directory(const std::string& path, const identity& ex
     what = record_start(path, expected, boot_id, created, copied, record);
   if (!what.ok())
     return {nullptr, what};
-  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created), {}};
+  return {std::make_unique<locked_directory>(path, std::move(lock), std::move(record), created, other_members), {}};
 }
 
 status set_aside(const std::string& path, const identity& expected) {

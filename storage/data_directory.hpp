@@ -21,8 +21,8 @@ struct identity {
   std::string cluster;
   std::string node;
   uint32_t partitions = 0;
-  /// "name zone weight", and its group if it has one, of each member, sorted: until members can change at run time,
-  /// other members are refused.
+  /// "name zone weight", and its group if it has one, of each member, sorted. Other ones are refused, until they are
+  /// changed while the cluster runs.
   std::vector<std::string> members;
   struct bucket {
     std::string name;
@@ -54,6 +54,10 @@ public:
   /// Is it a copy of the directory that was used last? Until a run has stopped in good order.
   virtual bool copied() const = 0;
   virtual std::string database_path() const = 0;
+  /// Members have been changed while the cluster ran: from now on it does not matter which ones the configuration says.
+  virtual status note_members_agreed() = 0;
+  /// That is so, and it says others than when the directory was made.
+  virtual bool says_other_members() const = 0;
   /// To be called last in an orderly stop, after the store is synced and closed.
   virtual status mark_clean() = 0;
 };

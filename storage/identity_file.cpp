@@ -53,6 +53,7 @@ json to_json(const identity_record& record) {
           {"boot_id", record.boot_id},
           {"clean_stop", record.clean},
           {"copied", record.copied},
+          {"members_agreed", record.members_agreed},
           {"born", record.born}};
 }
 
@@ -68,6 +69,7 @@ std::optional<identity_record> from_json(const json& in) {
   in.at("boot_id").get_to(record.boot_id);
   in.at("clean_stop").get_to(record.clean);
   in.at("copied").get_to(record.copied);
+  record.members_agreed = in.value("members_agreed", false);
   record.born = in.value("born", std::map<std::string, std::string>{{"LOCK", in.value("lock_born", "")}}); // As once.
   auto replica = from_hex(in.at("replica_id"));
   if (!replica)
@@ -161,7 +163,8 @@ bool is_a_copy(const std::string& directory, const identity_record& record) {
   });
 }
 
-status compare_identities(const std::string& directory, const identity& recorded, const identity& expected) {
+status compare_identities(const std::string& directory, const identity_record& record, const identity& expected) {
+  const auto& recorded = record.who;
   if (recorded.cluster != expected.cluster)
     return differs(directory, "cluster", quoted(recorded.cluster), quoted(expected.cluster),
                    "Data of one cluster cannot be used in another.");
@@ -171,9 +174,10 @@ status compare_identities(const std::string& directory, const identity& recorded
   if (recorded.partitions != expected.partitions)
     return differs(directory, "partitions", std::to_string(recorded.partitions), std::to_string(expected.partitions),
                    "The number of partitions is fixed when a cluster is created.");
-  if (recorded.members != expected.members)
+  if (recorded.members != expected.members && !record.members_agreed)
     return differs(directory, "nodes (name, zone, weight, group)", list(recorded.members), list(expected.members),
-                   "The nodes of a cluster cannot be changed after its creation yet.");
+                   "The file says with which nodes the cluster began; they are changed while it runs (crema ctl plan "
+                   "--help), and the file stays as it is.");
   return compare_buckets(directory, recorded, expected);
 }
 

@@ -434,5 +434,26 @@ TEST_F(Handoff, AsksOnceWhetherAnOpeningWasTaken) {
   EXPECT_EQ(openings_seen, 1U) << "the shard may have learned something by now";
 }
 
+TEST(HandoffMemory, KnowsMembersByIdNotByName) {
+  auto store = storage::open_memory(storage::make_memory_disk());
+  auto keep = [&](const std::string& name, uint64_t number) {
+    std::string bytes;
+    protocol::byte_writer{bytes}.u64(number);
+    auto batch = store->make_batch();
+    batch->put_meta(name, bytes);
+    ASSERT_TRUE(store->write(*batch).ok());
+  };
+  keep("met/n1", 11); // As it was kept once.
+  keep("met/n2", 12);
+  keep("met-id/4", 14);
+  protocol::ring ring;
+  ring.members = {{node_id{0}, "n1", "h1", "", 1}, {node_id{3}, "n2", "h2", "", 1}, {node_id{4}, "n4", "h4", "", 1}};
+  ring.removed = {{node_id{1}, "n2", 12}};
+  auto memory = load_handoff_memory(*store, ring);
+  EXPECT_EQ(memory.error, "");
+  EXPECT_EQ(memory.directories.first, (std::map<node_id, uint64_t>{{node_id{0}, 11}, {node_id{4}, 14}}))
+      << "n2 is another one than that which was met";
+}
+
 } // namespace
 } // namespace crema::test

@@ -350,6 +350,26 @@ TEST_F(DataDirectory, MadeWithOtherMembersIsRefused) {
   expect_refused({path_, "n2 b 1", "n3 c 1", "data_dir"});
 }
 
+TEST_F(DataDirectory, TakesOtherMembersOnceTheyWereChangedWhileTheClusterRan) {
+  {
+    auto opened = open_data_directory(path_, identity_, "boot 1");
+    ASSERT_TRUE(opened.opened) << opened.what.error;
+    EXPECT_FALSE(opened.opened->says_other_members());
+    ASSERT_TRUE(opened.opened->note_members_agreed().ok());
+  }
+  identity_.members.push_back("n3 c 1");
+  for (int start = 0; start < 2; ++start) { // Each time: what they were is not forgotten.
+    auto opened = open_data_directory(path_, identity_, "boot 1");
+    ASSERT_TRUE(opened.opened) << opened.what.error;
+    EXPECT_TRUE(opened.opened->says_other_members());
+    ASSERT_TRUE(opened.opened->mark_clean().ok());
+  }
+  identity_.members.pop_back();
+  auto opened = open_data_directory(path_, identity_, "boot 1");
+  ASSERT_TRUE(opened.opened) << opened.what.error;
+  EXPECT_FALSE(opened.opened->says_other_members());
+}
+
 TEST_F(DataDirectory, MadeWithAnotherBucketKindIsRefused) {
   run(true, "boot 1");
   auto original = identity_;
