@@ -12,14 +12,17 @@ struct gossiper_state {
     caf::actor gossiper;
     int64_t time_told = 0;
     uint64_t epoch_told = 0; // To coordinators.
+    bool drained = false;    // As told to listeners.
   };
   std::vector<caf::actor> listeners;  // Of who is up.
   std::vector<caf::actor> time_users; // And of times.
   std::unique_ptr<protocol::failure_detector> detector;
   std::map<node_id, peer> peers; // Linked ones.
   uint64_t epoch = 0;
-  protocol::node_progress progress; // Of this node.
-  caf::actor ring_manager;          // Who has told a ring; null until then.
+  protocol::node_progress progress; // Of this node; so are these.
+  protocol::node_usage usage;
+  bool drained = false;
+  caf::actor ring_manager; // Who has told a ring; null until then.
 };
 using gossiper_self = caf::stateful_actor<gossiper_state>*;
 
@@ -46,6 +49,9 @@ void beat(gossiper_self self, const caf::actor& peer) {
   h.got = st.progress.got;
   h.former = st.progress.former;
   h.time = now(self).count();
+  h.stored = st.usage.stored;
+  h.disk_free = st.usage.disk_free;
+  h.drained = st.drained;
   self->send<caf::message_priority::high>(peer, h);
 }
 
@@ -53,7 +59,11 @@ void beat(gossiper_self self, const caf::actor& peer) {
 void tell_progress(gossiper_self self, gossiper_state::peer& p, const heartbeat& h) {
   auto& st = self->state;
   if (st.ring_manager)
-    self->send(st.ring_manager, peer_progress{h.from, h.epoch, {h.epoch_taken, h.to_get, h.got, h.former}});
+    self->send(st.ring_manager,
+               peer_progress{h.from, h.epoch, {h.epoch_taken, h.to_get, h.got, h.former}, {h.stored, h.disk_free}});
+  if (std::exchange(p.drained, h.drained) != h.drained)
+    for (const auto& listener : st.listeners)
+      self->send(listener, peer_drain{h.from, h.drained});
   if (std::exchange(p.epoch_told, h.epoch_taken) == h.epoch_taken)
     return;
   for (const auto& listener : st.listeners)
@@ -102,7 +112,7 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
       },
       [self](const peer_linked& x) {
         auto& s = self->state;
-        s.peers[x.node] = {x.handles.gossiper, 0, 0};
+        s.peers[x.node] = {x.handles.gossiper, 0, 0, false};
         publish(self, s.detector->linked(x.node, now(self)));
         beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
       },
@@ -118,6 +128,12 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
           beat(self, peer.gossiper);
       },
       [self](const own_progress& x) { self->state.progress = x.what; },
+      [self](const own_usage& x) { self->state.usage = x.what; },
+      [self](const own_drain& x) {
+        self->state.drained = x.drained;
+        for (auto& [node, peer] : self->state.peers) // Whoever counts on this node, counts on others from now on.
+          beat(self, peer.gossiper);
+      },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };
 }

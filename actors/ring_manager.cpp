@@ -33,7 +33,7 @@ public:
     if (!ring)
       return voters;
     for (const auto& m : ring->members)
-      if (m.state != protocol::member_state::joining)
+      if (m.state != protocol::member_state::joining && m.state != protocol::member_state::gone)
         voters.push_back({m.id, ring->epoch == 1 ? 0 : m.directory});
     return voters;
   }
@@ -129,6 +129,10 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::map<node_id, caf::actor> peers; // Linked ones.
   std::map<node_id, uint64_t> peer_epochs;
   protocol::topology_state state;
+  std::map<node_id, protocol::node_usage> usage; // Of this node and of linked ones.
+  protocol::move_pace pace;
+  static constexpr std::chrono::seconds look_every{1};
+  monotonic_time looked{};
   std::map<node_id, uint64_t> first_met; // Data directories: for members that nobody has named yet.
   uint64_t directory = 0;
   bool sealed = false; // Persisted.
@@ -146,6 +150,7 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::optional<monotonic_time> no_majority; // When an attempt at the next epoch last found none.
   struct candidate {
     protocol::new_node node;
+    uint64_t disk_free = 0;
     monotonic_time heard{};
   };
   static constexpr std::chrono::seconds candidate_kept{30}; // It asks again and again while it waits.
@@ -185,6 +190,8 @@ void publish_if_taken(ring_manager_self self) {
     self->send(listener, ring_published{st.published});
 }
 
+std::string never_heard(const ring_manager_state& st);
+
 nlohmann::json outcome_json(const ring_manager_state& st, const protocol::agreement_outcome& x) {
   using result = protocol::agreement_outcome::result;
   if (x.what == result::chosen)
@@ -197,6 +204,12 @@ nlohmann::json outcome_json(const ring_manager_state& st, const protocol::agreem
   case result::other:
     return error_json(fmt::format("another change was made meanwhile (epoch {}): plan again", x.number));
   case result::no_majority:
+    if (auto names = never_heard(st); st.ring().epoch == 1 && !names.empty())
+      missing +=
+          fmt::format("; {0} was never heard, and before the first change members vote only when almost all have "
+                      "met: start {0}, with the file that all have; if it will never be there, force it: crema "
+                      "ctl force-epoch remove {0}",
+                      names);
     return error_json("nothing was changed: no majority of the members votes" + missing +
                       " (bring them back, try again in some seconds if they have just been started, or see `crema ctl "
                       "force-epoch --help`)");
@@ -282,7 +295,26 @@ protocol::planning given(const ring_manager_state& st) {
   for (const auto& [node, directory] : st.state.directories)
     result.directories[node] = directory;
   result.state = st.state;
+  result.bytes = protocol::bytes_per_partition(st.ring(), st.usage);
   return result;
+}
+
+uint64_t bytes_per_second_max(const ring_manager_state& st) { return uint64_t{st.env->config.sync.mb_per_s_max} << 20; }
+
+/// Of the members of a plan, those that wait to become some among them.
+std::map<node_id, protocol::node_usage> usage_in(const ring_manager_state& st, const protocol::topology_plan& plan) {
+  auto usage = st.usage;
+  for (const auto& m : plan.after.members)
+    if (auto waits = st.candidates.find(m.name); waits != st.candidates.end() && st.ring().find(m.id) == nullptr)
+      usage[m.id].disk_free = waits->second.disk_free;
+  return usage;
+}
+
+nlohmann::json show(const ring_manager_state& st, protocol::topology_plan& plan) {
+  auto usage = usage_in(st, plan);
+  for (auto& warning : protocol::warn_of_room(plan, usage))
+    plan.warnings.push_back(std::move(warning));
+  return to_json(plan, st.ring(), usage, bytes_per_second_max(st));
 }
 
 /// What a plan says only by name: nodes that wait to become members.
@@ -315,14 +347,55 @@ std::string fill_in(const ring_manager_state& st, std::vector<protocol::topology
   return error;
 }
 
-/// Who leaves is waited for until it has handed over what it has.
+bool gains(const protocol::ring& after, node_id node) {
+  for (size_t p = 0; p < after.next.size(); ++p) {
+    auto is_in = [node](const auto& row) { return std::find(row.begin(), row.end(), node) != row.end(); };
+    if (is_in(after.next[p]) && !is_in(after.owners[p]))
+      return true;
+  }
+  return false;
+}
+
+/// Who leaves is waited for until it has handed over what it has, and who gets something until it has that.
 void warn_of_absent(const ring_manager_state& st, protocol::topology_plan& plan) {
-  for (const auto& m : plan.after.members)
-    if (m.state == protocol::member_state::leaving && m.id != st.env->self && st.peers.count(m.id) == 0)
+  for (const auto& m : plan.after.members) {
+    if (m.id == st.env->self || st.peers.count(m.id) > 0 || m.state == protocol::member_state::gone)
+      continue;
+    auto waits = st.ring().find(m.id) == nullptr && st.candidates.count(m.name) > 0;
+    if (m.state == protocol::member_state::leaving)
       plan.warnings.push_back(fmt::format("{} cannot be reached from {}: the change is not over before it has handed "
                                           "over what it has. If it is dead for good, say so: remove {}, or replace {} "
                                           "... gone",
                                           m.name, st.env->name, m.name, m.name));
+    else if (!waits && gains(plan.after, m.id))
+      plan.warnings.push_back(fmt::format("{} cannot be reached from {}: the change is not over before it has got what "
+                                          "it is to get. Start it; if it is dead for good, say so: remove {}",
+                                          m.name, st.env->name, m.name));
+  }
+}
+
+/// Members that nobody has ever heard. In epoch 1 they have no name that a vote could count for.
+std::string never_heard(const ring_manager_state& st) {
+  auto known = given(st).directories;
+  std::string names;
+  for (const auto& m : st.ring().members)
+    if (m.directory == 0 && known.count(m.id) == 0)
+      names += (names.empty() ? "" : ", ") + m.name;
+  return names;
+}
+
+/// Why a ring cannot even be proposed; empty: it can.
+/// @param alone it would not help to leave out those that are missing: this node has no vote without them.
+std::string not_proposable(const protocol::ring& next, bool alone) {
+  std::string names;
+  for (const auto& m : next.members)
+    if (m.directory == 0 && m.state != protocol::member_state::gone && m.state != protocol::member_state::joining)
+      names += (names.empty() ? "" : ", ") + m.name;
+  if (names.empty())
+    return {};
+  return fmt::format("{0} was never heard, so a vote of it could not be told from one of another data directory "
+                     "(allowed: start it, and plan again; if it will never be there, {1})",
+                     names, alone ? "crema ctl force-epoch remove " + names : "plan to remove it in this change");
 }
 
 protocol::force_given given_to_force(const ring_manager_state& st) {
@@ -355,9 +428,9 @@ nlohmann::json force(ring_manager_self self, const topology_order& order) {
   auto result = protocol::plan_force(st.ring(), lost, given_to_force(st));
   if (auto* no = std::get_if<protocol::refused>(&result))
     return error_json(no->why);
-  const auto& plan = std::get<protocol::topology_plan>(result);
+  auto& plan = std::get<protocol::topology_plan>(result);
   if (!order.confirmed) {
-    auto shown = to_json(plan, st.ring());
+    auto shown = show(st, plan);
     shown["forced"] = lost;
     return shown;
   }
@@ -398,8 +471,8 @@ caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) 
     if (x.directory == 0)
       return answer;
     auto fresh = st.candidates.count(x.node) == 0;
-    st.candidates[x.node] = {{x.node, x.host, x.peer_port, x.resp_port, x.zone, x.weight, x.directory, x.group},
-                             st.now()};
+    st.candidates[x.node] = {
+        {x.node, x.host, x.peer_port, x.resp_port, x.zone, x.weight, x.directory, x.group}, x.disk_free, st.now()};
     if (fresh)
       st.env->log->info("{} at {}:{} waits to become a member: crema ctl plan join {}, then crema ctl commit", x.node,
                         x.host, x.peer_port, x.node);
@@ -428,7 +501,7 @@ void on_order(ring_manager_self self, topology_query& x) {
   using kind = topology_order::kind;
   switch (x.order.what) {
   case kind::show:
-    return tell(to_json(st.ring(), st.state, st.env->config));
+    return tell(to_json(st.ring(), st.state, st.env->config, st.usage, st.pace));
   case kind::plan: {
     if (auto error = fill_in(st, x.order.changes); !error.empty())
       return tell(error_json(error));
@@ -437,12 +510,17 @@ void on_order(ring_manager_self self, topology_query& x) {
       return tell(error_json(no->why));
     st.plan = std::get<protocol::topology_plan>(std::move(result));
     warn_of_absent(st, *st.plan);
-    return tell(to_json(*st.plan, st.ring()));
+    return tell(show(st, *st.plan));
   }
   case kind::commit:
     if (!st.plan)
       return tell(error_json("there is nothing to commit: plan first (`crema ctl plan --help`); a plan is void as soon "
                              "as the epoch changes, and known to the node only that made it"));
+    if (auto why = not_proposable(st.plan->after, !st.agreed->may_vote()); !why.empty()) {
+      if (!st.agreed->may_vote())
+        st.no_majority = st.now();
+      return tell(error_json(why));
+    }
     return propose(self, st.plan->after, "commit", x.answer);
   case kind::cancel:
     return commit(protocol::cancel_change(st.ring()), "cancel");
@@ -452,7 +530,21 @@ void on_order(ring_manager_self self, topology_query& x) {
     return commit(protocol::pause_change(st.ring(), false), "resume");
   case kind::force:
     return tell(force(self, x.order));
+  case kind::drain:
+  case kind::undrain:
+    return tell(error_json("not an order for the ring manager")); // The node carries it out itself.
   }
+}
+
+/// How full is the disk, and how fast does the change go?
+void look_around(ring_manager_self self) {
+  auto& st = self->state;
+  st.looked = st.now();
+  if (auto used = st.store->used()) {
+    st.usage[st.env->self] = {used->stored, used->disk_free};
+    self->send(st.gossiper, own_usage{st.usage[st.env->self]});
+  }
+  st.pace.note(st.now(), st.ring().epoch, protocol::progress_of(st.ring(), st.state, {}));
 }
 
 caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& options) {
@@ -482,6 +574,8 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         settle(self);
         for (auto c = s.candidates.begin(); c != s.candidates.end();)
           c = s.now() - c->second.heard > ring_manager_state::candidate_kept ? s.candidates.erase(c) : std::next(c);
+        if (s.now() - s.looked >= ring_manager_state::look_every)
+          look_around(self);
         self->delayed_send(self, ring_manager_state::tick_interval, tick{});
       },
       [self](const ring_message& x) {
@@ -514,6 +608,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
       [self](const peer_progress& x) {
         auto& s = self->state;
         s.state.progress[x.node] = x.what;
+        s.usage[x.node] = x.usage;
         s.peer_epochs[x.node] = x.epoch;
         s.agreed->heard_number(x.node, x.epoch, s.now(), s);
         settle(self);
@@ -522,6 +617,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);
         self->state.peer_epochs.erase(x.node);
+        self->state.usage.erase(x.node);
       },
       [self](const join_request& x) { return on_join(self, x); },
       [self](topology_query& x) {

@@ -41,25 +41,28 @@ nlohmann::json table_json(const protocol::ring& ring, const protocol::ring_table
   return rows;
 }
 
-nlohmann::json job_json(const protocol::ring& ring, const protocol::topology_state& state) {
+nlohmann::json job_json(const protocol::ring& ring, const protocol::topology_state& state,
+                        const std::map<node_id, protocol::node_usage>& usage, const protocol::move_pace& pace) {
   if (!ring.job)
     return nullptr;
-  uint64_t to_get = 0, got = 0, former = 0;
-  for (const auto& m : ring.members) {
-    auto x = state.progress.find(m.id);
-    if (x == state.progress.end() || x->second.epoch != ring.epoch)
-      continue;
-    to_get += x->second.to_get;
-    got += x->second.got;
-    former += x->second.former;
-  }
+  auto all = protocol::progress_of(ring, state, usage);
+  auto left = pace.time_left();
   return {{"id", ring.job->id},
           {"changes", ring.job->changes},
           {"paused", ring.job->paused},
-          {"vnodes_to_get", to_get},
-          {"vnodes_got", got},
-          {"vnodes_to_hand_over", former},
+          {"vnodes_to_get", all.to_get},
+          {"vnodes_got", all.got},
+          {"vnodes_to_hand_over", all.former},
+          {"bytes_to_get", all.bytes_to_get},
+          {"bytes_got", all.bytes_got},
+          {"vnodes_per_second", pace.vnodes_per_second()},
+          {"ms_left", left ? nlohmann::json(left->count()) : nlohmann::json(nullptr)},
           {"waits_for", protocol::waits_for(ring, state)}};
+}
+
+protocol::node_usage usage_of(const std::map<node_id, protocol::node_usage>& usage, node_id node) {
+  auto found = usage.find(node);
+  return found != usage.end() ? found->second : protocol::node_usage{};
 }
 
 } // namespace
@@ -93,7 +96,8 @@ std::string describe(const protocol::ring& ring) {
 }
 
 nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_state& state,
-                       const config::cluster_config& config) {
+                       const config::cluster_config& config, const std::map<node_id, protocol::node_usage>& usage,
+                       const protocol::move_pace& pace) {
   auto members = nlohmann::json::array();
   std::map<node_id, size_t> owns, is_to_own;
   for (const auto& owners : ring.owners)
@@ -113,6 +117,8 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
                        {"weight", m.weight},
                        {"partitions", owns[m.id]},
                        {"partitions_next", ring.joint() ? is_to_own[m.id] : owns[m.id]},
+                       {"stored", usage_of(usage, m.id).stored},
+                       {"disk_free", usage_of(usage, m.id).disk_free},
                        {"epoch", x != state.progress.end() ? x->second.epoch : 0}});
   }
   auto buckets = nlohmann::json::array();
@@ -125,27 +131,47 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
       nodes.push_back(name_of(ring, n));
     groups.push_back({{"name", g.name}, {"nodes", std::move(nodes)}});
   }
-  return {
-      {"cluster", config.cluster},           {"epoch", ring.epoch},          {"phase", phase_of(ring)},
-      {"members", std::move(members)},       {"groups", std::move(groups)},  {"owners", table_json(ring, ring.owners)},
-      {"next", table_json(ring, ring.next)}, {"job", job_json(ring, state)}, {"buckets", std::move(buckets)}};
+  return {{"cluster", config.cluster},
+          {"epoch", ring.epoch},
+          {"phase", phase_of(ring)},
+          {"members", std::move(members)},
+          {"groups", std::move(groups)},
+          {"owners", table_json(ring, ring.owners)},
+          {"next", table_json(ring, ring.next)},
+          {"job", job_json(ring, state, usage, pace)},
+          {"buckets", std::move(buckets)}};
 }
 
-nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now) {
+nlohmann::json to_json(const protocol::topology_plan& plan, const protocol::ring& now,
+                       const std::map<node_id, protocol::node_usage>& usage, uint64_t bytes_per_second) {
   auto transfers = nlohmann::json::array();
-  for (const auto& t : plan.transfers)
+  uint64_t bytes = 0;
+  std::map<node_id, uint64_t> gets;
+  for (const auto& t : plan.transfers) {
     transfers.push_back({{"from", name_of(plan.after, t.from)},
                          {"to", name_of(plan.after, t.to)},
                          {"partitions", t.partitions},
                          {"bytes", t.bytes}});
+    bytes += t.bytes;
+    gets[t.to] += t.bytes;
+  }
+  auto seconds = protocol::time_to_copy(plan.transfers, bytes_per_second);
   auto nodes = nlohmann::json::array();
   for (const auto& n : plan.nodes) // Some may be in one of them only.
-    nodes.push_back({{"name", name_of(plan.after.find(n.id) != nullptr ? plan.after : now, n.id)}, {"before", n.before}, {"after", n.after}});
+    nodes.push_back({{"name", name_of(plan.after.find(n.id) != nullptr ? plan.after : now, n.id)},
+                     {"before", n.before},
+                     {"after", n.after},
+                     {"stored", usage_of(usage, n.id).stored},
+                     {"bytes_to_get", gets[n.id]},
+                     {"disk_free", usage_of(usage, n.id).disk_free}});
   nlohmann::json changes = plan.after.job ? plan.after.job->changes : std::vector<std::string>{};
   return {{"epoch", now.epoch},
           {"next_epoch", plan.after.epoch},
           {"changes", std::move(changes)},
           {"transfers", std::move(transfers)},
+          {"bytes", bytes},
+          {"bytes_per_second_max", bytes_per_second},
+          {"seconds", seconds ? nlohmann::json(seconds->count()) : nlohmann::json(nullptr)},
           {"moved", plan.moved},
           {"added", plan.added},
           {"added_at_least", plan.added_at_least},

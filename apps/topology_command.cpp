@@ -175,7 +175,6 @@ public:
     if (!options_.json)
       std::cout << format_job(now_);
     while (runs()) {
-      pace_.note(std::chrono::steady_clock::now(), now_);
       tell();
       std::this_thread::sleep_for(between);
       if (!ask_again())
@@ -221,7 +220,7 @@ private:
   /// On a terminal one line that changes; elsewhere a line now and then.
   void tell() {
     constexpr std::chrono::seconds between_lines{2};
-    auto line = options_.json ? job_json(now_).dump() : format_progress(now_, pace_);
+    auto line = options_.json ? job_json(now_).dump() : format_progress(now_);
     auto now = std::chrono::steady_clock::now();
     if (line == last_ || (!on_terminal_ && told_ > 0 && now - told_at_ < between_lines))
       return;
@@ -235,7 +234,6 @@ private:
   nlohmann::json now_, owners_, next_; ///< The last two: of the answer before.
   uint64_t id_ = 0;
   bool settling_ = false; ///< It was: then it is not cancelled any more.
-  change_pace pace_;
   bool on_terminal_ = !options_.json && isatty(STDOUT_FILENO) != 0;
   std::string last_;
   std::chrono::steady_clock::time_point told_at_;

@@ -2,6 +2,7 @@
 
 #include "apps/ctl_client.hpp"
 #include "apps/status_table.hpp"
+#include "protocol/topology_costs.hpp"
 
 #include <fmt/format.h>
 
@@ -57,9 +58,21 @@ std::string done_of(const json& job) {
   auto text = to_get > 0
                   ? fmt::format("{} of {} copied", number_in(job, "vnodes_got"), plural(to_get, "vnode", "vnodes"))
                   : std::string();
+  if (auto bytes = number_in(job, "bytes_to_get"); to_get > 0 && bytes > 0)
+    text += fmt::format(", about {} of {}", protocol::bytes_in_words(number_in(job, "bytes_got")),
+                        protocol::bytes_in_words(bytes));
   if (auto former = number_in(job, "vnodes_to_hand_over"); former > 0)
     text += (text.empty() ? "" : ", ") + plural(former, "vnode", "vnodes") + " to hand over";
   return text;
+}
+
+/// ", 2.5 vnodes/s, about 9 s left"; empty as long as nobody knows.
+std::string pace_of(const json& job) {
+  auto pace = job.find("vnodes_per_second"), left = job.find("ms_left");
+  if (pace == job.end() || !pace->is_number() || left == job.end() || !left->is_number_unsigned())
+    return "";
+  return fmt::format(", {:.1f} vnodes/s, about {} left", pace->get<double>(),
+                     format_duration(std::max<uint64_t>(left->get<uint64_t>(), 1000)));
 }
 
 std::string waiting_of(const json& job) {
@@ -123,20 +136,6 @@ std::string progress_bar(uint64_t done, uint64_t all) {
                      all > 0 ? done * 100 / all : 0);
 }
 
-std::string format_bytes(uint64_t bytes) {
-  if (bytes < 1024)
-    return fmt::format("{} B", bytes);
-  auto value = static_cast<double>(bytes);
-  const char* unit = "";
-  for (const char* next : {"KiB", "MiB", "GiB", "TiB"}) {
-    if (value < 1024)
-      break;
-    value /= 1024;
-    unit = next;
-  }
-  return fmt::format("{:.1f} {}", value, unit);
-}
-
 std::string format_plan(const json& plan) {
   auto text = fmt::format("plan: epoch {} -> {}{}\n", number_in(plan, "epoch"), number_in(plan, "next_epoch"),
                           plan.contains("forced") ? ", without a majority" : "");
@@ -150,17 +149,26 @@ std::string format_plan(const json& plan) {
   for (const auto& t : transfers) {
     moves.push_back({text_in(t, "from"), text_in(t, "to"), text_in(t, "partitions")});
     if (bytes_known)
-      moves.back().push_back(format_bytes(number_in(t, "bytes")));
+      moves.back().push_back(protocol::bytes_in_words(number_in(t, "bytes")));
   }
   if (!transfers.empty())
     text += "copies\n" + indented(format_table(moves));
   std::vector<row> nodes{{"name", "partitions", "then", ""}};
+  if (bytes_known)
+    nodes.back().insert(nodes.back().end(), {"stored", "gets", "free on disk"});
+  auto size_in = [](const json& tree, const char* name) {
+    auto bytes = number_in(tree, name);
+    return bytes > 0 ? protocol::bytes_in_words(bytes) : std::string();
+  };
   for (const auto& n : list_in(plan, "nodes")) {
     auto before = number_in(n, "before"), after = number_in(n, "after");
     nodes.push_back({text_in(n, "name"), std::to_string(before), std::to_string(after),
                      before == after  ? ""
                      : before < after ? fmt::format("+{}", after - before)
                                       : fmt::format("-{}", before - after)});
+    if (bytes_known)
+      nodes.back().insert(nodes.back().end(),
+                          {size_in(n, "stored"), size_in(n, "bytes_to_get"), size_in(n, "disk_free")});
   }
   text += "nodes\n" + indented(format_table(nodes));
   auto moved = number_in(plan, "moved"), added = number_in(plan, "added"), least = number_in(plan, "added_at_least");
@@ -170,6 +178,12 @@ std::string format_plan(const json& plan) {
   if (moved > 0)
     text += added <= least ? "; no plan needs fewer" : fmt::format("; at least {} however it is dealt out", least);
   text += "\n";
+  if (auto seconds = number_in(plan, "seconds"); seconds > 0)
+    text +=
+        fmt::format("about {} to copy, {} at the least: each node takes at most {}/s (sync.mb_per_s_max), less while "
+                    "clients need it\n",
+                    protocol::bytes_in_words(number_in(plan, "bytes")), format_duration(seconds * 1000),
+                    protocol::bytes_in_words(number_in(plan, "bytes_per_second_max")));
   add_list(text, "warnings", texts_in(plan, "warnings"));
   auto lost = number_in(plan, "lost");
   text += lost > 0
@@ -241,10 +255,20 @@ std::string format_job(const json& topology) {
   if (auto to_get = number_in(job, "vnodes_to_get"); to_get > 0)
     text += progress_bar(number_in(job, "vnodes_got"), to_get) + "  ";
   if (!done.empty())
-    text += done + "\n";
+    text += done + pace_of(job) + "\n";
   if (auto waiting = waiting_of(job); !waiting.empty())
     text += harmless(waiting) + "\n";
   return text;
+}
+
+void show_drained(json& status) {
+  if (auto members = status.find("members"); members != status.end() && members->is_array())
+    for (auto& m : *members)
+      if (m.is_object()) {
+        if (text_in(m, "drained") == "true")
+          m["state"] = text_in(m, "state") + ", drained";
+        m.erase("drained");
+      }
 }
 
 void add_topology(json& status, const json& topology) {
@@ -263,39 +287,11 @@ void add_topology(json& status, const json& topology) {
   auto done = done_of(job), waiting = waiting_of(job);
   auto to_get = number_in(job, "vnodes_to_get");
   auto bar = to_get > 0 ? progress_bar(number_in(job, "vnodes_got"), to_get) + "  " : "";
-  if (auto text = bar + done + (done.empty() || waiting.empty() ? "" : "; ") + waiting; !text.empty())
+  if (auto text = bar + done + pace_of(job) + (done.empty() || waiting.empty() ? "" : "; ") + waiting; !text.empty())
     status["progress"] = text;
 }
 
-void change_pace::note(time now, const json& topology) {
-  constexpr std::chrono::seconds window{10};
-  const auto& job = job_of(topology);
-  auto epoch = number_in(topology, "epoch"), to_get = number_in(job, "vnodes_to_get");
-  if (epoch != epoch_ || to_get != to_get_)
-    samples_.clear(); // Nodes may still have to tell what they are to get.
-  epoch_ = epoch;
-  to_get_ = to_get;
-  samples_.push_back({now, number_in(job, "vnodes_got")});
-  while (samples_.size() > 2 && now - samples_[1].at > window)
-    samples_.pop_front();
-}
-
-double change_pace::vnodes_per_second() const {
-  if (samples_.empty() || samples_.back().got < samples_.front().got)
-    return 0;
-  auto seconds = std::chrono::duration<double>(samples_.back().at - samples_.front().at).count();
-  return seconds > 0 ? static_cast<double>(samples_.back().got - samples_.front().got) / seconds : 0;
-}
-
-std::optional<std::chrono::milliseconds> change_pace::time_left() const {
-  auto pace = vnodes_per_second();
-  if (pace <= 0 || samples_.back().got > to_get_)
-    return std::nullopt;
-  auto seconds = static_cast<double>(to_get_ - samples_.back().got) / pace;
-  return std::chrono::milliseconds{static_cast<int64_t>(std::min(seconds, 1e9) * 1000)};
-}
-
-std::string format_progress(const json& topology, const change_pace& pace) {
+std::string format_progress(const json& topology) {
   const auto& job = job_of(topology);
   auto text = fmt::format("epoch {}, {}", number_in(topology, "epoch"), phase_of(topology));
   auto to_get = number_in(job, "vnodes_to_get");
@@ -303,9 +299,7 @@ std::string format_progress(const json& topology, const change_pace& pace) {
     text += " " + progress_bar(number_in(job, "vnodes_got"), to_get);
   if (auto done = done_of(job); !done.empty())
     text += (to_get > 0 ? "  " : ": ") + done;
-  if (auto left = pace.time_left(); left && to_get > number_in(job, "vnodes_got"))
-    text += fmt::format(", {:.1f} vnodes/s, about {} left", pace.vnodes_per_second(),
-                        format_duration(static_cast<uint64_t>(std::max<int64_t>(left->count(), 1000))));
+  text += pace_of(job);
   auto waiting = waiting_of(job);
   return harmless(text + (waiting.empty() ? "" : "; " + waiting));
 }

@@ -94,6 +94,8 @@ struct topology_order {
     pause,
     resume,
     force, ///< Without a majority: the members that `changes` remove are gone for good.
+    drain, ///< This node sends its clients to others, until it is restarted or told to
+    undrain,
   };
   kind what = kind::show;
   std::vector<protocol::topology_change> changes; ///< plan, force

@@ -6,6 +6,7 @@
 #include "protocol/latency_tail.hpp"
 #include "protocol/ring.hpp"
 #include "protocol/sync_planner.hpp"
+#include "protocol/topology_costs.hpp"
 #include "protocol/topology_progress.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
@@ -64,7 +65,23 @@ struct peer_progress {
   node_id node{};
   uint64_t epoch = 0;
   protocol::node_progress what;
+  protocol::node_usage usage;
 };
+/// Ring manager -> gossiper: of this node's disk.
+struct own_usage {
+  protocol::node_usage what;
+};
+/// Node -> gossiper: whether this node is drained.
+struct own_drain {
+  bool drained = false;
+};
+/// Gossiper -> node, coordinators: so is a peer, or no longer.
+struct peer_drain {
+  node_id node{};
+  bool drained = false;
+};
+/// Main -> node: it is going to stop. It is drained, whoever is left.
+struct stop_soon {};
 /// Anyone -> node -> ring manager.
 struct topology_query {
   topology_order order;
@@ -228,6 +245,10 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_wanted)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::move_progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_usage)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_soon)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::topology_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_taken)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_epoch)

@@ -56,11 +56,12 @@ struct join_request {
   uint32_t weight = 1;
   std::string group;
   uint64_t directory = 0; ///< 0: it only wants to know the shape of the cluster.
+  uint64_t disk_free = 0; ///< Bytes; 0: not known.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, join_request& x) {
     return f(caf::meta::type_name("crema::join_request"), x.version, x.cluster, x.node, x.host, x.peer_port,
-             x.resp_port, x.zone, x.weight, x.group, x.directory);
+             x.resp_port, x.zone, x.weight, x.group, x.directory, x.disk_free);
   }
 };
 struct join_answer {
@@ -105,11 +106,13 @@ struct heartbeat {
   /// protocol::node_progress.
   uint64_t epoch_taken = 0, to_get = 0, got = 0, former = 0;
   int64_t time = 0; ///< By the sender's own monotonic clock, in nanoseconds; comes back with writes for it.
+  uint64_t stored = 0, disk_free = 0; ///< protocol::node_usage.
+  bool drained = false;               ///< It takes no requests of clients; its replicas go on.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, heartbeat& x) {
     return f(caf::meta::type_name("crema::heartbeat"), x.version, x.from, x.epoch, x.epoch_taken, x.to_get, x.got,
-             x.former, x.time);
+             x.former, x.time, x.stored, x.disk_free, x.drained);
   }
 };
 

@@ -19,7 +19,7 @@
 namespace crema {
 
 /// The version of everything that nodes say to each other. On the wire.
-constexpr uint16_t message_version = 10;
+constexpr uint16_t message_version = 11;
 
 /// One operation on one key of one vnode. Fields that its kind does not name do not travel.
 struct replica_op {

@@ -14,6 +14,9 @@ void sync_planner::on_ring(ring_ptr ring) {
   auto before = std::exchange(ring_, std::move(ring));
   for (auto& [id, v] : own_) {
     dirty_.insert(id);
+    if (v.born_with)
+      for (auto b = v.born_with->begin(); b != v.born_with->end();)
+        b = owns(*b, id) ? std::next(b) : v.born_with->erase(b);
     // What others had before they knew of this may not be all that a quorum of the owners acknowledged.
     if (v.asked && ring_->since_of(id.partition) > before->since_of(id.partition))
       v.asked = asked_;
@@ -170,9 +173,12 @@ void sync_planner::set_peer(node_id peer, vnode_note note) {
   auto known = p.mirror.find(id);
   if (note.role == vnode_role::temporary && (known == p.mirror.end() || known->second.role != vnode_role::temporary))
     p.news.insert(id); // It has to learn what we have before it can drop its own.
-  p.mirror[id] = std::move(note);
-  if (own_.count(id) > 0)
+  if (auto own = own_.find(id); own != own_.end()) {
     dirty_.insert(id);
+    if (own->second.born_with && note.complete())
+      own->second.born_with->erase(peer); // It has begun as well. If it is new once more, it lacks what came since.
+  }
+  p.mirror[id] = std::move(note);
 }
 
 void sync_planner::remove_peer(node_id peer, vnode_id vnode) {
@@ -445,7 +451,7 @@ bool sync_planner::plan_incomplete(own_vnode& v, sync_plan& out) {
       unsure.insert(owner);
     born |= note->complete() && note->born_with_you;
   }
-  if (born && v.note.state == vnode_state::unsure)
+  if (born && v.note.state == vnode_state::unsure && owns(self_, v.note.id))
     out.births.push_back({v.note.id});
   else if (!sources.empty() && waits_for_resume(v.note.id))
     return false;

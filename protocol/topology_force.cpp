@@ -158,7 +158,8 @@ private:
   topology_draft draft_of(const ring& base) const {
     topology_draft draft;
     for (const auto& m : base.members)
-      if (m.stays() || std::none_of(base.members.begin(), base.members.end(), [](const member& x) { return x.stays(); }))
+      if (m.stays() ||
+          std::none_of(base.members.begin(), base.members.end(), [](const member& x) { return x.stays(); }))
         draft.members.push_back(m);
     draft.groups = base.groups;
     for (const auto& b : base.buckets)

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cassert>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -175,6 +176,21 @@ public:
                              });
     if (malformed)
       result.what = damaged_entry("record", {});
+    return result;
+  }
+
+  std::optional<usage> used() const override {
+    usage result;
+    for (auto cf : {cf_data, cf_log})
+      for (const auto* what :
+           {&rocksdb::DB::Properties::kEstimateLiveDataSize, &rocksdb::DB::Properties::kCurSizeAllMemTables}) {
+        uint64_t bytes = 0;
+        if (database_->db->GetIntProperty(family(cf), *what, &bytes))
+          result.stored += bytes;
+      }
+    std::error_code error;
+    auto space = std::filesystem::space(database_->db->GetName(), error);
+    result.disk_free = error ? 0 : space.available;
     return result;
   }
 

@@ -116,6 +116,12 @@ public:
   virtual records_result load_records() const = 0;
 
   virtual read_result get_meta(std::string_view name) const = 0;
+
+  /// About how many bytes the objects take, and how many are free on the disk. Cheap. Nothing: not known.
+  struct usage {
+    uint64_t stored = 0, disk_free = 0;
+  };
+  virtual std::optional<usage> used() const { return std::nullopt; }
 };
 
 } // namespace crema::storage

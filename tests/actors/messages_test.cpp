@@ -325,9 +325,10 @@ TEST_F(Messages, HandshakeAndHeartbeatKeepEveryField) {
   auto w = round_trip(system_, welcome{h, {}});
   EXPECT_EQ(w.self.node, "n1");
   EXPECT_TRUE(w.handles.replicas.empty());
-  auto b = round_trip(system_, heartbeat{1, node_id{4}, 5, 6, 7, 8, 9, 10});
+  auto b = round_trip(system_, heartbeat{1, node_id{4}, 5, 6, 7, 8, 9, 10, 11, 12, true});
   EXPECT_EQ(std::tie(b.version, b.epoch, b.epoch_taken, b.to_get, b.got, b.former, b.time),
             std::make_tuple(1, 5U, 6U, 7U, 8U, 9U, 10));
+  EXPECT_EQ(std::tie(b.stored, b.disk_free, b.drained), std::make_tuple(11U, 12U, true));
   EXPECT_EQ(b.from, node_id{4});
 }
 
@@ -338,11 +339,12 @@ TEST_F(Messages, AgreementAndJoiningKeepEveryField) {
   EXPECT_EQ(
       std::tie(m.promised_round, m.accepted_round, m.promised_source, m.accepted_source, m.accepted_value, m.directory),
       std::make_tuple(8U, 9U, 10U, 11U, std::string{"a"}, 12U));
-  auto j = round_trip(system_, join_request{1, "c", "n", "h", 2, 3, "z", 4, "g", 5});
+  auto j = round_trip(system_, join_request{1, "c", "n", "h", 2, 3, "z", 4, "g", 5, 6});
   EXPECT_EQ(
       std::tie(j.version, j.cluster, j.node, j.host, j.peer_port, j.resp_port, j.zone, j.weight, j.group, j.directory),
       std::make_tuple(1, std::string{"c"}, std::string{"n"}, std::string{"h"}, 2, 3, std::string{"z"}, 4U,
                       std::string{"g"}, 5U));
+  EXPECT_EQ(j.disk_free, 6U);
   auto a = round_trip(system_, join_answer{1, "shape", "ring"});
   EXPECT_EQ(std::tie(a.version, a.shape, a.ring), std::make_tuple(1, std::string{"shape"}, std::string{"ring"}));
 }

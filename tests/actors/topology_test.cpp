@@ -26,8 +26,8 @@ protected:
           FAIL() << "k" << i << " in " << db << ": " << done.error;
     written = std::max(written, to);
   }
-  void expect_all(size_t at) {
-    for (size_t i = 0; i < written; ++i)
+  void expect_all(size_t at, size_t from = 0) {
+    for (size_t i = from; i < written; ++i)
       for (bucket_id db : {0, 1})
         ASSERT_EQ(values(c.ask(at, get("k" + std::to_string(i), db))), std::vector{"v" + std::to_string(i)}) << i;
   }
@@ -293,6 +293,66 @@ TEST_F(Topology, RefusesWhatCannotBe) {
   auto done = c.order(0, kind::commit);
   ASSERT_TRUE(done.contains("error")) << done;
   EXPECT_NE(done["error"].get<std::string>().find("no majority"), std::string::npos) << done;
+}
+
+TEST_F(Topology, WarnsOfADeadNodeThatIsToGetSomething) {
+  c.kill(3);
+  c.run_for(std::chrono::seconds{3});
+  auto planned = plan(0, {protocol::set_weight{"n4", 3}});
+  EXPECT_NE(planned["warnings"].dump().find("n4 cannot be reached from n1: the change is not over before it has got"),
+            std::string::npos)
+      << planned;
+  planned = plan(0, {protocol::remove_node{"n4"}});
+  EXPECT_EQ(planned["warnings"].dump().find("cannot be reached"), std::string::npos) << planned;
+}
+
+class TopologyOfFive : public Topology {
+protected:
+  TopologyOfFive() : Topology(5) {}
+  nlohmann::json force(std::vector<protocol::topology_change> members,
+                       std::optional<uint64_t> confirmed = std::nullopt) {
+    return c.order(0, topology_order{kind::force, std::move(members), confirmed});
+  }
+  const std::vector<protocol::topology_change> lost{protocol::remove_node{"n3"}, protocol::remove_node{"n4"},
+                                                    protocol::remove_node{"n5"}};
+};
+
+TEST_F(TopologyOfFive, GoesOnWithoutAMajorityOnAnOperatorsWord) {
+  write(0, 40);
+  EXPECT_TRUE(force({protocol::remove_node{"n5"}}).contains("error")) << "it is there";
+  c.kill(4);
+  c.run_for(std::chrono::seconds{3});
+  auto refused = force({protocol::remove_node{"n5"}});
+  ASSERT_TRUE(refused.contains("error"));
+  EXPECT_NE(refused["error"].get<std::string>().find("nothing has to be forced"), std::string::npos) << refused;
+  EXPECT_TRUE(force({protocol::leave_node{"n5"}}).contains("error"));
+  c.kill(2);
+  c.kill(3);
+  c.run_for(std::chrono::seconds{3});
+  ASSERT_FALSE(plan(0, {protocol::set_weight{"n1", 2}}).contains("error"));
+  EXPECT_TRUE(c.order(0, kind::commit).contains("error"));
+  auto shown = force(lost);
+  ASSERT_FALSE(shown.contains("error")) << shown;
+  EXPECT_EQ(show()["epoch"], 1) << "it was only shown";
+  auto epoch = shown["next_epoch"].get<uint64_t>();
+  EXPECT_TRUE(force(lost, epoch + 1).contains("error")) << "not what was shown";
+  auto done = force(lost, epoch);
+  ASSERT_FALSE(done.contains("error")) << done;
+  EXPECT_EQ(done["epoch"], epoch);
+  wait_until_settled(0);
+  wait_until_settled(1);
+  EXPECT_EQ(show(1)["members"].size(), 2U);
+  EXPECT_GT(show(1)["epoch"], epoch);
+  write(40, 80); // Of what was there before, not all is.
+  expect_all(0, 40);
+  expect_all(1, 40);
+  // From here on all is as ever.
+  commit(1, {protocol::join_node{newcomer("n6", 66)}});
+  c.join(66);
+  wait_until_settled();
+  c.kill(1);
+  c.run_for(std::chrono::seconds{3});
+  expect_all(5, 40);
 }
 
 TEST_F(Topology, RemovesADeadNodeAndRebuildsWhatItHad) {

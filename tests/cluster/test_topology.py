@@ -1,6 +1,8 @@
 """Members that leave, are removed and get another share, as an operator does it: `crema ctl plan`, `commit`, `jobs`, `ring`."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 
@@ -292,6 +294,86 @@ class Topology(ClusterCase):
         cluster["n2"].kill()
         for name in ("n1", "n6"):
             self.assertEqual(self.wrong(cluster[name], "key-"), [])
+
+    def test_a_member_that_was_never_there_is_named_with_the_cure(self):
+        cluster = self.cluster(5, start=False)
+        for name in ("n1", "n2", "n3", "n4"):
+            cluster[name].start()
+        cluster.wait_ready()
+        node = cluster["n1"]
+        shown = self.ctl(node, "plan", "set-weight", "n5", "2").stdout
+        self.assertIn("n5 cannot be reached from n1: the change is not over before it has got what it is to get", shown)
+        refused = self.ctl(node, "commit", code=1).stderr
+        self.assertIn("n5 was never heard", refused)
+        self.assertIn("start it, and plan again; if it will never be there, plan to remove it", refused)
+        self.commit(node, "remove", "n5")
+        self.watch(node)
+        self.assertEqual(self.states(node), dict.fromkeys(("n1", "n2", "n3", "n4"), "member"))
+
+    def test_few_of_which_one_was_never_there_go_on_by_force(self):
+        for size, change, why in ((3, ("set-weight", "n1", "2"), "n3 was never heard, so a vote of it could not be told"),
+                                  (4, ("remove", "n4"), "n4 was never heard, and before the first change members vote only when almost all have met")):
+            cluster = self.cluster(size, start=False)
+            absent = f"n{size}"
+            for node in list(cluster)[:-1]:
+                node.start()
+            cluster.wait_ready()
+            node = cluster["n1"]
+            self.fill(node, "key-")
+            self.assertIn("nothing has to be forced", self.ctl(node, "force-epoch", "remove", absent, "--yes", code=1).stderr)
+            self.ctl(node, "plan", *change)
+            refused = self.ctl(node, "commit", code=1, timeout=60).stderr
+            self.assertIn(why, refused)
+            self.assertIn(f"crema ctl force-epoch remove {absent}", refused)
+            self.assertIn("no partition is lost", self.ctl(node, "force-epoch", "remove", absent, "--yes").stdout)
+            self.watch(node)
+            self.assertEqual(self.wrong(cluster["n2"], "key-"), [])
+            cluster.stop()
+
+    def test_what_the_file_says_of_nodes_does_not_count_after_a_change(self):
+        cluster = self.cluster(4)
+        self.fill(cluster["n1"], "key-")
+        self.commit(cluster["n1"], "leave", "n4")
+        self.watch(cluster["n1"])
+        wait_until(lambda: cluster["n4"].process.poll() is not None, CHANGE, "n4 stops by itself")
+        cluster["n4"].process = None
+        cluster.config["nodes"] = [{**node, "weight": 2} for node in cluster.config["nodes"] if node["name"] != "n4"]
+        cluster.write_config()
+        for name in ("n1", "n2", "n3"):
+            node = cluster[name]
+            node.terminate()
+            node.start()
+            node.wait_ready()
+            self.assertIn("does not count: members are what was agreed on (epoch ", node.log_text())
+        cluster.nodes.pop("n4")
+        cluster.wait_ready()
+        for node in cluster:
+            self.assertEqual(self.wrong(node, "key-"), [])
+            self.assertEqual({m["weight"] for m in self.topology(node)["members"]}, {1})
+
+    def test_a_plan_tells_bytes_time_and_room(self):
+        cluster = self.cluster(4, sync={"mb_per_s_max": 1})
+        with cluster["n1"].client(timeout=60) as client:
+            for start in range(0, 4_000, 100):
+                client.pipeline([("SET", f"large-{key}", os.urandom(2_500).hex()) for key in range(start, start + 100)])
+        plan = wait_until(lambda: self.plan_with_bytes(cluster["n1"], "leave", "n4"), CHANGE, "nodes tell what they have")
+        real = 4_000 * 5_000 * 3 / 4  # 20 MB in three copies; a fourth of them is n4's.
+        self.assertTrue(real / 3 < plan["bytes"] < real * 3, plan["bytes"])
+        gets = max(node["bytes_to_get"] for node in plan["nodes"])
+        self.assertTrue(gets >> 20 <= plan["seconds"] <= (gets >> 20) + 1, plan)
+        for node in plan["nodes"]:
+            self.assertGreater(node["disk_free"], 0)
+        shown = self.ctl(cluster["n1"], "plan", "leave", "n4").stdout
+        self.assertRegex(shown, r"about [0-9.]+ MiB to copy, \d+ (s|min)[ 0-9s]* at the least: each node takes at most 1.0 MiB/s")
+        self.assertRegex(shown, r"n4 +n[123] +\d+ +[0-9.]+ MiB\n")
+        self.ctl(cluster["n1"], "commit")
+        wait_until(lambda: re.search(r"\d+ of 96 vnodes copied, about [0-9.]+ .iB of [0-9.]+ MiB, [0-9.]+ vnodes/s, about .* left\n",
+                                     self.ctl(cluster["n1"], "jobs").stdout), CHANGE, "pace and time left are known", every=0.2)
+        self.watch(cluster["n1"])
+
+    def plan_with_bytes(self, node, *change):
+        plan = json.loads(self.ctl(node, "plan", *change, "--json").stdout)
+        return plan if plan["bytes"] > 1_000_000 else None
 
     def test_what_cannot_be_done_is_refused_with_the_reason(self):
         cluster = self.cluster(4)

@@ -86,8 +86,9 @@ TEST_F(Force, SaysWhatIsLost) {
   auto plan = forced();
   EXPECT_EQ(plan.lost, all);
   EXPECT_TRUE(warns(plan, std::to_string(all) + " partitions whose owners are all gone"));
-  EXPECT_TRUE(warns(plan, "bucket default: of " + std::to_string(two) + " partitions 2 or more of the 3 owners are gone"));
-  EXPECT_TRUE(warns(plan, "of sloppy buckets"));
+  EXPECT_TRUE(
+      warns(plan, "bucket default: of " + std::to_string(two) + " partitions 2 or more of the 3 owners are gone"));
+  EXPECT_TRUE(warns(plan, "writes to sloppy buckets"));
   EXPECT_TRUE(warns(plan, "if they are alive after all"));
 }
 
