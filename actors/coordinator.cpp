@@ -270,6 +270,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.want_flush();
       },
       [self](const peer_epoch& x) { self->state.desk->on_epoch(x.node, x.epoch); },
+      [self](const peer_drain& x) { self->state.desk->on_drain(x.node, x.drained); },
       [self](const peer_time& x) { self->state.peer_of(x.node).time = x.time; },
       [self](const ring_published& x) {
         auto& s = self->state;

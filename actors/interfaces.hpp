@@ -49,8 +49,9 @@ caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options
 
 /// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness), and who sends writes to
 /// other nodes their times (peer_time).
-///   heartbeat                        from peers' gossipers; peer_epoch and peer_progress follow from it
-///   own_progress                     from the ring manager
+///   heartbeat                        from peers' gossipers; peer_epoch, peer_progress and peer_drain follow from it
+///   own_progress, own_usage          from the ring manager
+///   own_drain                        from the node
 ///   peer_linked, peer_unlinked, ring_published
 ///   stop_request
 caf::actor spawn_gossiper(caf::actor_system& system, env_ptr env, std::vector<caf::actor> listeners,
@@ -125,7 +126,11 @@ caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf
 ///   peer_linked, peer_unlinked       from the transport; passed on
 ///   peer_liveness                    from the gossiper; kept for status
 ///   vnodes_incomplete                from the handoff actor; the node is ready when all of its vnodes are complete
+///   peer_drain                       from the gossiper; kept for status
 ///   status_query                     -> its callback
+///   topology_query                   to drain this node, or to end that -> its callback; others are passed on to the
+///                                    ring manager
+///   stop_soon                        drains the node whoever is left
 ///   sync_point_query, repair_query   -> passed on to the handoff actor
 ///   count_query                      -> passed on to a coordinator
 ///   stop_request                     stops all others in order, then quits
@@ -148,6 +153,8 @@ struct node_options {
   std::function<void(node_id)> peer_said_hello;
   /// Receives the handles of the children once they are spawned: the backend's way in.
   std::function<void(const node_children& children)> spawned;
+  /// The node takes no requests of clients any more: `others` do ("n1 at 10.0.0.1:6401, ..."). Nothing: it does.
+  std::function<void(std::optional<std::string> others)> drained;
   /// The node is no member any more: it has nothing left to do.
   std::function<void(const std::string& why)> removed;
   /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it

@@ -20,7 +20,9 @@ struct node_state {
     bool up = false;
     std::string why = "not linked yet";
     uint64_t epoch = 0;
+    bool drained = false;
   };
+  bool drained = false; // This node.
   env_ptr env;
   node_options options;
   std::vector<caf::actor> coordinators, replicas;
@@ -229,6 +231,9 @@ nlohmann::json status_json(node_self self) {
                        {"peer_port", m.peer_port},
                        {"resp_port", m.resp_port},
                        {"zone", m.zone},
+                       {"drained", here                      ? st.drained
+                                   : found != st.peers.end() ? found->second.drained
+                                                             : false},
                        {"epoch", here                      ? ring.epoch
                                  : found != st.peers.end() ? found->second.epoch
                                                            : 0},
@@ -248,6 +253,49 @@ nlohmann::json status_json(node_self self) {
           {"uptime_ms", std::chrono::duration_cast<std::chrono::milliseconds>(up).count()},
           {"members", std::move(members)},
           {"buckets", std::move(buckets)}};
+}
+
+/// Members that take requests.
+std::string others_that_serve(const node_state& st) {
+  std::string others;
+  for (const auto& m : st.ring->members) {
+    auto peer = st.peers.find(m.id);
+    if (peer == st.peers.end() || !peer->second.up || peer->second.drained ||
+        m.state == protocol::member_state::joining || m.state == protocol::member_state::gone)
+      continue;
+    auto host = m.host.find(':') == std::string::npos ? m.host : "[" + m.host + "]";
+    others += fmt::format("{}{} at {}:{}", others.empty() ? "" : ", ", m.name, host, m.resp_port);
+  }
+  return others;
+}
+
+/// Clients are told whom to ask instead.
+void tell_drained(node_self self) {
+  auto& st = self->state;
+  if (st.options.drained)
+    st.options.drained(st.drained ? std::optional{others_that_serve(st)} : std::nullopt);
+}
+
+void set_drained(node_self self, bool drained) {
+  auto& st = self->state;
+  if (std::exchange(st.drained, drained) != drained)
+    st.env->log->info(drained ? "drained: clients are sent to others" : "takes requests of clients again");
+  self->send(st.gossiper, own_drain{drained});
+  tell_drained(self);
+}
+
+void on_drain(node_self self, const topology_query& query) {
+  auto& st = self->state;
+  auto drain = query.order.what == topology_order::kind::drain;
+  auto others = others_that_serve(st);
+  nlohmann::json told{{"node", st.env->name}, {"drained", drain}, {"others", others}};
+  if (drain && others.empty())
+    told = {{"error", fmt::format("{} is the only node that takes requests, as far as it knows (allowed: as soon as "
+                                  "another one is up, and not drained)",
+                                  st.env->name)}};
+  else
+    set_drained(self, drain);
+  query.answer(told.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 /// What operators want to know of sync; of hints the oldest.
@@ -365,15 +413,24 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       },
       [self](const peer_unlinked& x) {
         auto& p = self->state.peers[x.node];
-        p = {false, false, x.why, p.epoch};
+        p = {false, false, x.why, p.epoch, false};
         tell(self, self->state.link_listeners(), x);
+        if (self->state.drained)
+          tell_drained(self);
       },
       [self](const ring_published& x) { on_ring(self, x.ring); },
       [self](const peer_epoch& x) { self->state.peers[x.node].epoch = x.epoch; },
+      [self](const peer_drain& x) {
+        self->state.peers[x.node].drained = x.drained;
+        if (self->state.drained)
+          tell_drained(self);
+      },
       [self](const peer_liveness& x) {
         auto& p = self->state.peers[x.node];
         p.up = x.up && p.linked;
         p.why = x.why;
+        if (self->state.drained)
+          tell_drained(self);
         become_ready(self, false);
       },
       [self](const vnodes_incomplete& x) {
@@ -384,7 +441,14 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
       [self](const status_query& x) { on_status(self, x); },
       [self](const sync_point_query& x) { self->send(self->state.handoff, x); },
       [self](const repair_query& x) { self->send(self->state.handoff, x); },
-      [self](const topology_query& x) { self->send(self->state.ring_manager, x); },
+      [self](const topology_query& x) {
+        using kind = topology_order::kind;
+        if (x.order.what == kind::drain || x.order.what == kind::undrain)
+          on_drain(self, x);
+        else
+          self->send(self->state.ring_manager, x);
+      },
+      [self](stop_soon) { set_drained(self, true); },
       [self](const join_request& x) -> caf::result<join_answer> {
         return self->delegate(caf::actor_cast<caf::typed_actor<caf::replies_to<join_request>::with<join_answer>>>(
                                   self->state.ring_manager),

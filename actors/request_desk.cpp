@@ -196,6 +196,8 @@ void request_desk::on_ring(protocol::ring_ptr ring) {
       rebase(id, *found->second);
 }
 
+void request_desk::on_drain(node_id node, bool drained) { peer_of(node).drained = drained; }
+
 /// The request cannot go on.
 void request_desk::end(uint64_t id, errc why, std::string text) {
   auto& p = *pending_.at(id);
@@ -219,6 +221,9 @@ void request_desk::place(pending& p) const {
   auto mine = std::find(p.nodes.begin(), p.nodes.end(), env_->self);
   if (mine != p.nodes.end())
     std::rotate(p.nodes.begin(), mine, mine + 1);
+  // Who is about to stop is not counted on while there are others.
+  std::stable_partition(p.nodes.begin(), p.nodes.end(),
+                        [this](node_id node) { return !peers_[to_index(node)].drained; });
   p.costs.assign(p.owners, 0);
 }
 
@@ -290,6 +295,7 @@ void request_desk::on_node(node_id node, bool usable, std::string why) {
   auto& x = peer_of(node);
   auto was = x.usable;
   x.usable = usable;
+  x.drained = x.drained && usable; // Its next process is another one.
   x.why = std::move(why);
   if (usable || !was)
     return;

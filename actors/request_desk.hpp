@@ -57,6 +57,8 @@ public:
   void on_ring(protocol::ring_ptr ring);
   /// `node` refuses requests of older epochs by now, also after a crash.
   void on_epoch(node_id node, uint64_t epoch);
+  /// A drained node is asked last.
+  void on_drain(node_id node, bool drained);
   /// `usable`: linked and believed up. Not usable: what was asked of it is lost.
   void on_node(node_id node, bool usable, std::string why);
   void on_request(const std::shared_ptr<reply_sink>& sink, client_request request, protocol::monotonic now);
@@ -80,6 +82,7 @@ private:
     size_t bytes = 0;
     size_t requests = 0;
     uint64_t epoch = 0; // That it is known to know.
+    bool drained = false;
     bool overloaded() const { return bytes > peer_bytes_max || requests > peer_requests_max; }
   };
 

@@ -21,6 +21,7 @@ struct ctl_options {
   std::string bucket, partition;
   std::vector<std::string> changes; // plan, force-epoch
   bool yes = false;                 // force-epoch, bucket
+  std::string node;                 // drain, undrain
   std::optional<uint64_t> job;      // cancel, pause, resume
   bool watch = false;               // jobs
   bool partitions = false;          // ring

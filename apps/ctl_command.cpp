@@ -31,6 +31,7 @@ int status(const ctl_options& options) {
     std::cout << found->text << "\n";
     return exit_ok;
   }
+  show_drained(found->tree);
   if (auto topology = ask_at(options.where, {"KV.TOPOLOGY", "SHOW"}, no_topology))
     add_topology(found->tree, topology->tree);
   std::cout << format_status(found->tree);
@@ -49,6 +50,40 @@ std::vector<member> members_in(const nlohmann::json& status) {
     members.push_back({text_in(m, "name"), host + ":" + text_in(m, "resp_port")});
   }
   return members;
+}
+
+/// Any member knows where the one is that is meant.
+int drain_or_not(const ctl_options& options, const char* word, const char* text) {
+  std::string why;
+  auto first = status_of(options.where, why);
+  if (!first)
+    return failed(why);
+  auto members = members_in(first->tree);
+  auto found = std::find_if(members.begin(), members.end(), [&](const member& m) { return m.name == options.node; });
+  if (found == members.end()) {
+    std::string names;
+    for (const auto& m : members)
+      names += (names.empty() ? "" : ", ") + m.name;
+    return failed(fmt::format("there is no node {} (allowed: {})", options.node, names));
+  }
+  auto told = ask_at(found->where, {"KV.TOPOLOGY", word}, why);
+  if (!told)
+    return failed(fmt::format("{}: {}", options.node, why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
+  if (options.json)
+    std::cout << told->text << "\n";
+  else
+    std::cout << fmt::format(fmt::runtime(text), options.node, harmless(text_in(told->tree, "others"))) << "\n";
+  return exit_ok;
+}
+
+int drain(const ctl_options& options) {
+  return drain_or_not(options, "DRAIN",
+                      "{0} is drained: its clients are sent to {1}; its data stays and is in use. `crema ctl undrain "
+                      "{0}`, or a restart, ends it");
+}
+
+int undrain(const ctl_options& options) {
+  return drain_or_not(options, "UNDRAIN", "{0} takes requests of clients again");
 }
 
 /// Of every member that the asked node knows.
@@ -313,6 +348,16 @@ void add_ctl_commands(CLI::App& app, action& chosen) {
   };
   add("status", "Show a node's view of the cluster: epoch, members, buckets, sync, counters", status)
       ->footer("Example:\n  crema ctl status --json | jq .members");
+  auto of_node = [&](CLI::App* command, const char* footer) {
+    command->add_option("NODE", options->node, "Name of a member")->required();
+    command->footer(footer);
+  };
+  of_node(
+      add("drain", "Send the clients of a node to others; no data moves", drain),
+      "Each connection is closed behind the reply to its next command, or when it was idle for a second; on new ones "
+      "only operators are\nanswered. Until `undrain`, or the node's restart. A node that is stopped in good order "
+      "(SIGTERM) does the same by itself.\nExample:\n  crema ctl drain n2");
+  of_node(add("undrain", "Let a node that is drained take clients again", undrain), "Example:\n  crema ctl undrain n2");
   add("hints", "List what nodes hold for owners that could not be reached: for whom, how much, since when", hints)
       ->footer("All members are asked; 1 is returned if one does not answer.\nExample:\n  crema ctl hints --address "
                "127.0.0.1:6402");

@@ -108,6 +108,17 @@ void watch_stop(sigset_t signals, std::shared_ptr<spdlog::logger> log) {
   }).detach();
 }
 
+/// Before it stops: clients go to other nodes, and other nodes stop counting on this one; what is under way is
+/// finished.
+void leave_orderly(const caf::actor& root, gateway::gateway& clients, bool has_peers) {
+  constexpr std::chrono::milliseconds clients_leave{1000}, requests_end{300}, look_every{5};
+  caf::anon_send(root, stop_soon{});
+  auto begun = std::chrono::steady_clock::now();
+  auto passed = [&] { return std::chrono::steady_clock::now() - begun; };
+  while ((clients.clients() > 0 && passed() < clients_leave) || (has_peers && passed() < requests_end))
+    std::this_thread::sleep_for(look_every);
+}
+
 /// Everything between an open store and its end. @returns the exit code.
 int serve(const config::cluster_config& config, const config::node_config& me,
           const std::shared_ptr<storage::store>& store, storage::data_directory& directory,
@@ -180,21 +191,26 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     ::kill(::getpid(), SIGTERM);
   };
   options.removed = removed;
+  auto serving = std::make_shared<std::promise<gateway::gateway*>>();
+  auto clients_of_node = serving->get_future().share();
+  options.drained = [clients_of_node](std::optional<std::string> others) {
+    clients_of_node.get()->drain(std::move(others));
+  };
   caf_links links{system, env, options.fatal, removed};
   options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
   auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
   options.spawned = [coordinators](const node_children& all) { coordinators->set_value(all.coordinators); };
-  options.ready = [ready, log] {
+  options.ready = [ready, log, clients_of_node] {
     *ready = true;
     log->info("ready");
+    clients_of_node.get()->ready();
   };
   auto followed = std::make_shared<std::promise<caf::actor>>();
-  auto opened = std::make_shared<std::promise<gateway::gateway*>>();
   options.ring_changed = [&links, note_change, root = followed->get_future().share(),
-                          clients = opened->get_future().share()](const protocol::ring_ptr& newest) {
+                          clients_of_node](const protocol::ring_ptr& newest) {
     note_change(*newest);
     links.follow(root.get(), *newest);
-    clients.get()->set_view(gateway::view_of(*newest));
+    clients_of_node.get()->set_view(gateway::view_of(*newest));
   };
   auto root = spawn_node(system, env, std::move(options));
   followed->set_value(root);
@@ -207,7 +223,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   gateway_options.get_log_level = [log] { return log_level(*log); };
   gateway_options.ready = [ready] { return ready->load(); };
   gateway::gateway clients{gateway_options, *backend};
-  opened->set_value(&clients);
+  serving->set_value(&clients);
 
   auto code = exit_ok;
   auto error = clients.start().value_or("");
@@ -228,6 +244,8 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     code = exit_failure;
   }
   watch_stop(signals, log);
+  if (code == exit_ok)
+    leave_orderly(root, clients, env->first_ring->members.size() > 1);
   clients.stop();
   {
     caf::scoped_actor self{system};

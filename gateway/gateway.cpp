@@ -35,7 +35,9 @@ std::string metrics_page(resp::environment& env, const std::string& status_json)
 struct gateway::implementation {
   implementation(options opts, client_backend& backend)
       : env(with_defaults(std::move(opts))), clients(env, backend),
-        operators({[this] { return env.ready(); },
+        operators({[this] { return env.drained() ? "drained"
+                                   : env.ready() ? ""
+                                                 : "starting"; },
                    [&backend](std::function<void(std::string)> answer) { backend.status(std::move(answer)); },
                    [this](const std::string& json) { return metrics_page(env, json); }}) {}
 
@@ -66,6 +68,13 @@ void gateway::stop() {
 }
 
 void gateway::set_view(cluster_view view) { implementation_->env.set_view(std::move(view)); }
+
+void gateway::ready() { implementation_->clients.ready(); }
+
+void gateway::drain(std::optional<std::string> others) {
+  implementation_->env.drain(std::move(others));
+  implementation_->clients.drained();
+}
 
 uint16_t gateway::resp_port() const { return implementation_->clients.port(); }
 uint16_t gateway::http_port() const { return implementation_->operators.port(); }

@@ -23,6 +23,11 @@ public:
   /// Stops accepting, lets commands in flight finish (options::stop_grace at most), closes everything and ends the
   /// threads. Blocks; the backend must still answer. May be called twice.
   void stop();
+  /// options::ready has become true: what clients have asked for so far is done now. Thread-safe.
+  void ready();
+  /// While `others` are named, which take requests: connections are closed behind the reply to a command, or, idle, a
+  /// second later; on new ones, only what operators ask is answered. Nothing: as before. Thread-safe.
+  void drain(std::optional<std::string> others);
 
   /// The cluster has changed. Thread-safe.
   void set_view(cluster_view view);

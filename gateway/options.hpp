@@ -58,7 +58,7 @@ struct options {
 
   std::function<bool(const std::string& level)> set_log_level; ///< false: no such level.
   std::function<std::string()> get_log_level;
-  std::function<bool()> ready;                   ///< Unset: ready as soon as it listens.
+  std::function<bool()> ready;                   ///< Commands wait until then (gateway::ready()). Unset: at once.
   std::function<uint64_t()> wall_clock_ms;       ///< Since 1970, for TTL. Unset: the system's clock.
   std::shared_ptr<prometheus::Registry> metrics; ///< Shown by GET /metrics besides the gateway's own; may be null.
 };

@@ -81,9 +81,9 @@ private:
     auto target = std::string(r.target().substr(0, r.target().find('?')));
     bool get = r.method() == beast::http::verb::get || r.method() == beast::http::verb::head;
     if (get && target == "/health") {
-      bool ready = !pages_.ready || pages_.ready();
-      write(
-          make_response(r, ready ? status::ok : status::service_unavailable, "text/plain", ready ? "ok" : "starting"));
+      auto why_not = pages_.not_ready ? pages_.not_ready() : "";
+      write(make_response(r, why_not.empty() ? status::ok : status::service_unavailable, "text/plain",
+                          why_not.empty() ? "ok" : why_not));
     } else if (get && target == "/metrics") {
       ask_status(page::metrics);
     } else if (get && target == "/status") {

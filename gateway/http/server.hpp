@@ -11,7 +11,8 @@ namespace crema::gateway::http {
 
 /// What the pages show. Called on the server's thread.
 struct pages {
-  std::function<bool()> ready;                                       ///< /health: 200 "ok", else 503 "starting".
+  /// /health: empty: 200 "ok", else 503 and this.
+  std::function<std::string()> not_ready;
   std::function<void(std::function<void(std::string json)>)> status; ///< /status; answers from any thread.
   /// /metrics, as Prometheus text, from the status (empty, if it did not come in time).
   std::function<std::string(const std::string& json)> metrics;

@@ -40,7 +40,7 @@ const command table[] = {
     {"kv.repair", run_kv_repair, -2, flag_admin, 0, 0, 0, "kv", "0.1.0",
      "Begin, watch, pause, resume or cancel the comparison of what owners hold, as JSON"},
     {"kv.topology", run_kv_topology, -2, flag_admin, 0, 0, 0, "kv", "0.1.0",
-     "Show, plan, commit, cancel, pause, resume or force a change of the members, as JSON"},
+     "Show, plan, commit, cancel, pause, resume or force a change of the members, drain the node, as JSON"},
     {"kv.syncpoint", run_kv_syncpoint, -1, flag_admin, 0, 0, 0, "kv", "0.1.0",
      "Begin to wait until owners have what is written now; with an id: how far that is, as JSON"},
 

@@ -205,9 +205,9 @@ void run_kv_topology(call& c) {
     std::string_view word;
     kind what;
     size_t size_min = 2, size_max = 2;
-  } const orders[] = {{"show", kind::show},     {"plan", kind::plan, 3, 3}, {"commit", kind::commit},
-                      {"cancel", kind::cancel}, {"pause", kind::pause},     {"resume", kind::resume},
-                      {"force", kind::force, 3, 4}};
+  } const orders[] = {{"show", kind::show},         {"plan", kind::plan, 3, 3}, {"commit", kind::commit},
+                      {"cancel", kind::cancel},     {"pause", kind::pause},     {"resume", kind::resume},
+                      {"force", kind::force, 3, 4}, {"drain", kind::drain},     {"undrain", kind::undrain}};
   for (const auto& x : orders) {
     if (!same_word(c.args[1], x.word))
       continue;
@@ -232,7 +232,7 @@ void run_kv_topology(call& c) {
     return c.self.ask_topology(std::move(order));
   }
   c.reply.error("ERR unknown subcommand '" + std::string(c.args[1].substr(0, 128)) +
-                "' (allowed: SHOW, PLAN, COMMIT, CANCEL, PAUSE, RESUME or FORCE)");
+                "' (allowed: SHOW, PLAN, COMMIT, CANCEL, PAUSE, RESUME, FORCE, DRAIN or UNDRAIN)");
 }
 
 void run_kv_repair(call& c) {

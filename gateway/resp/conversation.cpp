@@ -39,6 +39,8 @@ bool conversation::still_blocked() const {
     return locks_.conflicts(blocked_hash_, blocked_write_);
   case blocked::until_drained:
     return !queue_.empty();
+  case blocked::until_ready:
+    return !env_.ready();
   }
   return false;
 }
@@ -99,6 +101,11 @@ bool conversation::must_wait(const command& c, const std::vector<std::string_vie
   hashes_.clear();
   if (!arity_fits(c, args.size()))
     return false;
+  // A node that has just been started knows nobody yet who would answer; it soon does, or knows that nobody is there.
+  if ((c.flags & (flag_readonly | flag_write)) != 0 && (c.flags & flag_refused) == 0 && !env_.ready()) {
+    blocked_ = blocked::until_ready;
+    return true;
+  }
   if (c.first_key > 0) {
     auto last = c.last_key < 0 ? args.size() : static_cast<size_t>(int{c.last_key}) + 1;
     for (auto i = static_cast<size_t>(int{c.first_key}); i < last; i += static_cast<size_t>(int{c.key_step}))
@@ -122,8 +129,20 @@ bool conversation::must_wait(const command& c, const std::vector<std::string_vie
   return false;
 }
 
+/// Who came when the node was drained is not served; who came before is, and leaves behind the reply (session.cpp).
+bool conversation::is_sent_away() {
+  auto of_operator = current_ != nullptr && ((current_->flags & flag_admin) != 0 || current_->run == run_info);
+  (of_operator ? asked_by_operator_ : asked_for_data_) = true;
+  if (of_operator || !info_.late || !env_.drained())
+    return false;
+  break_off(env_.drained_text());
+  return true;
+}
+
 void conversation::run(const std::vector<std::string_view>& args) {
   stats_.commands.add(1);
+  if (is_sent_away())
+    return;
   asked_ = false;
   bool first = queue_.empty();
   scratch_.clear();

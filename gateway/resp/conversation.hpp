@@ -69,6 +69,11 @@ public:
   }
   /// Nothing is in flight, and nothing waits to be written.
   bool idle() const { return queue_.empty() && unsent().empty(); }
+  bool nothing_in_flight() const { return queue_.empty(); }
+  /// Has it asked for anything that a drained node does not answer?
+  bool asked_for_data() const { return asked_for_data_; }
+  /// Or only for what operators want to know?
+  bool asked_by_operator() const { return asked_by_operator_ && !asked_for_data_; }
   /// Requests that the backend has not answered yet.
   size_t outstanding() const { return outstanding_; }
   /// The socket is gone: replies to come are dropped.
@@ -97,6 +102,7 @@ public:
   uint64_t hash_of(std::string_view key) const;
 
 private:
+  bool is_sent_away();
   const std::vector<std::string_view>& find_current();
   void run(const std::vector<std::string_view>& args);
   bool must_wait(const command& c, const std::vector<std::string_view>& args);
@@ -121,6 +127,7 @@ private:
   std::string out_;
   size_t sent_ = 0; // Of out_.
   bool closing_ = false;
+  bool asked_for_data_ = false, asked_by_operator_ = false;
   bool abandoned_ = false;
 
   command_queue queue_;
@@ -131,7 +138,7 @@ private:
   size_t reads_in_flight_ = 0;
   size_t read_window_ = 4; // This many reads may be in flight. Grows with small replies, shrinks with large ones.
 
-  enum class blocked : uint8_t { no, by_key, until_drained };
+  enum class blocked : uint8_t { no, by_key, until_drained, until_ready };
   blocked blocked_ = blocked::no;
   uint64_t blocked_hash_ = 0;
   bool blocked_write_ = false;

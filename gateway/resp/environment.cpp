@@ -59,4 +59,16 @@ uint64_t environment::total(counter statistics::*field) const {
   return sum;
 }
 
+void environment::drain(std::optional<std::string> others) {
+  std::lock_guard lock(others_mutex_);
+  others_ = others.value_or("");
+  drained_ = others.has_value();
+}
+
+std::string environment::drained_text() const {
+  std::lock_guard lock(others_mutex_);
+  return "DRAINED " + opts_.node +
+         " takes no requests now: " + (others_.empty() ? "and no other node is known that does" : "ask " + others_);
+}
+
 } // namespace crema::gateway::resp

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,7 @@ struct client_info {
   bucket_id db = 0;
   bool resp3 = false;
   uint64_t connected_at_ms = 0;
+  bool late = false; ///< It came when the node was drained.
 };
 
 /// Everybody who is connected. Thread-safe; touched when clients come, go or change their name, not per command.
@@ -73,6 +75,12 @@ public:
   uint64_t now_ms() const;
   bool ready() const { return !opts_.ready || opts_.ready(); }
 
+  /// While the node is drained, clients are to ask `others`, named in words; nothing: it is not drained.
+  void drain(std::optional<std::string> others);
+  bool drained() const { return drained_.load(std::memory_order_relaxed); }
+  /// What a client is told that wants something of it.
+  std::string drained_text() const;
+
   statistics& of_thread(size_t i) { return *statistics_[i]; }
   size_t threads() const { return statistics_.size(); }
   uint64_t total(counter statistics::*field) const;
@@ -86,6 +94,9 @@ public:
   const uint64_t started_ms;
 
 private:
+  std::atomic<bool> drained_{false};
+  mutable std::mutex others_mutex_;
+  std::string others_;
   options opts_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<const cluster_view>> views_; ///< All there were: they are small, and change rarely.

@@ -100,6 +100,16 @@ void server::stop() {
     w->join();
 }
 
+void server::drained() {
+  for (auto& w : workers_)
+    w->drained();
+}
+
+void server::ready() {
+  for (auto& w : workers_)
+    w->ready();
+}
+
 void server::accept() {
   auto& home = *workers_[next_++ % workers_.size()];
   acceptor_.async_accept(home.loop(), peer_,

@@ -25,6 +25,10 @@ public:
   /// Stops accepting, lets commands in flight finish (options::stop_grace), closes all connections. May be called
   /// twice.
   void stop();
+  /// environment::drained() has changed.
+  void drained();
+  /// environment::ready() has become true.
+  void ready();
   /// Where it listens, once started.
   uint16_t port() const { return port_; }
 

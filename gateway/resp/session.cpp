@@ -6,6 +6,9 @@
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
+#include <sys/socket.h>
+
+#include <cerrno>
 #include <utility>
 
 namespace crema::gateway::resp {
@@ -29,6 +32,18 @@ constexpr size_t kept_max = size_t{32} << 20;
 constexpr uint64_t kept_by_all_max = uint64_t{128} << 20;
 // A connection whose kept commands run lets the others have their turn after so much output.
 constexpr int outputs_per_turn = 4;
+
+/// Kept back until send_kept_back(), or until the connection is ended.
+size_t send_with_more(tcp::socket& socket, std::string_view bytes, error& e) {
+  auto size = ::send(socket.native_handle(), bytes.data(), bytes.size(), MSG_MORE | MSG_NOSIGNAL | MSG_DONTWAIT);
+  e = size < 0 ? error(errno, boost::system::system_category()) : error();
+  return size < 0 ? 0 : static_cast<size_t>(size);
+}
+
+void send_kept_back(tcp::socket& socket) {
+  error ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+}
 
 bool would_block(const error& e) { return e == boost::asio::error::would_block || e == boost::asio::error::try_again; }
 
@@ -167,10 +182,13 @@ void session::pump() {
 }
 
 void session::write() {
+  auto last = env().drained() && !unsent().empty() && leaves_after_this();
   while (!closed_ && !unsent().empty()) {
     error e;
     auto rest = unsent();
-    auto size = socket_.write_some(boost::asio::buffer(rest.data(), rest.size()), e);
+    // The end of the connection travels with the reply: a client that looks before it asks again sends nothing in vain.
+    auto size =
+        last ? send_with_more(socket_, rest, e) : socket_.write_some(boost::asio::buffer(rest.data(), rest.size()), e);
     if (would_block(e))
       return wait_writable();
     if (e)
@@ -178,6 +196,23 @@ void session::write() {
     home_.stats().bytes_out.add(size);
     sent(size);
   }
+  if (last && leaves_after_this())
+    eof_ = true; // pump() closes.
+  else if (last)
+    send_kept_back(socket_);
+}
+
+bool session::leaves_after_this() {
+  error e;
+  return !closed_ && asked_for_data() && nothing_in_flight() && input_.empty() && socket_.available(e) == 0;
+}
+
+void session::leave_if_idle() {
+  error e;
+  if (closed_ || !idle() || !input_.empty() || socket_.available(e) > 0 || asked_by_operator())
+    return;
+  eof_ = true;
+  check_end();
 }
 
 void session::check_end() {

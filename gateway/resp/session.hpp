@@ -21,6 +21,8 @@ public:
   void pump();
   /// Takes in no more; closes when all that is in flight is answered and written.
   void drain();
+  /// The node is drained: closes, unless something is on its way.
+  void leave_if_idle();
   /// Closes at once.
   void close();
   /// Closed, and nothing refers to it any more.
@@ -39,6 +41,8 @@ private:
   /// Many clients send all they have before they read a reply. Both sides would wait for ever.
   bool may_keep() const;
   void write();
+  /// Is what is to be written the end of all that was asked, on a node that is drained?
+  bool leaves_after_this();
   void pump_later();
   /// What `waiting` stood for has come: goes on, unless the connection was closed meanwhile.
   void wake(bool& waiting, void (session::*go_on)());

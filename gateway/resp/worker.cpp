@@ -82,8 +82,49 @@ void worker::join() {
     thread_.join();
 }
 
+void worker::drained() {
+  boost::asio::post(loop_, [this] {
+    idle_timer_.cancel();
+    if (env_.drained())
+      send_idle_away();
+  });
+}
+
+void worker::ready() {
+  boost::asio::post(loop_, [this] {
+    std::vector<session*> all;
+    for (const auto& [s, owned] : sessions_)
+      all.push_back(s);
+    for (auto* s : all) {
+      s->pump();
+      if (s->finished())
+        destroy(*s);
+    }
+  });
+}
+
+/// Who does not ask for anything does not notice that it is to go elsewhere.
+void worker::send_idle_away() {
+  constexpr std::chrono::seconds patience{1};
+  idle_timer_.expires_after(patience);
+  idle_timer_.async_wait([this](const boost::system::error_code& e) {
+    if (e || !env_.drained())
+      return;
+    std::vector<session*> all;
+    for (const auto& [s, owned] : sessions_)
+      all.push_back(s);
+    for (auto* s : all) {
+      s->leave_if_idle();
+      if (s->finished())
+        destroy(*s);
+    }
+    send_idle_away();
+  });
+}
+
 void worker::begin_drain(std::chrono::milliseconds grace) {
   draining_ = true;
+  idle_timer_.cancel();
   grace_timer_.expires_after(grace);
   grace_timer_.async_wait([this](const boost::system::error_code& e) {
     if (!e)
@@ -117,6 +158,7 @@ void worker::adopt(tcp::socket socket, const tcp::endpoint& peer) {
   auto local = socket.local_endpoint(e);
   info.local_address = e ? std::string() : text_of(local);
   info.connected_at_ms = env_.now_ms();
+  info.late = env_.drained();
   auto owned = std::make_unique<session>(*this, std::move(socket), std::move(info));
   auto& s = *owned;
   sessions_.emplace(&s, std::move(owned));

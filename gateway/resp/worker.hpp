@@ -51,6 +51,10 @@ public:
   void stop(std::chrono::milliseconds grace);
   /// Waits until the thread has ended.
   void join();
+  /// environment::drained() has changed. Thread-safe.
+  void drained();
+  /// environment::ready() has become true. Thread-safe.
+  void ready();
 
   // On the worker's thread:
   void adopt(boost::asio::ip::tcp::socket socket, const boost::asio::ip::tcp::endpoint& peer);
@@ -88,6 +92,7 @@ private:
   void route(client_reply&& reply);
   void flush();
   void begin_drain(std::chrono::milliseconds grace);
+  void send_idle_away();
   void end();
 
   environment& env_;
@@ -96,6 +101,7 @@ private:
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
   boost::asio::steady_timer grace_timer_{loop_};
+  boost::asio::steady_timer idle_timer_{loop_}; // While the node is drained.
   std::shared_ptr<inbox> inbox_ = std::make_shared<inbox>(*this);
   std::thread thread_;
   bool draining_ = false;

@@ -128,6 +128,29 @@ TEST_F(Desk, AsksItsOwnNodeForTheDotAndSendsTheDeltaToTheOthers) {
   EXPECT_TRUE(desk.idle());
 }
 
+TEST_F(Desk, ADrainedNodeIsAskedLast) {
+  up(1);
+  up(2);
+  desk.on_drain(node_id{2}, true);
+  ask(1, client_request::kind::get);
+  ASSERT_EQ(port.sent.size(), 2U);
+  EXPECT_EQ(port.sent[1].first, node_id{1}) << "not the next in the ring";
+  desk.on_node(node_id{1}, false, "gone"); // It is asked all the same when it is needed.
+  ASSERT_EQ(port.sent.size(), 3U);
+  EXPECT_EQ(port.sent[2].first, node_id{2});
+  desk.on_drain(node_id{2}, false);
+  up(1);
+  port.sent.clear();
+  ask(2, client_request::kind::get);
+  EXPECT_EQ(port.sent.at(1).first, node_id{2});
+  desk.on_drain(node_id{2}, true);
+  desk.on_node(node_id{2}, false, "gone");
+  up(2); // Another process.
+  port.sent.clear();
+  ask(3, client_request::kind::get);
+  EXPECT_EQ(port.sent.at(1).first, node_id{2});
+}
+
 TEST_F(Desk, AWriteThatMissesItsDeadlineSaysThatTheOutcomeIsUnknownAndWhoWasSilent) {
   up(1);
   up(2);

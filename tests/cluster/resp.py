@@ -5,6 +5,7 @@
         client.pipeline([("GET", "k"), ("NONSENSE",)])        # [b"v", Error("ERR unknown command ...")]
 """
 
+import select
 import socket
 
 PIPELINE_COMMANDS = 256  # Sent before their replies are read: a server may stop reading from a client that does not read.
@@ -48,6 +49,10 @@ class Client:
     def close(self):
         self.reader.close()
         self.socket.close()
+
+    def at_end(self):
+        """Has the server closed the connection?"""
+        return bool(select.select([self.socket], [], [], 0)[0]) and self.socket.recv(1, socket.MSG_PEEK) == b""
 
     def call(self, *command):
         return self.pipeline([command])[0]

@@ -65,11 +65,19 @@ class Worker(threading.Thread):
                 raise Stopped
             self.turn += 1
             node = self.load.nodes[self.turn % len(self.load.nodes)]
+            if node.name in self.clients and self.load.looks and self.clients[node.name].at_end():
+                self.clients.pop(node.name).close()  # Nothing was asked on it: no failure.
+                self.load.left += 1
+                self.retry_at[node.name] = time.monotonic() + 0.2
             if node.name in self.clients:
                 return node, self.clients[node.name]
             if time.monotonic() >= self.retry_at.get(node.name, 0):
                 try:
-                    self.clients[node.name] = node.client(timeout=5.0, db=self.load.db)
+                    fresh = node.client(timeout=5.0, db=self.load.db)
+                    if self.load.looks and fresh.call("PING") != "PONG":
+                        fresh.close()
+                        raise ConnectionError("drained")
+                    self.clients[node.name] = fresh
                     return node, self.clients[node.name]
                 except OSError:
                     self.retry_at[node.name] = time.monotonic() + 0.2
@@ -148,9 +156,11 @@ class Reader(Worker):
 
 
 class Load:
-    """Six writers and two readers over `count` keys, from start() to stop()."""
+    """Six writers and two readers over `count` keys, from start() to stop(). With `looks` they see before they ask
+    whether a connection has been closed, and before its first use whether it is served."""
 
-    def __init__(self, nodes, count, seed, db=0, writers=6, readers=2, pipeline=16, prefix="key"):
+    def __init__(self, nodes, count, seed, db=0, writers=6, readers=2, pipeline=16, prefix="key", looks=False):
+        self.looks, self.left = looks, 0
         self.nodes, self.seed, self.db, self.pipeline = list(nodes), seed, db, pipeline
         self.ledger = Ledger([f"{prefix}-{i}" for i in range(count)])
         self.stopping = threading.Event()

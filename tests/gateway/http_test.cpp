@@ -45,6 +45,10 @@ TEST_F(Http, HealthTellsWhetherTheNodeIsReady) {
   answer = get("/health");
   EXPECT_EQ(first_line(answer), "HTTP/1.0 200 OK");
   EXPECT_EQ(body(answer), "ok");
+  gateway_->drain("n2 at h:1");
+  answer = get("/health");
+  EXPECT_EQ(first_line(answer), "HTTP/1.0 503 Service Unavailable");
+  EXPECT_EQ(body(answer), "drained");
 }
 
 TEST_F(Http, StatusIsWhatTheBackendTells) {

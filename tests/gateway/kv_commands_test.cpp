@@ -280,11 +280,9 @@ TEST(KvCommands, RepairTakesOneOrderAndSaysOfWhat) {
 
 TEST(KvCommands, TopologyTakesOneOrder) {
   using what = topology_order::kind;
-  const std::pair<const char*, what> orders[] = {{"show", what::show},
-                                                 {"COMMIT", what::commit},
-                                                 {"cancel", what::cancel},
-                                                 {"Pause", what::pause},
-                                                 {"RESUME", what::resume}};
+  const std::pair<const char*, what> orders[] = {
+      {"show", what::show},     {"COMMIT", what::commit}, {"cancel", what::cancel},  {"Pause", what::pause},
+      {"RESUME", what::resume}, {"DRAIN", what::drain},   {"undrain", what::undrain}};
   dialogue d;
   for (const auto& [word, expected] : orders) {
     d.send({"KV.TOPOLOGY", word});
@@ -299,7 +297,7 @@ TEST(KvCommands, TopologyTakesOneOrder) {
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "plan"}), "-ERR wrong number of arguments for 'kv.topology|plan' command\r\n");
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "force"}), "-ERR wrong number of arguments for 'kv.topology|force' command\r\n");
   EXPECT_EQ(d.call({"KV.TOPOLOGY", "undo"}), "-ERR unknown subcommand 'undo' (allowed: SHOW, PLAN, COMMIT, CANCEL, "
-                                             "PAUSE, RESUME or FORCE)\r\n");
+                                             "PAUSE, RESUME, FORCE, DRAIN or UNDRAIN)\r\n");
   EXPECT_EQ(d.port.questions.size(), std::size(orders));
 }
 

@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <fcntl.h>
+#include <memory>
 #include <sys/resource.h>
 #include <thread>
 
@@ -87,6 +89,65 @@ TEST_F(Server, ServesAThousandConnectionsAtOnce) {
   EXPECT_EQ(gateway_->clients(), 1000U);
   clients.clear();
   EXPECT_TRUE(eventually([&] { return gateway_->clients() == 0; }));
+}
+
+TEST_F(Server, OfANodeThatIsNotReadyKeepsCommandsUntilItIs) {
+  std::atomic<bool> ready{false};
+  auto opts = test_options();
+  opts.ready = [&] { return ready.load(); };
+  start(opts);
+  test_client client(port());
+  expect_alive(client);
+  client.send(encoded({"KV.READY"}) + encoded({"SET", "k", "v"}) + encoded({"PING"}));
+  EXPECT_EQ(client.receive(15), "-ERR starting\r\n");
+  backend.hold();
+  expect_alive(*std::make_unique<test_client>(port()));
+  ready = true;
+  gateway_->ready();
+  EXPECT_TRUE(backend.wait_held(1)) << "not before";
+  backend.release();
+  EXPECT_EQ(client.receive(12), "+OK\r\n+PONG\r\n");
+}
+
+TEST_F(Server, OfADrainedNodeClosesConnectionsBehindTheirNextReply) {
+  start();
+  test_client before(port()), idle(port());
+  expect_alive(before);
+  expect_alive(idle);
+  gateway_->drain("n2 at h2:6401");
+  before.send(encoded({"SET", "k", "v"}) + encoded({"GET", "k"}));
+  EXPECT_EQ(before.receive_all(), "+OK\r\n$1\r\nv\r\n");
+  EXPECT_EQ(idle.receive_all(), "") << "a while later";
+  EXPECT_TRUE(eventually([&] { return gateway_->clients() == 0; }));
+}
+
+TEST_F(Server, OfADrainedNodeAnswersOnlyOperatorsOnNewConnections) {
+  start();
+  gateway_->drain("n2 at h2:6401");
+  test_client late(port()), of_operator(port());
+  late.send(encoded({"PING"}) + encoded({"SET", "k", "v"}));
+  EXPECT_EQ(late.receive_all(), "-DRAINED n1 takes no requests now: ask n2 at h2:6401\r\n");
+  std::string expected = "$11\r\n{\"epoch\":1}\r\n";
+  for (int i = 0; i < 2; ++i) {
+    of_operator.send(encoded({"KV.TOPOLOGY", "show"}));
+    EXPECT_EQ(of_operator.receive(expected.size()), expected);
+  }
+  gateway_->drain(std::nullopt);
+  expect_alive(of_operator);
+  test_client after(port());
+  expect_alive(after);
+}
+
+TEST_F(Server, OfADrainedNodeFinishesWhatIsInFlight) {
+  start();
+  backend.hold();
+  test_client client(port());
+  client.send(encoded({"SET", "k", "v"}) + encoded({"SET", "l", "w"}));
+  EXPECT_TRUE(backend.wait_held(2));
+  gateway_->drain("");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1200)); // Longer than an idle one is left.
+  backend.release();
+  EXPECT_EQ(client.receive_all(), "+OK\r\n+OK\r\n");
 }
 
 TEST_F(Server, SendsManyConnectionsRequestsAsOneBatch) {
