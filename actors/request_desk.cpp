@@ -815,24 +815,49 @@ void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing
   refuse(p.sink, p.request, why, std::move(text), explain(p));
 }
 
+namespace {
+constexpr const char* role_owner = "owner";
+} // namespace
+
+/// Owners, those that are to be or were, and who would stand in.
 std::vector<explanation::fields> request_desk::explain_nodes(const protocol::bucket& bucket, partition_id partition) {
   std::vector<explanation::fields> rows;
-  const auto& list = preference_list(partition, bucket);
-  for (size_t i = 0; i < list.size(); ++i) {
-    const auto& x = peer_of(list[i]);
-    auto owner = i < bucket.n;
-    auto self = list[i] == env_->self;
-    explanation::fields row{{"node", env_->name_of(list[i])},
-                            {"role", owner ? "owner" : "fallback"},
-                            {"state", !x.usable        ? "down"
-                                      : x.overloaded() ? "overloaded"
-                                                       : "up"},
-                            {"why", self ? "this node" : x.why}};
-    if (owner)
+  auto add = [&](node_id node, const char* role, const char* part) {
+    const auto& x = peer_of(node);
+    auto& row = rows.emplace_back(explanation::fields{{"node", env_->name_of(node)},
+                                                      {"role", role},
+                                                      {"state", !x.usable        ? "down"
+                                                                : x.overloaded() ? "overloaded"
+                                                                : x.drained      ? "drained"
+                                                                                 : "up"},
+                                                      {"why", node == env_->self ? "this node" : x.why}});
+    if (part != nullptr)
+      row.emplace_back("part", part);
+    if (role == role_owner)
       row.emplace_back("complete",
-                       incomplete_.count({vnode_id{bucket.id, partition}, list[i]}) > 0 ? "no" : "as far as known");
-    rows.push_back(std::move(row));
-  }
+                       incomplete_.count({vnode_id{bucket.id, partition}, node}) > 0 ? "no" : "as far as known");
+  };
+  auto owners = ring_->owners_of(partition, bucket.n), others = ring_->also_written(partition, bucket);
+  auto is_in = [](const std::vector<node_id>& nodes, node_id node) {
+    return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  };
+  for (auto node : owners)
+    add(node, role_owner,
+        others.empty()                           ? nullptr
+        : ring_->joint() && !is_in(others, node) ? "read and written, until those to be are complete"
+                                                 : "read and written");
+  for (auto node : others)
+    if (!is_in(owners, node) && ring_->joint())
+      add(node, "owner to be", "written, not read yet");
+    else if (!is_in(owners, node))
+      add(node, "former owner",
+          protocol::may_be_read_from_former(*ring_, partition, bucket,
+                                            [this](node_id x) { return peers_[to_index(x)].epoch; })
+              ? "written, as somebody may still read from it"
+              : "hands over what it has");
+  for (auto node : preference_list(partition, bucket))
+    if (!is_in(owners, node) && !is_in(others, node))
+      add(node, "fallback", nullptr);
   return rows;
 }
 

@@ -740,6 +740,33 @@ TEST_F(ChangingDesk, RemembersWhoWasUpBeforeTheRingNamedIt) {
   EXPECT_EQ(last(3), (std::vector<uint32_t>{2, 1, 7}));
 }
 
+TEST_F(ChangingDesk, ExplainsWhoIsToOwnTheKeyAndWhoDid) {
+  auto explained = [this](uint64_t id) {
+    ask(id, client_request::kind::explain);
+    std::vector<std::string> rows;
+    for (const auto& row : only_reply(id).explained->nodes) {
+      std::string text;
+      for (const auto& [name, value] : row)
+        if (name == "node" || name == "role" || name == "part")
+          text += (text.empty() ? "" : ", ") + value;
+      rows.push_back(text);
+    }
+    return rows;
+  };
+  EXPECT_EQ(explained(1), (std::vector<std::string>{"n3, owner", "n1, owner", "n2, owner", "n4, fallback"}));
+  publish_joint();
+  EXPECT_EQ(explained(2), (std::vector<std::string>{"n3, owner, read and written", "n1, owner, read and written",
+                                                    "n2, owner, read and written, until those to be are complete",
+                                                    "n4, owner to be, written, not read yet"}));
+  publish_stable();
+  EXPECT_EQ(explained(3), (std::vector<std::string>{"n3, owner, read and written", "n1, owner, read and written",
+                                                    "n4, owner, read and written",
+                                                    "n2, former owner, written, as somebody may still read from it"}));
+  desk.on_epoch(node_id{1}, 3);
+  desk.on_epoch(node_id{2}, 3);
+  EXPECT_EQ(explained(4).back(), "n2, former owner, hands over what it has");
+}
+
 TEST_F(ChangingDesk, BeginsAReadAnewUnderANewRing) {
   ask(1, client_request::kind::get);
   auto old = port.sent.size();
