@@ -7,6 +7,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <string>
+#include <vector>
 
 namespace crema::storage {
 
@@ -57,6 +58,7 @@ public:
     for (auto which : {cf_data, cf_log, cf_graves})
       check(batch_.DeleteRange(family(which), begin, end));
     check(batch_.Delete(family(cf_meta), clock_key(vnode)));
+    dropped_.push_back(vnode);
   }
   void save_record(vnode_id vnode, std::string_view record) override {
     check(batch_.Put(family(cf_meta), record_key(vnode), slice(record)));
@@ -71,10 +73,12 @@ public:
   size_t bytes() const override { return batch_.GetDataSize(); }
   void clear() override {
     batch_.Clear();
+    dropped_.clear();
     failure_ = {};
   }
 
   rocksdb::WriteBatch& raw() { return batch_; }
+  const std::vector<vnode_id>& dropped() const { return dropped_; }
   /// Why an effect could not be added (a key or value above 4 GiB); the batch then must not be written.
   const rocksdb::Status& failure() const { return failure_; }
 
@@ -88,6 +92,7 @@ private:
 
   const std::vector<rocksdb::ColumnFamilyHandle*>* families_;
   rocksdb::WriteBatch batch_;
+  std::vector<vnode_id> dropped_;
   std::string key_; ///< Reused.
   rocksdb::Status failure_;
 };

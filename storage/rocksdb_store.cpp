@@ -1,6 +1,7 @@
 #include "storage/rocksdb_store.hpp"
 
 #include "storage/keys.hpp"
+#include "storage/reclaimer.hpp"
 #include "storage/rocksdb_batch.hpp"
 #include "storage/rocksdb_open.hpp"
 #include "storage/sync_thread.hpp"
@@ -35,7 +36,7 @@ std::string to_string(vnode_id vnode) {
 class rocksdb_store final : public store {
 public:
   explicit rocksdb_store(std::unique_ptr<database> opened)
-      : database_(std::move(opened)), background_([this] { sync().ok(); }) {}
+      : database_(std::move(opened)), reclaimer_(*database_), background_([this] { sync().ok(); }) {}
 
   std::unique_ptr<write_batch> make_batch() const override { return std::make_unique<rocksdb_batch>(*database_); }
 
@@ -50,7 +51,11 @@ public:
       return {};
     count_nothing();
     auto s = database_->db->Write({}, &mine.raw());
-    return s.ok() ? status{} : fail("write", explain(s));
+    if (!s.ok())
+      return fail("write", explain(s));
+    if (!mine.dropped().empty())
+      reclaimer_.dropped(mine.dropped());
+    return {};
   }
 
   status sync() override {
@@ -318,6 +323,7 @@ private:
   std::atomic<bool> failed_{false};
   mutable std::mutex failure_mutex_;
   std::string failure_;
+  reclaimer reclaimer_;    ///< It compacts the database.
   sync_thread background_; ///< Last: it syncs this.
 };
 
