@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <iostream>
 #include <map>
@@ -37,8 +38,9 @@ using monotonic = std::chrono::steady_clock;
 using nlohmann::json;
 
 constexpr size_t shown_max = 5;
-constexpr std::chrono::seconds silence_max{15}; // No request takes so long: its deadline is two seconds.
-constexpr size_t bulk_pipeline = 64;            // Of preload and verify.
+constexpr std::chrono::seconds silence_max{15};  // No request takes so long: its deadline is two seconds.
+constexpr size_t bulk_pipeline = 64;             // Of preload and verify,
+constexpr size_t bulk_bytes = size_t{256} << 10; // and at most so much.
 
 struct options {
   uint32_t keys = 200'000;
@@ -54,10 +56,20 @@ std::string key_of(uint32_t key) {
   return "key:" + std::string(12 - std::min<size_t>(12, digits.size()), '0') + digits;
 }
 
-/// "key:000000000017:3:xxxx..."
+/// "key:000000000017:3:" and bytes that cannot be compressed.
 std::string value_of(uint32_t key, uint32_t version, size_t bytes) {
   auto value = key_of(key) + ":" + std::to_string(version) + ":";
-  value.resize(std::max(bytes, value.size()), 'x');
+  auto at = value.size();
+  value.resize(std::max(bytes, at));
+  uint64_t x = (uint64_t{key} << 32 | version) + 0x9E3779B97F4A7C15;
+  while (at < value.size()) {
+    x ^= x << 13; // Marsaglia's xorshift64.
+    x ^= x >> 7;
+    x ^= x << 17;
+    auto count = std::min(sizeof x, value.size() - at);
+    std::memcpy(value.data() + at, &x, count);
+    at += count;
+  }
   return value;
 }
 
@@ -88,7 +100,7 @@ public:
     auto begin = key_of(key).size() + 1;
     auto version = value->size() > begin ? static_cast<uint32_t>(std::strtoul(value->c_str() + begin, nullptr, 10)) : 0;
     if (*value != value_of(key, version, bytes_))
-      return key_of(key) + ": foreign value " + value->substr(0, 80);
+      return key_of(key) + ": foreign value " + value->substr(0, begin + 8);
     if (version > keys_[key].tried || has(refused_, key, version))
       return key_of(key) + ": version " + std::to_string(version) + ", which was never written";
     if (version < at_least && !has(unknown_, key, version))
@@ -123,7 +135,7 @@ struct numbers {
   monotonic::time_point begun = monotonic::now();
   std::vector<uint32_t> micros;
   std::vector<size_t> seconds; // Where in `micros` each second begins.
-  uint64_t writes = 0, failed = 0, broken = 0, wrong = 0;
+  uint64_t writes = 0, failed = 0, unknown = 0, broken = 0, wrong = 0;
   std::vector<std::string> shown; // The first failures and wrong values.
 
   void show(std::string text) {
@@ -148,6 +160,7 @@ struct numbers {
             {"requests", micros.size()},
             {"writes", writes},
             {"failed", failed},
+            {"unknown", unknown},
             {"broken", broken},
             {"wrong", wrong},
             {"p50_ms", milliseconds(micros, 0.5)},
@@ -267,7 +280,8 @@ private:
 
   void send_more(connection& c) {
     std::string out;
-    auto pipeline = work_ == work::random ? options_.pipeline : bulk_pipeline;
+    auto bulk = std::max<size_t>(1, std::min(bulk_pipeline, bulk_bytes / std::max<size_t>(1, options_.value_bytes)));
+    auto pipeline = work_ == work::random ? options_.pipeline : bulk;
     request next;
     while (c.waiting.size() < pipeline && next_request(next)) {
       auto key = key_of(next.key);
@@ -342,11 +356,11 @@ private:
   }
 
   void failed(const connection& c, const request& done, const std::string& error) {
-    ++numbers_.failed;
+    auto unknown = error.find("outcome unknown") != std::string::npos;
+    ++(unknown ? numbers_.unknown : numbers_.failed);
     numbers_.show("through " + std::to_string(c.port) + ": " + error);
-    auto refused = error.rfind("TIMEOUT", 0) != 0 && error.find("outcome unknown") == std::string::npos;
     if (done.write)
-      ledger_.failed(done.key, done.version, refused);
+      ledger_.failed(done.key, done.version, !unknown && error.rfind("TIMEOUT", 0) != 0);
   }
 
   // -- Connections --
