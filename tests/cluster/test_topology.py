@@ -210,6 +210,93 @@ class Topology(ClusterCase):
         node.start()
         wait_until(node.ready, CHANGE, "n4 serves again")
 
+    # -- Under load: nothing fails, and nothing that was acknowledged is missing --
+
+    def loaded(self, size, **fields):
+        """A strict cluster with enough in it for a change to take its time, and the load on it."""
+        strict = {"name": "strict", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": False}
+        cluster = self.cluster(size, buckets=[strict], **fields)
+        with cluster["n1"].client(timeout=60) as client:
+            for start in range(0, 2_000, 100):
+                client.pipeline([("SET", f"large-{key}", "x" * 5_000) for key in range(start, start + 100)])
+        load = workload.Load(list(cluster), 3_000, self.seed, prefix="load")
+        load.start()
+        load.wait_writes(6_000, CHANGE)
+        return cluster, load
+
+    def check(self, load, nodes, failures=()):
+        """`failures`: of these, none counts."""
+        load.wait_writes(load.ledger.writes + 2_000, CHANGE)
+        load.stop()
+        self.assertEqual([failure for failure in load.failures if failure not in failures], [])
+        for node in nodes:
+            complaints, found = load.verify(node)
+            self.assertEqual((complaints[:5], len(found)), ([], 3_000), node.name)
+
+    def settled(self, node):
+        wait_until(lambda: self.topology(node)["job"] is None, CHANGE, "the change is over")
+
+    def test_three_nodes_become_five_and_three_again_under_load(self):
+        cluster, load = self.loaded(3)
+        members = [cluster[name] for name in ("n1", "n2", "n3")]
+        for name in ("n4", "n5"):
+            node = self.join(cluster, name, cluster["n1"])
+            self.settled(cluster["n1"])
+            wait_until(node.ready, CHANGE, f"{name} serves")
+            members.append(node)
+            load.nodes = list(members)
+            load.wait_writes(load.ledger.writes + 500, CHANGE)
+        for name in ("n5", "n4"):
+            members.pop()
+            load.nodes = list(members)
+            load.wait_writes(load.ledger.writes + 500, CHANGE)
+            self.commit(cluster["n2"], "leave", name)
+            self.settled(cluster["n2"])
+        wait_until(lambda: set(self.states(cluster["n3"])) == {"n1", "n2", "n3"}, CHANGE, "n3 knows the last epoch")
+        self.check(load, members)
+
+    def test_an_owner_dies_while_another_node_joins_and_comes_back(self):
+        """What is copied from it is copied from the others; the change waits for it only where it is to know of it."""
+        cluster, load = self.loaded(3, sync={"mb_per_s_max": 4})
+        load.nodes = [cluster["n1"], cluster["n3"]]
+        load.wait_writes(load.ledger.writes + 500, CHANGE)
+        node = self.join(cluster, "n4", cluster["n1"])
+        wait_until(lambda: self.topology(cluster["n1"])["job"]["vnodes_got"] > 0, CHANGE, "n4 has got something")
+        cluster["n2"].kill()
+        cluster.wait_down("n2", CHANGE, by=[cluster["n1"], cluster["n3"]])
+        early = list(load.failures)  # Writes that n2 was giving their dots to have an unknown outcome.
+        self.assertEqual([f for f in early if "outcome unknown" not in f.text], [])
+        load.wait_writes(load.ledger.writes + 2_000, CHANGE)
+        cluster["n2"].start()
+        self.settled(cluster["n1"])
+        wait_until(lambda: set(self.states(cluster["n3"]).values()) == {"member"}, CHANGE, "n3 knows the last epoch")
+        wait_until(node.ready, CHANGE, "n4 serves")
+        cluster.wait_ready(CHANGE)
+        self.check(load, list(cluster), early)
+        cluster["n3"].kill()  # Two of four: what n4 took counts.
+        cluster.wait_down("n3", CHANGE)
+        for other in cluster.running():
+            complaints, found = load.verify(other)
+            self.assertEqual((complaints[:5], len(found)), ([], 3_000), other.name)
+
+    def test_a_change_waits_for_a_dead_node_that_is_to_get_something(self):
+        cluster, load = self.loaded(5)
+        load.nodes = [cluster[name] for name in ("n1", "n2", "n3")]
+        load.wait_writes(load.ledger.writes + 500, CHANGE)
+        cluster["n5"].kill()
+        cluster.wait_down("n5", CHANGE)
+        early = list(load.failures)
+        self.assertEqual([f for f in early if "outcome unknown" not in f.text], [])
+        self.commit(cluster["n1"], "leave", "n4")
+        wait_until(lambda: self.topology(cluster["n1"])["job"]["vnodes_got"] > 0, CHANGE, "it goes on")
+        load.wait_writes(load.ledger.writes + 2_000, CHANGE)
+        self.assertIsNotNone(self.topology(cluster["n1"])["job"], "n5 is to get something: the change waits for it")
+        self.assertIn("n5", cluster["n1"].ctl("jobs").stdout)
+        cluster["n5"].start()
+        self.settled(cluster["n1"])
+        wait_until(cluster["n5"].ready, CHANGE, "n5 serves")
+        self.check(load, [cluster[name] for name in ("n1", "n2", "n3", "n5")], early)
+
     def test_a_dead_node_is_replaced_and_does_not_come_back(self):
         cluster = self.cluster(4)
         self.fill(cluster["n1"], "key-")

@@ -64,7 +64,8 @@ class Worker(threading.Thread):
             if self.load.stopping.is_set():
                 raise Stopped
             self.turn += 1
-            node = self.load.nodes[self.turn % len(self.load.nodes)]
+            nodes = self.load.nodes  # A test may change the list meanwhile.
+            node = nodes[self.turn % len(nodes)]
             if node.name in self.clients and self.load.looks and self.clients[node.name].at_end():
                 self.clients.pop(node.name).close()  # Nothing was asked on it: no failure.
                 self.load.left += 1
