@@ -53,7 +53,7 @@ join_end join_client::ask(uint64_t directory, Done done) const {
   constexpr timespec between{1, 0};
   caf_config settings;
   caf::actor_system system{settings};
-  join_request request{message_version, config_.cluster, me_.name,   me_.host, me_.peer_port,
+  join_request request{message_version, config_.cluster, me_.name,   me_.host,  me_.peer_port,
                        me_.resp_port,   me_.zone,        me_.weight, me_.group, directory};
   std::error_code error;
   auto space = std::filesystem::space(me_.data_dir, error); // It is there once it asks for more than the shape.

@@ -100,7 +100,8 @@ int force_epoch(const ctl_options& options) {
   }
   if (!options.yes && !confirmed())
     return failed("nothing is done");
-  return show(options, topology_order_at(options, {"FORCE", *changes, std::to_string(number_in(shown->tree, "next_epoch"))}),
+  return show(options,
+              topology_order_at(options, {"FORCE", *changes, std::to_string(number_in(shown->tree, "next_epoch"))}),
               [](const nlohmann::json& told) {
                 return fmt::format("epoch {}: forced; `crema ctl jobs --watch` shows how far the copies are\n",
                                    number_in(told, "epoch"));

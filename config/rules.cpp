@@ -137,9 +137,9 @@ void check_groups(const cluster_config& config, std::vector<problem>& problems) 
   for (auto i : groups[""]) {
     auto path = node_path(i) + ".group";
     if (std::none_of(problems.begin(), problems.end(), [&](const problem& p) { return p.path == path; }))
-      problems.push_back(
-          {path, "is absent, but " + node_path(named->second.front()) + " is in group " + quoted(named->first),
-           "a group for each node, or for none"});
+      problems.push_back({path,
+                          "is absent, but " + node_path(named->second.front()) + " is in group " + quoted(named->first),
+                          "a group for each node, or for none"});
   }
   groups.erase("");
   uint32_t most = 0;

@@ -355,7 +355,7 @@ bool sync_planner::plan_owner(own_vnode& v, sync_plan& out) {
     v.behind.clear();
   if (v.note.state != vnode_state::catching_up)
     return all_known;
-  if (!needs_copy && has_met_enough(v, v.asked))
+  if (!needs_copy && has_met_enough(v, v.asked, others_needed(v.note.id)))
     out.openings.push_back({v.note.id, v.note.clock, ring_->since_of(v.note.id.partition)});
   return false;
 }
@@ -391,7 +391,7 @@ std::optional<uint64_t> sync_planner::epoch_to_know(vnode_id vnode) const {
   return self->directory == directories_.own ? std::optional{std::max(since, self->named)} : std::nullopt;
 }
 
-bool sync_planner::has_met_enough(const own_vnode& v, std::optional<uint64_t> asked) const {
+bool sync_planner::has_met_enough(const own_vnode& v, std::optional<uint64_t> asked, uint32_t needed) const {
   if (planted(bug::opens_early))
     return true;
   auto epoch = epoch_to_know(v.note.id);
@@ -407,7 +407,7 @@ bool sync_planner::has_met_enough(const own_vnode& v, std::optional<uint64_t> as
     ++(note->state == vnode_state::catching_up ? copies : met);
   }
   auto here = owns(self_, v.note.id) ? 1U : 0U;
-  return met >= others_needed(v.note.id) || met + copies + here == owners.size();
+  return met >= needed || met + copies + here == owners.size();
 }
 
 /// Does a change of the bucket's numbers make this node meet the other owners although it has the vnode?
@@ -424,7 +424,8 @@ void sync_planner::plan_meeting(own_vnode& v) {
     return v.meets.reset();
   if (!v.meets || v.meets->since != since)
     v.meets = own_vnode::meeting{since, asked_};
-  v.meets->met = v.meets->met || has_met_enough(v, v.meets->asked);
+  auto others = static_cast<uint32_t>(owners_of(v.note.id).size()) - w_of(v.note.id); // It is complete itself.
+  v.meets->met = v.meets->met || has_met_enough(v, v.meets->asked, others);
 }
 
 /// What a change that is paused gives to this node, and was not begun to be copied yet.

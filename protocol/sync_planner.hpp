@@ -326,7 +326,7 @@ private:
   uint32_t w_of(vnode_id vnode) const;
   uint32_t others_needed(vnode_id vnode) const;
   std::optional<uint64_t> epoch_to_know(vnode_id vnode) const;
-  bool has_met_enough(const own_vnode& v, std::optional<uint64_t> asked) const;
+  bool has_met_enough(const own_vnode& v, std::optional<uint64_t> asked, uint32_t needed) const;
   bool owner_must_meet(const bucket& bucket, partition_id partition) const;
   void plan_meeting(own_vnode& v);
   bool has_told_since(node_id peer, std::optional<uint64_t> asked, uint64_t epoch = 0) const;

@@ -232,8 +232,9 @@ private:
                                 std::to_string(b.w) + "): " + ranges(some));
     }
     if (std::any_of(now_.buckets.begin(), now_.buckets.end(), [](const auto& b) { return b.sloppy; }))
-      plan.warnings.push_back("of sloppy buckets also writes that those who are gone took for others while these were "
-                              "down, as far as they had not handed them over");
+      plan.warnings.push_back(
+          "lost as well: writes to sloppy buckets that those who are gone took for others while these were "
+          "down, as far as they had not handed them over");
     plan.warnings.push_back("if they are alive after all: what clients are told there from now on is lost, and they "
                             "stop as soon as they hear of this. Stop them before, if they can be reached by any way");
   }

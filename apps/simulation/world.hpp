@@ -180,8 +180,8 @@ public:
   /// Who had something of a key, as node indexes, from `since` until the next of these.
   struct ownership {
     sim_time since{};
-    std::vector<size_t> owners; ///< Who is read.
-    std::vector<size_t> others; ///< Of whom writes need a quorum too.
+    std::vector<size_t> owners;  ///< Who is read.
+    std::vector<size_t> others;  ///< Of whom writes need a quorum too.
     protocol::quorums numbers{}; ///< The bucket's, for those who are read.
   };
   std::vector<ownership> ownerships(bucket_id bucket, const std::string& key) const;
