@@ -23,8 +23,10 @@ struct ctl_options {
   bool yes = false;                 // force-epoch, bucket
   std::string node;                 // drain, undrain
   std::optional<uint64_t> job;      // cancel, pause, resume
-  bool watch = false;               // jobs
-  bool partitions = false;          // ring
+  std::string file;                 // apply; so is the one below.
+  bool drop = false;
+  bool watch = false;      // jobs
+  bool partitions = false; // ring
 };
 
 struct answer {

@@ -4,6 +4,7 @@
 #include "apps/status_table.hpp"
 #include "apps/topology_table.hpp"
 #include "config/topology_changes.hpp"
+#include "config/topology_difference.hpp"
 
 #include <fmt/format.h>
 
@@ -55,15 +56,17 @@ int show(const ctl_options& options, const std::optional<answer>& told, std::str
   return exit_ok;
 }
 
-int plan(const ctl_options& options) {
-  auto changes = changes_in_words(options.changes);
-  if (!changes)
-    return exit_usage;
-  auto code = show(options, topology_order_at(options, {"PLAN", *changes}), format_plan);
+int show_plan(const ctl_options& options, const std::string& changes) {
+  auto code = show(options, topology_order_at(options, {"PLAN", changes}), format_plan);
   if (code == exit_ok && !options.json)
     std::cout << fmt::format("nothing is done yet: `crema ctl commit{}`\n",
                              options.where == ctl_options{}.where ? "" : " --address " + options.where);
   return code;
+}
+
+int plan(const ctl_options& options) {
+  auto changes = changes_in_words(options.changes);
+  return changes ? show_plan(options, *changes) : exit_usage;
 }
 
 bool confirmed() {
@@ -106,6 +109,31 @@ int force_epoch(const ctl_options& options) {
                 return fmt::format("epoch {}: forced; `crema ctl jobs --watch` shows how far the copies are\n",
                                    number_in(told, "epoch"));
               });
+}
+
+/// Shows what has to be changed for the cluster to be as a file says.
+int apply(const ctl_options& options) {
+  auto loaded = config::load_config(options.file);
+  if (!loaded.config) {
+    for (const auto& p : loaded.problems)
+      failed(config::to_string(options.file, p));
+    return exit_usage;
+  }
+  auto now = topology_order_at(options, {"SHOW"});
+  if (!now)
+    return exit_failure;
+  auto compared = config::topology_difference_of(*loaded.config, now->tree, options.drop);
+  if (auto* no = std::get_if<protocol::refused>(&compared))
+    return failed(harmless(no->why));
+  const auto& difference = std::get<config::topology_difference>(compared);
+  if (!options.json)
+    for (const auto& note : difference.notes)
+      std::cout << harmless(note) << "\n";
+  if (difference.changes.empty()) {
+    std::cout << (options.json ? dump(nullptr) : "the cluster is as the file says\n");
+    return exit_ok;
+  }
+  return show_plan(options, dump(difference.changes));
 }
 
 int commit(const ctl_options& options) {
@@ -263,6 +291,14 @@ void add_topology_commands(const add_ctl_command& add, const std::shared_ptr<ctl
                    "A node that joins, or replaces another, has to run already and wait for it. `gone`: the process of "
                    "the replaced node\nis gone for good, like that of a removed one; else it hands over what it has.\n"
                    "Examples:\n  crema ctl plan join n5 + leave n2\n  crema ctl plan remove n4");
+  auto* applying =
+      add("apply", "Show what has to be changed for the cluster to be as a file says; nothing is done", apply);
+  applying->add_option("FILE", options->file, "The configuration file as it is to be")->required();
+  applying->add_flag("--drop", options->drop, "Also drop buckets that the file does not name");
+  applying->footer(
+      "Compared are nodes with their zones, weights and groups, and buckets. Nodes that the file does not "
+      "name leave; new ones have\nto run already and wait (crema node --join).\nExample:\n  crema ctl apply "
+      "cluster.json && crema ctl commit && crema ctl jobs --watch");
   add("commit", "Do what the last plan of the asked node says, if the topology is still the same", commit)
       ->footer("Goes on by itself, whoever is restarted meanwhile.\nExample:\n  crema ctl plan leave n4 && crema ctl "
                "commit && crema ctl jobs --watch");

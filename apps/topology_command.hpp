@@ -1,4 +1,4 @@
-// crema ctl plan, commit, cancel, pause, resume, jobs, ring, bucket
+// crema ctl plan, apply, commit, cancel, pause, resume, jobs, ring, bucket
 #pragma once
 
 #include "apps/ctl_client.hpp"

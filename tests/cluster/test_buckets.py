@@ -109,3 +109,31 @@ class Buckets(ClusterCase):
             with node.client(db="events") as client:
                 self.assertIsNone(client.call("GET", "key-1"))
                 self.assertEqual(client.call("DBSIZE"), 0)
+
+    def test_a_file_is_applied_as_a_plan(self):
+        cluster = self.cluster(3)
+        cluster["n1"].wait_ready()
+        newcomer = cluster.newcomer("n4", cluster["n1"])
+        newcomer.start()
+        wanted = json.loads(cluster.file.read_text())
+        wanted["nodes"][1]["weight"] = 2
+        wanted["nodes"].append(newcomer.entry)
+        wanted["buckets"].append({"name": "events", "conflict": "siblings"})
+        file = cluster.directory / "wanted.json"
+        file.write_text(json.dumps(wanted))
+        wait_until(lambda: cluster["n1"].ctl("apply", str(file)).returncode == 0, VOTES, "n4 waits to be let in")
+        plan = json.loads(cluster["n1"].ctl("apply", str(file), "--json").stdout)
+        self.assertEqual(plan["changes"], ["set the weight of n2 to 2", "join n4", "create bucket events (siblings, n 3, r 2, "
+                                           "w 2, sloppy, durability interval, read repair in the background)"])
+        def agreed():
+            cluster["n1"].ctl("apply", str(file))
+            return cluster["n1"].ctl("commit").returncode == 0
+        wait_until(agreed, VOTES, "it is agreed")
+        self.watch(cluster["n1"])
+        self.assertEqual(cluster["n3"].ctl("apply", str(file)).stdout, "the cluster is as the file says\n")
+        self.assertIn("events", self.listed(newcomer))
+        wanted["partitions"] = 8
+        file.write_text(json.dumps(wanted))
+        refused = cluster["n1"].ctl("apply", str(file))
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("partitions: the file says 8, the cluster has 64", refused.stderr)
