@@ -82,7 +82,7 @@ int change(const ctl_options& options) {
   auto planned = topology_order_at(options, {"PLAN", *changes});
   if (!planned)
     return exit_failure;
-  auto agreed = topology_order_at(options, {"COMMIT"});
+  auto agreed = commit_at(options);
   if (!agreed)
     return exit_failure;
   auto epoch = number_in(agreed->tree, "epoch");

@@ -31,6 +31,21 @@ std::optional<answer> topology_order_at(const ctl_options& options, const std::v
   return told;
 }
 
+std::optional<answer> commit_at(const ctl_options& options) {
+  constexpr std::chrono::milliseconds between{500};
+  constexpr std::chrono::seconds patience{10};
+  auto end = std::chrono::steady_clock::now() + patience;
+  for (std::string why;;) {
+    if (auto told = ask_at(options.where, {"KV.TOPOLOGY", "COMMIT"}, why, commit_timeout))
+      return told;
+    if (why.find(" cannot vote") == std::string::npos || std::chrono::steady_clock::now() > end) {
+      failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
+      return std::nullopt;
+    }
+    std::this_thread::sleep_for(between);
+  }
+}
+
 std::optional<std::string> changes_in_words(const std::vector<std::string>& words) {
   auto changes = config::topology_changes_from_words(words);
   if (auto* no = std::get_if<protocol::refused>(&changes)) {
@@ -137,7 +152,7 @@ int apply(const ctl_options& options) {
 }
 
 int commit(const ctl_options& options) {
-  return show(options, topology_order_at(options, {"COMMIT"}), [](const nlohmann::json& told) {
+  return show(options, commit_at(options), [](const nlohmann::json& told) {
     return fmt::format("epoch {}: agreed; `crema ctl jobs --watch` shows how far it is\n", number_in(told, "epoch"));
   });
 }

@@ -19,6 +19,8 @@ void add_bucket_command(const add_ctl_command& add, const std::shared_ptr<ctl_op
 
 /// KV.TOPOLOGY with these words, and its answer. @returns nothing, and says why, if it was not carried out.
 std::optional<answer> topology_order_at(const ctl_options& options, const std::vector<std::string>& words);
+/// Commits the last plan. Nodes that have just been started for the first time cannot vote yet: they are waited for.
+std::optional<answer> commit_at(const ctl_options& options);
 /// Changes in words as JSON for PLAN. @returns nothing, and says why, if they are not understood.
 std::optional<std::string> changes_in_words(const std::vector<std::string>& words);
 

@@ -104,16 +104,19 @@ status differs(const std::string& directory, const std::string& field, const std
           hint + " Use the configuration it was made with, or choose another data_dir."};
 }
 
+constexpr const char* bucket_hint =
+    "The file says with which buckets the cluster began; they are changed while it runs "
+    "(crema ctl bucket --help), and the file stays as it is.";
+
 status compare_buckets(const std::string& directory, const identity& recorded, const identity& expected) {
   for (const auto& was : recorded.buckets) {
     auto same_name = [&](const identity::bucket& b) { return b.name == was.name; };
     auto now = std::find_if(expected.buckets.begin(), expected.buckets.end(), same_name);
     if (now == expected.buckets.end())
       return differs(directory, "a bucket", quoted(was.name) + " (" + describe(was) + ")", "nothing about it",
-                     "Buckets cannot be removed or renamed yet.");
+                     bucket_hint);
     if (!(*now == was))
-      return differs(directory, "bucket " + quoted(was.name) + " with", describe(was), describe(*now),
-                     "The db number, conflict rule and n of a bucket cannot be changed after its creation yet.");
+      return differs(directory, "bucket " + quoted(was.name) + " with", describe(was), describe(*now), bucket_hint);
   }
   auto smaller = [](const identity::bucket& a, const identity::bucket& b) { return a.n < b.n; };
   auto most = std::max_element(recorded.buckets.begin(), recorded.buckets.end(), smaller);
@@ -121,8 +124,7 @@ status compare_buckets(const std::string& directory, const identity& recorded, c
     if (most != recorded.buckets.end() && b.n > most->n) // The ring was dealt out for so many owners.
       return {directory + ": the bucket " + quoted(b.name) + " with n = " + std::to_string(b.n) +
               " cannot be added: the cluster was created for n up to " + std::to_string(most->n) +
-              ", and this cannot "
-              "be changed after its creation yet. Nothing was written."};
+              ". More copies are made while it runs (crema ctl bucket --help). Nothing was written."};
   return {};
 }
 
@@ -174,7 +176,9 @@ status compare_identities(const std::string& directory, const identity_record& r
   if (recorded.partitions != expected.partitions)
     return differs(directory, "partitions", std::to_string(recorded.partitions), std::to_string(expected.partitions),
                    "The number of partitions is fixed when a cluster is created.");
-  if (recorded.members != expected.members && !record.members_agreed)
+  if (record.members_agreed)
+    return {};
+  if (recorded.members != expected.members)
     return differs(directory, "nodes (name, zone, weight, group)", list(recorded.members), list(expected.members),
                    "The file says with which nodes the cluster began; they are changed while it runs (crema ctl plan "
                    "--help), and the file stays as it is.");
