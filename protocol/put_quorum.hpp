@@ -101,8 +101,6 @@ public:
   /// Replied, and nothing more is expected from anyone.
   bool done() const;
   bool has_dot() const { return has_dot_; }
-  uint32_t required() const { return required_; }
-  uint32_t required_owners() const { return required_owners_; }
   uint32_t acks() const;
   uint32_t fallback_acks() const;
   /// A newer write was met, and the value written again.

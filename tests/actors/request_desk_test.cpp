@@ -767,6 +767,34 @@ TEST_F(ChangingDesk, ExplainsWhoIsToOwnTheKeyAndWhoDid) {
   EXPECT_EQ(explained(4).back(), "n2, former owner, hands over what it has");
 }
 
+TEST_F(ChangingDesk, EndsWhatIsUnderWayInABucketThatIsDropped) {
+  ask(1, client_request::kind::put, "v");
+  ask(2, client_request::kind::get);
+  auto r = next_ring(2);
+  r.buckets.front().id = 7;
+  publish(r);
+  for (auto id : {1U, 2U}) {
+    EXPECT_EQ(only_reply(id).status, errc::not_owner);
+    EXPECT_EQ(only_reply(id).error, "the bucket was dropped meanwhile");
+  }
+  EXPECT_TRUE(desk.idle());
+  ask(3, client_request::kind::get);
+  EXPECT_EQ(only_reply(3).error, "n1 knows no such bucket");
+}
+
+TEST_F(ChangingDesk, WritesByBothNumbersOfABucketThatChanges) {
+  auto r = next_ring(2);
+  r.next = r.owners;
+  r.buckets.front().other = protocol::quorums{3, 1, 3};
+  publish(r);
+  ask(1, client_request::kind::put, "v");
+  answer(0, replica_answer::kind::given);
+  answer(1, replica_answer::kind::written);
+  EXPECT_TRUE(port.replies.empty()) << "two of three will not do when one is read";
+  answer(2, replica_answer::kind::written);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+}
+
 TEST_F(ChangingDesk, BeginsAReadAnewUnderANewRing) {
   ask(1, client_request::kind::get);
   auto old = port.sent.size();

@@ -92,6 +92,115 @@ TEST_F(Shard, HasToMeetTheOwnersOfEachPlanAnew) {
   EXPECT_EQ(reported(), protocol::vnode_state::catching_up);
 }
 
+/// A shard of a node whose directory is 5, and a bucket that is created in epoch 3.
+class BucketAtRunTime : public testing::Test {
+protected:
+  explicit BucketAtRunTime() { start(); }
+  void start(uint64_t directory = 5) {
+    work_ = std::make_unique<shard>(env_, store_, 7, 0, 1, store_->load_clocks().clocks, directory);
+  }
+  std::shared_ptr<protocol::ring> ring(uint64_t epoch, uint64_t named) {
+    auto r = std::make_shared<protocol::ring>(*env_->first_ring);
+    r->epoch = epoch;
+    r->members[0].directory = 5;
+    r->members[0].named = named;
+    protocol::bucket b;
+    b.name = "events";
+    b.id = event.bucket;
+    b.created = 3;
+    if (epoch >= 3)
+      r->buckets.push_back(b);
+    return r;
+  }
+  void knows(const std::shared_ptr<protocol::ring>& r) { work_->on_ring(r, answer_); }
+  std::optional<protocol::vnode_state> state() {
+    work_->begin_report({}, answer_);
+    EXPECT_TRUE(work_->flush(answer_).ok());
+    EXPECT_TRUE(work_->sync(answer_).ok());
+    auto report = work_->take_report();
+    for (const auto& [note, facts] : report ? report->changed : decltype(report->changed){})
+      if (note.id == event)
+        return note.state;
+    return std::nullopt;
+  }
+  size_t kept() {
+    size_t count = 0;
+    for (auto place : {event, other_place(event)})
+      EXPECT_TRUE(store_->scan(place, {}, [&](auto, auto) { return ++count > 0; }).ok());
+    return count;
+  }
+  void write() {
+    replica_op op;
+    op.what = replica_op::kind::apply;
+    op.bucket = event.bucket;
+    op.key = "k";
+    op.dot_replica = 9;
+    op.dot_counter = 1;
+    op.time = from_micros(wall);
+    op.data = encode_lww({op.time, {9, 1}, 0, false, "v"});
+    work_->handle(0, std::move(op), answer_);
+    EXPECT_TRUE(work_->flush(answer_).ok());
+    ASSERT_FALSE(answers_.empty());
+    EXPECT_EQ(answers_.back().status, errc::ok);
+    EXPECT_EQ(kept(), 1U);
+  }
+
+  static constexpr vnode_id event{1024, 0};
+  env_ptr env_ = one_of_three();
+  std::shared_ptr<storage::store> store_ = storage::open_memory(storage::make_memory_disk());
+  std::vector<replica_answer> answers_;
+  shard::answer_fn answer_ = [this](size_t, replica_answer a) { answers_.push_back(std::move(a)); };
+  std::unique_ptr<shard> work_;
+};
+
+TEST_F(BucketAtRunTime, IsCompleteAtOnceInADirectoryThatWasThereBefore) {
+  knows(ring(3, 3));
+  EXPECT_EQ(state(), protocol::vnode_state::complete);
+}
+
+TEST_F(BucketAtRunTime, IsUnsureWhereSomethingMayHaveBeenLost) {
+  knows(ring(4, 4));
+  EXPECT_EQ(state(), protocol::vnode_state::unsure) << "The directory was named later than the bucket.";
+  start(6);
+  knows(ring(3, 3));
+  EXPECT_EQ(state(), protocol::vnode_state::unsure) << "Another directory is named.";
+}
+
+TEST_F(BucketAtRunTime, IsUnsureForAnOwnerToBe) {
+  auto joint = ring(3, 3);
+  joint->next = joint->owners;
+  joint->owners.assign(8, {node_id{1}, node_id{2}});
+  knows(joint);
+  EXPECT_EQ(state(), protocol::vnode_state::unsure);
+}
+
+TEST_F(BucketAtRunTime, IsDroppedWithAllThatIsInIt) {
+  knows(ring(3, 3));
+  write();
+  auto without = ring(4, 3);
+  without->buckets.pop_back();
+  knows(without);
+  EXPECT_EQ(kept(), 0U);
+  replica_op get;
+  get.what = replica_op::kind::get;
+  get.bucket = event.bucket;
+  get.key = "k";
+  work_->handle(0, std::move(get), answer_);
+  EXPECT_EQ(answers_.back().status, errc::not_owner);
+}
+
+TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartIfThatHappenedMeanwhile) {
+  knows(ring(3, 3));
+  write();
+  auto without = ring(4, 3);
+  without->buckets.pop_back();
+  auto env = std::make_shared<node_env>(*env_);
+  env->first_ring = without;
+  env_ = env;
+  start();
+  EXPECT_EQ(kept(), 0U);
+}
+
 TEST_F(Shard, AcknowledgesWhatItGaveItselfWhenItIsSentAgain) { // Owners may have changed since.
   replica_op put;
   put.what = replica_op::kind::put;
