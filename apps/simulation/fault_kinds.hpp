@@ -67,6 +67,7 @@ private:
   void end_pause(size_t n);
   std::optional<protocol::topology_change> bury(const std::vector<size_t>& vacant);
   uint32_t owners_max() const;
+  bool too_few_without_dead() const;
   /// Those that are no members any more are switched off, and their disks destroyed.
   void watch_members();
   void retire(size_t n);

@@ -156,7 +156,10 @@ std::optional<size_t> fault_scene::any_member() {
 
 void fault_scene::plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done) {
   w.order(at, {topology_order::kind::plan, std::move(changes), {}}, [this, done, had = dead](const std::string& told) {
-    if (dead == had && !nlohmann::json::parse(told).contains("error"))
+    auto plan = nlohmann::json::parse(told);
+    if (plan.contains("error"))
+      w.trace("no plan: " + plan["error"].get<std::string>());
+    else if (dead == had)
       done();
   });
 }
@@ -240,12 +243,15 @@ std::optional<protocol::topology_change> fault_scene::bury(const std::vector<siz
   const auto* m = w.newest_ring().find(w.cluster().nodes[*dead].name);
   if (m == nullptr || m->state == protocol::member_state::gone)
     return std::nullopt;
-  size_t staying = 0;
-  for (const auto& x : w.newest_ring().members)
-    staying += x.stays() && x.id != m->id ? 1 : 0;
-  if (!vacant.empty() && (staying < owners_max() || random.one_in(2)))
+  if (!vacant.empty() && (too_few_without_dead() || random.one_in(2)))
     return protocol::replace_node{m->name, w.newcomer(vacant[random.below(vacant.size())]), true};
   return protocol::remove_node{m->name};
+}
+
+bool fault_scene::too_few_without_dead() const {
+  const auto& members = w.newest_ring().members;
+  auto stays = [this](const auto& m) { return m.stays() && m.name != w.cluster().nodes[*dead].name; };
+  return std::count_if(members.begin(), members.end(), stays) < static_cast<std::ptrdiff_t>(owners_max());
 }
 
 uint32_t fault_scene::owners_max() const {
@@ -304,6 +310,8 @@ std::string fault_scene::settle() {
       vacant.push_back(n);
   if (ring.joint() && ring.job && ring.job->paused)
     order(topology_order::kind::resume);
+  else if (dead && ring.joint() && vacant.empty() && too_few_without_dead())
+    order(topology_order::kind::cancel); // Who leaves has to stay.
   else if (auto burial = dead ? bury(vacant) : std::nullopt)
     plan(*at, {*burial}, [order] { order(topology_order::kind::commit); });
   if (dead)
