@@ -67,7 +67,9 @@ private:
   void end_pause(size_t n);
   std::optional<protocol::topology_change> bury(const std::vector<size_t>& vacant);
   uint32_t owners_max() const;
+  uint32_t staying_without_dead() const;
   bool too_few_without_dead() const;
+  void keep_fewer_copies(std::vector<protocol::topology_change>& changes) const;
   /// Those that are no members any more are switched off, and their disks destroyed.
   void watch_members();
   void retire(size_t n);

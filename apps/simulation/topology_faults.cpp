@@ -248,10 +248,24 @@ std::optional<protocol::topology_change> fault_scene::bury(const std::vector<siz
   return protocol::remove_node{m->name};
 }
 
-bool fault_scene::too_few_without_dead() const {
+uint32_t fault_scene::staying_without_dead() const {
   const auto& members = w.newest_ring().members;
   auto stays = [this](const auto& m) { return m.stays() && m.name != w.cluster().nodes[*dead].name; };
-  return std::count_if(members.begin(), members.end(), stays) < static_cast<std::ptrdiff_t>(owners_max());
+  return static_cast<uint32_t>(std::count_if(members.begin(), members.end(), stays));
+}
+
+bool fault_scene::too_few_without_dead() const { return staying_without_dead() < owners_max(); }
+
+/// As many as there will be nodes.
+void fault_scene::keep_fewer_copies(std::vector<protocol::topology_change>& changes) const {
+  auto left = staying_without_dead();
+  for (const auto& b : w.newest_ring().buckets)
+    if (std::max(b.n, b.beside().n) > left && left > 0) {
+      protocol::set_bucket change{b.name, {}};
+      change.settings.n = left;
+      change.settings.r = change.settings.w = left / 2 + 1;
+      changes.emplace_back(std::move(change));
+    }
 }
 
 uint32_t fault_scene::owners_max() const {
@@ -308,12 +322,17 @@ std::string fault_scene::settle() {
   for (size_t n = 0; n < w.nodes(); ++n)
     if (vacant_[n])
       vacant.push_back(n);
-  if (ring.joint() && ring.job && ring.job->paused)
+  auto burial = dead ? bury(vacant) : std::nullopt;
+  if (ring.joint() && ring.job && ring.job->paused) {
     order(topology_order::kind::resume);
-  else if (dead && ring.joint() && vacant.empty() && too_few_without_dead())
+  } else if (burial && ring.joint() && vacant.empty() && too_few_without_dead()) {
     order(topology_order::kind::cancel); // Who leaves has to stay.
-  else if (auto burial = dead ? bury(vacant) : std::nullopt)
-    plan(*at, {*burial}, [order] { order(topology_order::kind::commit); });
+  } else if (burial) {
+    std::vector<protocol::topology_change> changes{*burial};
+    if (vacant.empty() && too_few_without_dead())
+      keep_fewer_copies(changes);
+    plan(*at, std::move(changes), [order] { order(topology_order::kind::commit); });
+  }
   if (dead)
     return name(*dead) + " is dead for good";
   if (ring.joint() || !ring.former.empty() ||
