@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::chrono::seconds commit_timeout{30}; // Nodes try for 15 s to find a majority.
 
+void tell_refusal(const std::string& why) { failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why)); }
+
 } // namespace
 
 std::optional<answer> topology_order_at(const ctl_options& options, const std::vector<std::string>& words) {
@@ -27,7 +29,7 @@ std::optional<answer> topology_order_at(const ctl_options& options, const std::v
   all.insert(all.end(), words.begin(), words.end());
   auto told = ask_at(options.where, all, why, commit_timeout);
   if (!told)
-    failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
+    tell_refusal(why);
   return told;
 }
 
@@ -39,7 +41,7 @@ std::optional<answer> commit_at(const ctl_options& options) {
     if (auto told = ask_at(options.where, {"KV.TOPOLOGY", "COMMIT"}, why, commit_timeout))
       return told;
     if (why.find(" cannot vote") == std::string::npos || std::chrono::steady_clock::now() > end) {
-      failed(harmless(why.rfind("ERR ", 0) == 0 ? why.substr(4) : why));
+      tell_refusal(why);
       return std::nullopt;
     }
     std::this_thread::sleep_for(between);

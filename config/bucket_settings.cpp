@@ -45,6 +45,15 @@ protocol::bucket_settings read_bucket_settings(object_reader& reader) {
   return x;
 }
 
+nlohmann::json settings_of(const protocol::bucket& bucket) {
+  return {{"n", bucket.n},
+          {"r", bucket.r},
+          {"w", bucket.w},
+          {"sloppy", bucket.sloppy},
+          {"durability", bucket.durability == durability::fsync ? "fsync" : "interval"},
+          {"read_repair", bucket.read_repair == protocol::read_repair::foreground ? "foreground" : "background"}};
+}
+
 void read_bucket_kind(object_reader& reader, bucket_mode& mode, conflict_rule& conflict) {
   reader.choice(
       "mode", mode,

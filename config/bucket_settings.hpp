@@ -15,6 +15,8 @@ inline const char* const bucket_name_allowed = "1 to 64 letters, digits, '.', '_
 
 /// n, r, w, sloppy, durability and read_repair, as far as they are there. A value that is wrong is 0 or absent.
 protocol::bucket_settings read_bucket_settings(object_reader& reader);
+/// The reverse.
+nlohmann::json settings_of(const protocol::bucket& bucket);
 /// What a bucket is from its first to its last day.
 void read_bucket_kind(object_reader& reader, bucket_mode& mode, conflict_rule& conflict);
 

@@ -235,18 +235,14 @@ load_result parse_shape(std::string_view json_text, const std::string& file) { r
 
 std::string shape_of(const cluster_config& config) {
   auto buckets = json::array();
-  for (const auto& b : config.buckets)
-    buckets.push_back(
-        {{"name", b.name},
-         {"db", b.db},
-         {"mode", "eventual"},
-         {"n", b.n},
-         {"r", b.r},
-         {"w", b.w},
-         {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"},
-         {"sloppy", b.sloppy},
-         {"durability", b.durability == durability::fsync ? "fsync" : "interval"},
-         {"read_repair", b.read_repair == protocol::read_repair::foreground ? "foreground" : "background"}});
+  for (const auto& b : config.buckets) {
+    json bucket{{"name", b.name},
+                {"db", b.db},
+                {"mode", "eventual"},
+                {"conflict", b.conflict == conflict_rule::lww ? "lww" : "siblings"}};
+    bucket.update(settings_of(b));
+    buckets.push_back(std::move(bucket));
+  }
   return json{{"cluster", config.cluster},
               {"partitions", config.partitions},
               {"buckets", std::move(buckets)},

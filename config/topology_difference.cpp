@@ -1,5 +1,7 @@
 #include "config/topology_difference.hpp"
 
+#include "config/bucket_settings.hpp"
+
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -121,7 +123,7 @@ private:
       there[text_in(b, "name")] = b;
     for (const auto& b : wanted_.buckets) {
       auto known = there.find(b.name);
-      auto all = fields_of(b);
+      auto all = settings_of(b);
       if (known == there.end()) {
         all["name"] = b.name;
         all["db"] = b.db;
@@ -148,14 +150,6 @@ private:
     return {};
   }
 
-  static json fields_of(const bucket_config& b) {
-    return {{"n", b.n},
-            {"r", b.r},
-            {"w", b.w},
-            {"sloppy", b.sloppy},
-            {"durability", b.durability == durability::fsync ? "fsync" : "interval"},
-            {"read_repair", b.read_repair == protocol::read_repair::foreground ? "foreground" : "background"}};
-  }
   /// As they are, or are about to be.
   static json fields_now(const json& b) {
     auto next = b.find("next");

@@ -20,8 +20,7 @@ public:
     x_.next_id = std::max(now.next_id, now.members.empty() ? 0 : to_index(now.members.back().id) + 1);
     x_.buckets = now.buckets;
     for (auto& b : x_.buckets)
-      if (now.joint())
-        b.set(b.beside());
+      b.set(numbers_to_be(now, b));
     x_.next_bucket = now.next_bucket;
     x_.owners_per_partition = widest();
   }
@@ -222,7 +221,7 @@ private:
   reason check_buckets() {
     for (const auto& b : x_.buckets) {
       const auto* before = now_.find_bucket(b.id);
-      auto changed = before == nullptr || (now_.joint() ? before->beside() : before->present()).n != b.n;
+      auto changed = before == nullptr || numbers_to_be(now_, *before).n != b.n;
       if (auto nodes = x_.staying().size(); changed && b.n > nodes)
         return "bucket " + b.name + ": n = " + std::to_string(b.n) + " copies need as many nodes, and there are " +
                std::to_string(nodes) + " (allowed: 1 to " + std::to_string(std::min<size_t>(nodes, copies_max)) + ")";

@@ -116,6 +116,8 @@ std::vector<bucket> on_their_way(const ring& now, const std::vector<bucket>& dra
   return result;
 }
 
+quorums numbers_to_be(const ring& x, const bucket& b) { return x.joint() ? b.beside() : b.present(); }
+
 bool change_quorums(const std::vector<bucket>& buckets) {
   return std::any_of(buckets.begin(), buckets.end(), [](const bucket& b) { return b.other.has_value(); });
 }

@@ -42,6 +42,8 @@ struct topology_draft {
 /// The same buckets, on their way from what they are in `now` to what is drafted.
 /// @pre `now` has no former owners, unless no numbers change.
 std::vector<bucket> on_their_way(const ring& now, const std::vector<bucket>& drafted);
+/// n, r and w of a bucket of `x` when the change that is under way is done, if one is.
+quorums numbers_to_be(const ring& x, const bucket& b);
 /// Are any of these?
 bool change_quorums(const std::vector<bucket>& buckets);
 

@@ -98,7 +98,7 @@ std::optional<topology_plan> change_buckets_only(const ring& now, const std::vec
   for (const auto& b : draft->buckets) {
     const auto* before = now.find_bucket(b.id);
     auto wide = b.n > now.owners.front().size() || (now.joint() && b.n > now.next.front().size());
-    if (before == nullptr ? wide : b.present() != (now.joint() ? before->beside() : before->present()))
+    if (before == nullptr ? wide : b.present() != numbers_to_be(now, *before))
       return std::nullopt; // Something has to move.
   }
   if (plan.after.buckets == now.buckets)

@@ -82,8 +82,8 @@ std::vector<std::string> bucket_warnings(const ring& now, const ring& after) {
       result.push_back("bucket " + b.name + " is dropped with all that is in it, at once and for good");
   for (const auto& b : after.buckets) {
     const auto* before = now.find_bucket(b.id);
-    auto wanted = after.joint() ? b.beside() : b.present();
-    auto had = before == nullptr ? quorums{} : now.joint() ? before->beside() : before->present();
+    auto wanted = numbers_to_be(after, b);
+    auto had = before == nullptr ? quorums{} : numbers_to_be(now, *before);
     if (before != nullptr && wanted == had)
       continue;
     if (wanted.r + wanted.w <= wanted.n)
