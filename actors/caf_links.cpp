@@ -32,7 +32,10 @@ constexpr unsigned tcp_user_timeout_ms = 5000;
 constexpr std::chrono::seconds connection_timeout{60};
 constexpr std::chrono::milliseconds backoff_first{50};
 constexpr std::chrono::milliseconds backoff_max{300};
-constexpr std::chrono::seconds hello_timeout{2};
+/// Of two nodes that dial each other at the same moment one may find its hello lost, with the connection that CAF
+/// closes as redundant. So the first wait is short; each next one is twice as long.
+constexpr std::chrono::milliseconds hello_timeout_first{250};
+constexpr std::chrono::milliseconds hello_timeout_max{2000};
 constexpr size_t quiet_failures = 3;
 
 /// CAF's node id is a hash of the machine and the pid; two containers, or two lives of one, may share it.
@@ -136,6 +139,7 @@ struct dialer_state {
   bool dialing = false;
   caf::actor_addr remote;
   std::chrono::milliseconds backoff = backoff_first;
+  std::chrono::milliseconds hello_timeout = hello_timeout_first;
   uint64_t attempt = 0;   // Answers to older attempts are ignored.
   size_t failures = 0;    // Since the last link.
   std::string last_error; // Logged once, not at every attempt.
@@ -172,6 +176,7 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   st.dialing = false;
   st.linked = true;
   st.backoff = backoff_first;
+  st.hello_timeout = hello_timeout_first;
   st.failures = 0;
   st.last_error.clear();
   st.remote = remote.address();
@@ -183,7 +188,7 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
 void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
   auto& st = self->state;
   hello h{message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
-  self->request(remote, hello_timeout, h)
+  self->request(remote, st.hello_timeout, h)
       .then(
           [=](const welcome& w) {
             if (self->state.attempt == attempt)
@@ -192,6 +197,8 @@ void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
           [=](const caf::error& e) {
             if (self->state.attempt != attempt)
               return;
+            if (e == caf::sec::request_timeout)
+              self->state.hello_timeout = std::min(self->state.hello_timeout * 2, hello_timeout_max);
             if (errc_of(e) == errc::removed)
               self->state.removed(text_of(e));
             retry(self, words_for(self, e));
@@ -351,12 +358,12 @@ caf::expected<join_answer> ask_to_join(caf::actor_system& system, const std::str
   caf::scoped_actor self{system};
   caf::expected<join_answer> result{caf::sec::cannot_connect_to_node};
   caf::actor remote;
-  self->request(connector, connect_timeout + hello_timeout, caf::connect_atom_v, host, port)
+  self->request(connector, connect_timeout + hello_timeout_max, caf::connect_atom_v, host, port)
       .receive([&](const caf::node_id&, const caf::strong_actor_ptr& there,
                    const std::set<std::string>&) { remote = caf::actor_cast<caf::actor>(there); },
                [&](const caf::error& e) { result = e; });
   if (remote)
-    self->request(remote, hello_timeout, request)
+    self->request(remote, hello_timeout_max, request)
         .receive([&](const join_answer& answer) { result = answer; }, [&](const caf::error& e) { result = e; });
   caf::anon_send_exit(connector, caf::exit_reason::kill);
   return result;

@@ -394,7 +394,7 @@ std::string not_proposable(const protocol::ring& next, bool alone) {
   if (names.empty())
     return {};
   return fmt::format("{0} was never heard, so a vote of it could not be told from one of another data directory "
-                     "(allowed: start it, and plan again; if it will never be there, {1})",
+                     "(allowed: start it, and commit again; if it will never be there, {1})",
                      names, alone ? "crema ctl force-epoch remove " + names : "plan to remove it in this change");
 }
 
@@ -516,6 +516,7 @@ void on_order(ring_manager_self self, topology_query& x) {
     if (!st.plan)
       return tell(error_json("there is nothing to commit: plan first (`crema ctl plan --help`); a plan is void as soon "
                              "as the epoch changes, and known to the node only that made it"));
+    protocol::learn_directories(st.plan->after.members, given(st).directories); // Of who was met after the plan.
     if (auto why = not_proposable(st.plan->after, !st.agreed->may_vote()); !why.empty()) {
       if (!st.agreed->may_vote())
         st.no_majority = st.now();

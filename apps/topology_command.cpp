@@ -40,7 +40,8 @@ std::optional<answer> commit_at(const ctl_options& options) {
   for (std::string why;;) {
     if (auto told = ask_at(options.where, {"KV.TOPOLOGY", "COMMIT"}, why, commit_timeout))
       return told;
-    if (why.find(" cannot vote") == std::string::npos || std::chrono::steady_clock::now() > end) {
+    auto may_come = why.find(" cannot vote") != std::string::npos || why.find(" was never heard") != std::string::npos;
+    if (!may_come || std::chrono::steady_clock::now() > end) {
       tell_refusal(why);
       return std::nullopt;
     }

@@ -49,13 +49,13 @@ topology_job job_of(const ring& now, const std::vector<topology_change>& changes
   return job;
 }
 
+} // namespace
+
 void learn_directories(std::vector<member>& members, const std::map<node_id, uint64_t>& directories) {
   for (auto& m : members)
     if (auto i = directories.find(m.id); m.directory == 0 && i != directories.end())
       m.directory = i->second;
 }
-
-} // namespace
 
 namespace {
 

@@ -60,6 +60,9 @@ struct topology_plan {
 or_refused<topology_plan> plan_topology(const ring& now, const std::vector<topology_change>& changes,
                                         const planning& given);
 
+/// Of those of whom it was not known.
+void learn_directories(std::vector<member>& members, const std::map<node_id, uint64_t>& directories);
+
 /// Joint to stable: those who were to own it do; writes still go to those before as well.
 /// @pre all new owners are complete.
 or_refused<ring> complete_change(const ring& now);

@@ -113,6 +113,11 @@ class Node:
         return subprocess.run([BINARY, "ctl", command, *map(str, options), "--address", f"{self.host}:{self.port}"], capture_output=True,
                               text=True, timeout=timeout * SLOWNESS, check=False)
 
+    def begin_ctl(self, command, *options):
+        """The same, not waited for."""
+        return subprocess.Popen([BINARY, "ctl", command, *map(str, options), "--address", f"{self.host}:{self.port}"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def status(self):
         return json.loads(self.ask("KV.STATUS", timeout=5.0))
 
