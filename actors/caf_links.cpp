@@ -1,6 +1,7 @@
 #include "actors/caf_links.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/handshake.hpp"
 #include "config/resolve.hpp"
 #include "messages/local.hpp"
 #include "messages/register.hpp"
@@ -173,6 +174,9 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   auto& st = self->state;
   if (w.self.node != st.env->name_of(st.peer))
     return retry(self, fmt::format("{} answers there, not {}", w.self.node, st.env->name_of(st.peer)));
+  auto version = common_version(st.env->speaks, w.self.versions());
+  if (!version)
+    return retry(self, no_common_version(w.self, *st.env));
   st.dialing = false;
   st.linked = true;
   st.backoff = backoff_first;
@@ -181,13 +185,13 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   st.last_error.clear();
   st.remote = remote.address();
   self->monitor(remote);
-  st.env->log->info("linked to {} at {}:{}", w.self.node, st.host, st.port);
-  self->send(st.root, peer_linked{st.peer, w.handles});
+  st.env->log->info("linked to {} at {}:{}, messages of version {}", w.self.node, st.host, st.port, *version);
+  self->send(st.root, peer_linked{st.peer, w.handles, *version});
 }
 
 void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
   auto& st = self->state;
-  hello h{message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
+  auto h = hello_from(*st.env);
   self->request(remote, st.hello_timeout, h)
       .then(
           [=](const welcome& w) {

@@ -1,5 +1,6 @@
 #include "actors/interfaces.hpp"
 #include "actors/request_desk.hpp"
+#include "protocol/planted.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ struct coordinator_state : desk_port {
     int64_t time = 0;                 // Of its clock, as last heard.
     std::vector<caf::actor> replicas; // By shard.
     std::vector<outgoing> out;        // By shard.
+    uint16_t version = 0;             // Of messages.
   };
 
   void send(node_id to, replica_op op) override {
@@ -94,6 +96,7 @@ struct coordinator_state : desk_port {
     if (out.ops.empty())
       return;
     replica_batch batch;
+    batch.version = protocol::planted(protocol::bug::newest_spoken) ? message_version_newest : p.version;
     batch.epoch = ring->epoch;
     batch.from = env->self;
     batch.heard = &p == &peers[to_index(env->self)] ? now().count() : p.time;
@@ -160,9 +163,11 @@ using coordinator_self = caf::stateful_actor<coordinator_state>*;
 
 namespace {
 
-void set_link(coordinator_state& st, node_id node, bool linked, std::vector<caf::actor> replicas, std::string why) {
+void set_link(coordinator_state& st, node_id node, bool linked, std::vector<caf::actor> replicas, uint16_t version,
+              std::string why) {
   auto& p = st.peer_of(node);
   p.linked = linked;
+  p.version = version;
   p.replicas = std::move(replicas);
   p.out.clear(); // What waits for dead handles is lost; the desk is told.
   p.out.resize(p.replicas.size());
@@ -200,6 +205,7 @@ void count_keys(coordinator_self self, const count_query& query) {
     if (owner == owners.end())
       return query.answer(std::nullopt, fmt::format("NOQUORUM no owner of partition {} is reachable", p));
     auto& r = requests[{to_index(*owner), p % st.peers[to_index(*owner)].replicas.size()}];
+    r.version = st.peers[to_index(*owner)].version;
     r.epoch = st.ring->epoch;
     r.bucket = query.bucket;
     r.partitions.push_back(static_cast<partition_id>(p));
@@ -223,7 +229,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
   st.desk = std::make_unique<request_desk>(env, st);
   st.use(env->first_ring);
   st.peers[to_index(env->self)].up = true;
-  set_link(st, env->self, true, std::move(local_replicas), {});
+  set_link(st, env->self, true, std::move(local_replicas), env->speaks.newest, {});
   return {
       [self](client_batch& batch) {
         auto& s = self->state;
@@ -234,7 +240,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
       },
       [self](answer_batch& batch) {
         auto& s = self->state;
-        if (batch.version != message_version || to_index(batch.from) >= s.peers.size())
+        if (!s.env->speaks.include(batch.version) || to_index(batch.from) >= s.peers.size())
           return;
         auto now = s.now();
         s.desk->on_time(now); // After a standstill: what is over does not go on.
@@ -255,11 +261,11 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         s.want_flush();
       },
       [self](const peer_linked& x) {
-        set_link(self->state, x.node, true, x.handles.replicas, "no heartbeat yet");
+        set_link(self->state, x.node, true, x.handles.replicas, x.version, "no heartbeat yet");
         self->state.want_flush();
       },
       [self](const peer_unlinked& x) {
-        set_link(self->state, x.node, false, {}, x.why);
+        set_link(self->state, x.node, false, {}, 0, x.why);
         self->state.want_flush();
       },
       [self](const peer_liveness& x) {
@@ -270,7 +276,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
         self->state.want_flush();
       },
       [self](const peer_epoch& x) { self->state.desk->on_epoch(x.node, x.epoch); },
-      [self](const peer_drain& x) { self->state.desk->on_drain(x.node, x.drained); },
+      [self](const peer_notice& x) { self->state.desk->on_drain(x.node, x.drained); },
       [self](const peer_time& x) { self->state.peer_of(x.node).time = x.time; },
       [self](const ring_published& x) {
         auto& s = self->state;

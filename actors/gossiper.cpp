@@ -10,9 +10,11 @@ struct gossiper_state {
   static constexpr std::chrono::nanoseconds time_told_every = std::chrono::seconds{1};
   struct peer {
     caf::actor gossiper;
+    uint16_t version = message_version_newest;
     int64_t time_told = 0;
     uint64_t epoch_told = 0; // To coordinators.
-    bool drained = false;    // As told to listeners.
+    bool drained = false;    // As told to listeners; the next one as well.
+    std::string release;
   };
   std::vector<caf::actor> listeners;  // Of who is up.
   std::vector<caf::actor> time_users; // And of times.
@@ -39,8 +41,9 @@ void publish(gossiper_self self, const std::vector<protocol::failure_detector::c
   }
 }
 
-void beat(gossiper_self self, const caf::actor& peer) {
+void beat(gossiper_self self, const gossiper_state::peer& peer) {
   heartbeat h;
+  h.version = peer.version;
   h.from = self->state.env->self;
   const auto& st = self->state;
   h.epoch = st.epoch;
@@ -52,7 +55,8 @@ void beat(gossiper_self self, const caf::actor& peer) {
   h.stored = st.usage.stored;
   h.disk_free = st.usage.disk_free;
   h.drained = st.drained;
-  self->send<caf::message_priority::high>(peer, h);
+  h.release = st.env->release;
+  self->send<caf::message_priority::high>(peer.gossiper, h);
 }
 
 /// How far a peer is with the ring.
@@ -61,9 +65,12 @@ void tell_progress(gossiper_self self, gossiper_state::peer& p, const heartbeat&
   if (st.ring_manager)
     self->send(st.ring_manager,
                peer_progress{h.from, h.epoch, {h.epoch_taken, h.to_get, h.got, h.former}, {h.stored, h.disk_free}});
-  if (std::exchange(p.drained, h.drained) != h.drained)
+  if (std::tie(p.drained, p.release) != std::tie(h.drained, h.release)) {
+    p.drained = h.drained;
+    p.release = h.release;
     for (const auto& listener : st.listeners)
-      self->send(listener, peer_drain{h.from, h.drained});
+      self->send(listener, peer_notice{h.from, h.drained, h.release});
+  }
   if (std::exchange(p.epoch_told, h.epoch_taken) == h.epoch_taken)
     return;
   for (const auto& listener : st.listeners)
@@ -98,13 +105,13 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         auto& s = self->state;
         publish(self, s.detector->tick(now(self)));
         for (auto& [node, peer] : s.peers)
-          beat(self, peer.gossiper);
+          beat(self, peer);
         self->delayed_send(self, s.env->config.peers.heartbeat, tick{});
       },
       [self](const heartbeat& h) {
         auto& s = self->state;
         auto from = s.peers.find(h.from);
-        if (h.version != message_version || from == s.peers.end())
+        if (!s.env->speaks.include(h.version) || from == s.peers.end())
           return;
         tell_time(self, h.from, from->second, h.time);
         tell_progress(self, from->second, h);
@@ -112,9 +119,11 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
       },
       [self](const peer_linked& x) {
         auto& s = self->state;
-        s.peers[x.node] = {x.handles.gossiper, 0, 0, false};
+        auto& peer = s.peers[x.node] = {};
+        peer.gossiper = x.handles.gossiper;
+        peer.version = x.version;
         publish(self, s.detector->linked(x.node, now(self)));
-        beat(self, x.handles.gossiper); // At once: who comes back is up without waiting for the next tick.
+        beat(self, peer); // At once: who comes back is up without waiting for the next tick.
       },
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);
@@ -125,14 +134,14 @@ caf::behavior gossiper(gossiper_self self, const env_ptr& env, std::vector<caf::
         s.ring_manager = caf::actor_cast<caf::actor>(self->current_sender());
         s.epoch = x.ring->epoch;
         for (auto& [node, peer] : s.peers) // Who is behind asks at once.
-          beat(self, peer.gossiper);
+          beat(self, peer);
       },
       [self](const own_progress& x) { self->state.progress = x.what; },
       [self](const own_usage& x) { self->state.usage = x.what; },
       [self](const own_drain& x) {
         self->state.drained = x.drained;
         for (auto& [node, peer] : self->state.peers) // Whoever counts on this node, counts on others from now on.
-          beat(self, peer.gossiper);
+          beat(self, peer);
       },
       [self](stop_request) { self->quit(caf::exit_reason::user_shutdown); },
   };

@@ -15,6 +15,11 @@ const caf::actor* replica_of(handoff_state& st, node_id node, partition_id parti
   return &found->second[partition % found->second.size()];
 }
 
+uint16_t spoken_with(const handoff_state& st, node_id node) {
+  auto found = st.peers.find(node);
+  return found != st.peers.end() ? found->second.version : st.env->speaks.newest;
+}
+
 namespace {
 
 /// How long a write may be on its way and still be accepted: until its coordinator gives it up, which may have stood
@@ -55,6 +60,7 @@ std::string met_number_once(const std::string& node) { return "met/" + node; } /
 
 void send_state(handoff_self self, node_id node, const handoff_state::peer& to, sync_state message) {
   auto& st = self->state;
+  message.version = to.version;
   message.epoch = st.epoch_told;
   message.from = st.env->self;
   message.incarnation = st.env->incarnation;
@@ -146,7 +152,7 @@ void hurry_peers(handoff_self self) {
                        s.hurrying = false;
                        for (auto& [node, p] : s.peers)
                          if (s.planner->waits_for_round_of(node))
-                           self->send(p.handoff, sync_hurry{message_version, s.env->self});
+                           self->send(p.handoff, sync_hurry{p.version, s.env->self});
                      }});
 }
 
@@ -258,14 +264,14 @@ void on_report(handoff_self self, shard_report& report) {
 void on_state(handoff_self self, const sync_state& x) {
   auto& st = self->state;
   auto found = st.peers.find(x.from);
-  if (x.version != message_version || found == st.peers.end())
+  if (!st.env->speaks.include(x.version) || found == st.peers.end())
     return;
   auto& p = found->second;
   auto next = x.incarnation == p.incarnation && x.sequence == p.received + 1;
   if (x.incarnation == p.incarnation && x.sequence <= p.received)
     return; // A repetition.
   if (!x.full && !next) {
-    self->send(p.handoff, sync_resend{message_version, st.env->self});
+    self->send(p.handoff, sync_resend{p.version, st.env->self});
     return;
   }
   p.incarnation = x.incarnation;
@@ -324,6 +330,7 @@ void on_linked(handoff_self self, const peer_linked& x) {
   st.peers[x.node] = {};
   auto& p = st.peers[x.node];
   p.handoff = x.handles.handoff;
+  p.version = x.version;
   if (protocol::planted(protocol::bug::numbers_anew))
     st.sent.erase(x.node);
   st.planner->linked(x.node);
@@ -472,13 +479,13 @@ caf::behavior handoff(handoff_self self, const env_ptr& env, std::vector<caf::ac
       [self](const sync_state& x) { on_state(self, x); },
       [self](const sync_resend& x) {
         auto found = self->state.peers.find(x.from);
-        if (x.version != message_version || found == self->state.peers.end())
+        if (!self->state.env->speaks.include(x.version) || found == self->state.peers.end())
           return;
         self->state.planner->tell_all(x.from);
         tell(self, x.from, found->second);
       },
       [self](const sync_hurry& x) {
-        if (x.version == message_version)
+        if (self->state.env->speaks.include(x.version))
           ask_for_reports(self);
       },
       [self](const foreground_load& x) { self->state.load.took.add(x.took); },

@@ -50,6 +50,7 @@ struct handoff_state {
   };
   struct peer {
     caf::actor handoff;
+    uint16_t version = message_version_newest;
     uint64_t received = 0;     // Sequence number of the last sync_state from it.
     uint64_t incarnation = 0;  // Of the process that sent that.
     uint64_t asks = 0;         // Its last question,
@@ -158,6 +159,8 @@ using handoff_self = caf::stateful_actor<handoff_state>*;
 
 /// The replica of `partition` on `node`; null if it is not linked.
 const caf::actor* replica_of(handoff_state& st, node_id node, partition_id partition);
+/// The version of messages to a linked node, or to this one.
+uint16_t spoken_with(const handoff_state& st, node_id node);
 
 /// How fast the background may go on now: nobody's clients are to feel it, whether their node gives, takes, or only
 /// coordinates for those that do. Bytes per second.

@@ -49,7 +49,7 @@ caf::actor spawn_replica(caf::actor_system& system, env_ptr env, replica_options
 
 /// Heartbeats and failure detection. Tells coordinators and node who is up (peer_liveness), and who sends writes to
 /// other nodes their times (peer_time).
-///   heartbeat                        from peers' gossipers; peer_epoch, peer_progress and peer_drain follow from it
+///   heartbeat                        from peers' gossipers; peer_epoch, peer_progress and peer_notice follow from it
 ///   own_progress, own_usage          from the ring manager
 ///   own_drain                        from the node
 ///   peer_linked, peer_unlinked, ring_published
@@ -126,7 +126,7 @@ caf::actor spawn_handoff(caf::actor_system& system, env_ptr env, std::vector<caf
 ///   peer_linked, peer_unlinked       from the transport; passed on
 ///   peer_liveness                    from the gossiper; kept for status
 ///   vnodes_incomplete                from the handoff actor; the node is ready when all of its vnodes are complete
-///   peer_drain                       from the gossiper; kept for status
+///   peer_notice                      from the gossiper; kept for status
 ///   status_query                     -> its callback
 ///   topology_query                   to drain this node, or to end that -> its callback; others are passed on to the
 ///                                    ring manager

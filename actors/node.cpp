@@ -1,6 +1,7 @@
 #include "actors/interfaces.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/handshake.hpp"
 #include "actors/ring_manager.hpp"
 #include "protocol/ring_encoding.hpp"
 
@@ -21,6 +22,8 @@ struct node_state {
     std::string why = "not linked yet";
     uint64_t epoch = 0;
     bool drained = false;
+    std::string release;  // Empty: not known.
+    uint16_t version = 0; // Of the messages on the link.
   };
   bool drained = false; // This node.
   env_ptr env;
@@ -149,8 +152,8 @@ void on_child_down(node_self self, const caf::down_msg& down) {
 /// Why this hello is not welcome; empty: it is. The same words end up in both logs.
 std::string refusal(const node_state& st, const hello& x) {
   const auto& mine = st.env->config;
-  if (x.version != message_version)
-    return fmt::format("{} speaks message version {}, {} speaks {}", x.node, x.version, st.env->name, message_version);
+  if (!common_version(x.versions(), st.env->speaks))
+    return no_common_version(x, *st.env);
   if (x.cluster != mine.cluster)
     return fmt::format("{} belongs to cluster \"{}\", {} to cluster \"{}\"", x.node, x.cluster, st.env->name,
                        mine.cluster);
@@ -187,7 +190,7 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   if (st.options.peer_said_hello && member->id != st.env->self)
     st.options.peer_said_hello(member->id);
   welcome w;
-  w.self = {message_version, st.env->config.cluster, st.env->name, st.env->incarnation, st.env->fingerprint};
+  w.self = hello_from(*st.env);
   w.handles.gossiper = st.gossiper;
   w.handles.handoff = st.handoff;
   w.handles.ring_manager = st.ring_manager;
@@ -222,21 +225,20 @@ nlohmann::json status_json(node_self self) {
   for (const auto& m : ring.members) {
     auto found = st.peers.find(m.id);
     auto here = m.id == st.env->self;
+    auto p = found != st.peers.end() ? found->second : node_state::peer{};
+    if (here)
+      p = {true, true, "this node", ring.epoch, st.drained, st.env->release, st.env->speaks.newest};
     members.push_back({{"name", m.name},
-                       {"state", here || (found != st.peers.end() && found->second.up) ? "up" : "down"},
-                       {"why", here                      ? "this node"
-                               : found != st.peers.end() ? found->second.why
-                                                         : ""},
+                       {"state", p.up ? "up" : "down"},
+                       {"why", p.why},
                        {"host", m.host},
                        {"peer_port", m.peer_port},
                        {"resp_port", m.resp_port},
                        {"zone", m.zone},
-                       {"drained", here                      ? st.drained
-                                   : found != st.peers.end() ? found->second.drained
-                                                             : false},
-                       {"epoch", here                      ? ring.epoch
-                                 : found != st.peers.end() ? found->second.epoch
-                                                           : 0},
+                       {"drained", p.drained},
+                       {"epoch", p.epoch},
+                       {"release", p.release},
+                       {"message_version", p.version},
                        {"weight", m.weight},
                        {"partitions", owned[m.id]},
                        {"primaries", first[m.id]}});
@@ -409,18 +411,20 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
         auto& p = self->state.peers[x.node];
         p.linked = true;
         p.why = "no heartbeat yet";
+        p.version = x.version;
         tell(self, self->state.link_listeners(), x);
       },
       [self](const peer_unlinked& x) {
         auto& p = self->state.peers[x.node];
-        p = {false, false, x.why, p.epoch, false};
+        p = {false, false, x.why, p.epoch, false, p.release, 0};
         tell(self, self->state.link_listeners(), x);
         if (self->state.drained)
           tell_drained(self);
       },
       [self](const ring_published& x) { on_ring(self, x.ring); },
       [self](const peer_epoch& x) { self->state.peers[x.node].epoch = x.epoch; },
-      [self](const peer_drain& x) {
+      [self](const peer_notice& x) {
+        self->state.peers[x.node].release = x.release;
         self->state.peers[x.node].drained = x.drained;
         if (self->state.drained)
           tell_drained(self);

@@ -4,6 +4,7 @@
 
 #include "config/cluster_config.hpp"
 #include "protocol/failure_detector.hpp"
+#include "protocol/message_version.hpp"
 #include "protocol/ring.hpp"
 #include "protocol/types.hpp"
 
@@ -48,6 +49,8 @@ struct node_env {
   bool restored = false;         ///< The data directory is an older copy of the one that was used last.
   uint64_t origin = 0;           ///< protocol::ring::origin, also while the ring does not say it.
   uint64_t fingerprint = 0;      ///< What peers must agree with us on.
+  spoken_versions speaks;        ///< Of messages.
+  std::string release;           ///< Of the program.
   bool own_threads = true;       ///< Replicas block in the store on threads of their own; off in simulation.
   struct page_limits {
     uint32_t bytes_max = 64 * 1024;       ///< Requests of clients wait while a page is made or stored.

@@ -144,6 +144,7 @@ std::shared_ptr<node_env> make_env(config::cluster_config config, const std::str
   env->origin = ring->origin != 0 ? ring->origin : origin_of(env->config, *ring);
   auto agreed = fmt::format("{} {}", config::fingerprint_without_nodes(env->config), env->origin);
   env->fingerprint = XXH3_64bits(agreed.data(), agreed.size());
+  env->speaks.newest = env->config.peers.message_version;
   env->first_ring = std::move(ring);
   return env;
 }

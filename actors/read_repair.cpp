@@ -37,6 +37,7 @@ void step(handoff_self self, const job& j, node_id to, Request request, Next nex
   const auto* target = replica_of(st, to, j.what.vnode.partition);
   if (target == nullptr)
     return finish(self, j, st.env->name_of(to) + " is not linked");
+  request.version = spoken_with(st, to);
   self->request(*target, handoff_state::step_timeout, std::move(request))
       .then([next](const Reply& reply) { next(reply); },
             [self, j](const caf::error& e) { finish(self, j, text_of(e)); });

@@ -20,6 +20,7 @@ struct replica_state {
   struct sender {
     caf::strong_actor_ptr to;
     answer_batch out;
+    uint16_t version = message_version_newest; // Of its last batch.
     size_t bytes = 0;
     size_t expected = 0; // Operations of its batches.
   };
@@ -52,6 +53,7 @@ namespace {
 void send_answers(replica_self self, replica_state::sender& s) {
   if (s.out.answers.empty())
     return;
+  s.out.version = s.version;
   s.out.epoch = self->state.work->epoch();
   s.out.from = self->state.env->self;
   self->send(caf::actor_cast<caf::actor>(s.to), std::move(s.out));
@@ -79,7 +81,8 @@ size_t source_of(replica_self self, const caf::strong_actor_ptr& sender) {
   for (size_t i = 0; i < all.size(); ++i)
     if (all[i].to == sender)
       return i;
-  all.push_back({sender, {}, 0, 0});
+  all.emplace_back();
+  all.back().to = sender;
   return all.size() - 1;
 }
 
@@ -145,9 +148,9 @@ partition_id partition_of(const count_request& x) { return x.partitions.empty() 
 /// Control requests start with a version and an epoch as well.
 template <class Request>
 std::optional<shard::failure> check(replica_self self, const Request& x) {
-  if (x.version != message_version)
+  if (!self->state.env->speaks.include(x.version))
     return shard::failure{errc::unknown_version,
-                          fmt::format("{} speaks version {}", self->state.env->name, message_version)};
+                          fmt::format("{} does not speak version {}", self->state.env->name, x.version)};
   if (self->state.work->stale(x.epoch, partition_of(x)))
     return shard::failure{errc::stale_epoch,
                           fmt::format("epoch {} is older than {}", x.epoch, self->state.work->epoch())};
@@ -185,6 +188,7 @@ caf::result<Reply> reply_to(replica_self self, Request& x, Work work, bool at_on
   auto promise = self->make_response_promise<Reply>();
   auto job = [self, promise, request = std::move(x), work]() mutable {
     Reply reply;
+    reply.version = request.version;
     auto failed = check(self, request);
     if (!failed)
       failed = work(*self->state.work, request, reply);
@@ -227,16 +231,17 @@ void wait_for_ring(replica_self self, const caf::strong_actor_ptr& from, replica
 
 void on_batch(replica_self self, const caf::strong_actor_ptr& from, replica_batch& batch) {
   auto& st = self->state;
-  if (batch.version == message_version && batch.epoch > st.work->epoch())
+  if (!st.env->speaks.include(batch.version))
+    return; // An answer would have to be in that version.
+  if (batch.epoch > st.work->epoch())
     return wait_for_ring(self, from, std::move(batch));
   auto source = source_of(self, from);
+  st.senders[source].version = batch.version;
   st.senders[source].expected += batch.ops.size();
-  auto refusal = batch.version != message_version ? errc::unknown_version : errc::ok;
   auto late = is_late(self, batch.heard);
   for (auto& op : batch.ops) {
     auto writes = op.what == replica_op::kind::put || op.what == replica_op::kind::apply;
-    auto status = refusal != errc::ok                               ? refusal
-                  : st.work->stale(batch.epoch, op.partition)       ? errc::stale_epoch
+    auto status = st.work->stale(batch.epoch, op.partition)         ? errc::stale_epoch
                   : late && writes                                  ? errc::late
                   : op.key.empty() || op.key.size() > key_bytes_max ? errc::too_big
                                                                     : errc::ok;
@@ -279,6 +284,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
       },
       [self](const clock_request& x) -> caf::result<clock_reply> {
         clock_reply reply;
+        reply.version = x.version;
         auto failed = check(self, x);
         if (!failed)
           failed = self->state.work->clock_of({x.bucket, x.partition}, reply.clock);
@@ -372,6 +378,7 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
       },
       [self](const count_request& x) -> caf::result<count_reply> {
         count_reply reply;
+        reply.version = x.version;
         auto failed = check(self, x);
         for (size_t i = 0; !failed && i < x.partitions.size(); ++i)
           failed = self->state.work->count_keys({x.bucket, x.partitions[i]}, reply.keys);

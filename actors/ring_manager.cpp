@@ -7,6 +7,7 @@
 #include "actors/ring_manager.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/handshake.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/ring_encoding.hpp"
 #include "protocol/topology_force.hpp"
@@ -45,8 +46,9 @@ public:
   }
 };
 
-ring_message to_wire(node_id from, const agreement_message& m) {
+ring_message to_wire(node_id from, uint16_t version, const agreement_message& m) {
   ring_message x;
+  x.version = version;
   x.from = from;
   x.what = static_cast<uint8_t>(m.what);
   x.number = m.number;
@@ -65,7 +67,7 @@ ring_message to_wire(node_id from, const agreement_message& m) {
 
 /// @returns nothing if it says what no version known here says.
 std::optional<agreement_message> from_wire(const ring_message& x) {
-  if (x.version != message_version || x.what > static_cast<uint8_t>(agreement_message::kind::want) ||
+  if (x.what > static_cast<uint8_t>(agreement_message::kind::want) ||
       x.answer > static_cast<uint8_t>(protocol::vote_reply::invalid))
     return std::nullopt;
   agreement_message m;
@@ -92,8 +94,8 @@ struct ring_manager_state : protocol::agreement_outbox {
 
   // Effects of the agreement.
   void send(node_id to, agreement_message m) override {
-    if (auto peer = peers.find(to); peer != peers.end())
-      self->send(peer->second, to_wire(env->self, m));
+    if (auto found = peers.find(to); found != peers.end())
+      self->send(found->second.ring_manager, to_wire(env->self, found->second.version, m));
   }
   bool persist(const std::string& record) override {
     if (protocol::planted(protocol::bug::vote_unsaved) &&
@@ -126,7 +128,11 @@ struct ring_manager_state : protocol::agreement_outbox {
   std::vector<caf::actor> replicas, listeners;
   caf::actor gossiper; // One of the listeners.
   std::map<caf::actor_addr, uint64_t> taken;
-  std::map<node_id, caf::actor> peers; // Linked ones.
+  struct peer {
+    caf::actor ring_manager;
+    uint16_t version = message_version_newest;
+  };
+  std::map<node_id, peer> peers; // Linked ones.
   std::map<node_id, uint64_t> peer_epochs;
   protocol::topology_state state;
   std::map<node_id, protocol::node_usage> usage; // Of this node and of linked ones.
@@ -453,9 +459,9 @@ caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) 
     st.env->log->error("refused a node that wants to join: {}", why);
     return make_errc(code, why);
   };
-  if (x.version != message_version)
-    return refuse(errc::unknown_version, fmt::format("{} speaks message version {}, {} speaks {}", x.node, x.version,
-                                                     st.env->name, message_version));
+  if (!st.env->speaks.include(x.version))
+    return refuse(errc::unknown_version, fmt::format("it speaks messages of version {}, {} those of {}", x.version,
+                                                     st.env->name, to_words(st.env->speaks)));
   if (x.cluster != st.env->config.cluster)
     return refuse(errc::not_owner, fmt::format("{} is to join cluster \"{}\", {} belongs to cluster \"{}\"", x.node,
                                                x.cluster, st.env->name, st.env->config.cluster));
@@ -465,6 +471,7 @@ caf::result<join_answer> on_join(ring_manager_self self, const join_request& x) 
                                                "again. Give it an empty data_dir",
                                                m.name));
   join_answer answer;
+  answer.version = x.version;
   answer.shape = config::shape_of(st.env->config);
   const auto* member = ring.find(x.node);
   if (member == nullptr) {
@@ -581,7 +588,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
       },
       [self](const ring_message& x) {
         auto& s = self->state;
-        auto m = from_wire(x);
+        auto m = s.env->speaks.include(x.version) ? from_wire(x) : std::nullopt;
         if (!m || s.peers.count(x.from) == 0)
           return;
         s.agreed->on_message(x.from, *m, s.now(), s);
@@ -614,7 +621,9 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         s.agreed->heard_number(x.node, x.epoch, s.now(), s);
         settle(self);
       },
-      [self](const peer_linked& x) { self->state.peers[x.node] = x.handles.ring_manager; },
+      [self](const peer_linked& x) {
+        self->state.peers[x.node] = {x.handles.ring_manager, x.version};
+      },
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);
         self->state.peer_epochs.erase(x.node);

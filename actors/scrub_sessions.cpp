@@ -129,6 +129,7 @@ void ask(handoff_self self, const comparison_ptr& c, std::vector<std::pair<size_
       continue;
     }
     auto& request = requests[i].second.about(self->state.ring->epoch, c->vnode);
+    request.version = spoken_with(self->state, c->owners[owner]);
     self->request(*target, handoff_state::page_timeout, std::move(request))
         .then(
             [all, arrived, check, i, owner](Reply& reply) {

@@ -77,6 +77,7 @@ void ask_again(handoff_self self, const session_ptr& s) {
   if (auto from = st.peers.find(s->from); from != st.peers.end())
     from->second.stuck = self->clock().now();
   auto question = fill_request{}.about(st.ring->epoch, s->vnode);
+  question.version = spoken_with(st, s->from);
   question.stage = fill_stage::begin;
   auto answered = [self, s, number = s->requests] {
     if (s->requests == number && s->waiting)
@@ -113,6 +114,8 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
                            wait_on(self, s);
                        }});
   }
+  if constexpr (std::is_base_of_v<vnode_request<Request>, Request>)
+    request.version = spoken_with(st, to);
   auto timeout = s->waiting ? handoff_state::page_timeout_max : handoff_state::page_timeout;
   self->request(*target, timeout, std::move(request))
       .then(

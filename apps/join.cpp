@@ -53,8 +53,16 @@ join_end join_client::ask(uint64_t directory, Done done) const {
   constexpr timespec between{1, 0};
   caf_config settings;
   caf::actor_system system{settings};
-  join_request request{message_version, config_.cluster, me_.name,   me_.host,  me_.peer_port,
-                       me_.resp_port,   me_.zone,        me_.weight, me_.group, directory};
+  join_request request{config_.peers.message_version,
+                       config_.cluster,
+                       me_.name,
+                       me_.host,
+                       me_.peer_port,
+                       me_.resp_port,
+                       me_.zone,
+                       me_.weight,
+                       me_.group,
+                       directory};
   std::error_code error;
   auto space = std::filesystem::space(me_.data_dir, error); // It is there once it asks for more than the shape.
   request.disk_free = error ? 0 : space.available;
@@ -64,6 +72,9 @@ join_end join_client::ask(uint64_t directory, Done done) const {
     if (answer) {
       if (done(*answer))
         return join_end::done;
+    } else if (errc_of(answer.error()) == errc::unknown_version && request.version > message_version_oldest) {
+      --request.version;
+      continue;
     } else if (errc_of(answer.error()) != errc::ok) {
       log_->critical("{}:{} refuses: {}", member_.host, member_.port, text_of(answer.error()));
       return join_end::refused;

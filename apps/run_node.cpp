@@ -162,6 +162,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   }
   auto env = make_env(config, me.name, ring.ring);
   env->incarnation = incarnation;
+  env->release = CREMA_VERSION;
   env->restored = directory.copied();
   env->log = log;
   env->wall_micros = [] {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "protocol/bucket.hpp"
+#include "protocol/message_version.hpp"
 #include "protocol/types.hpp"
 
 #include <chrono>
@@ -60,6 +61,7 @@ struct cluster_config {
     std::chrono::milliseconds heartbeat{250};
     std::chrono::milliseconds suspect_after{2000}; ///< Silence after which a peer counts as down.
     std::chrono::milliseconds connect_timeout{1000};
+    uint16_t message_version = message_version_newest; ///< The newest that is spoken.
   } peers;
 
   struct {

@@ -130,6 +130,8 @@ void parse_peers(const json& value, cluster_config& config, std::vector<problem>
   reader.milliseconds("heartbeat_ms", peers.heartbeat, 10, 60000);
   reader.milliseconds("suspect_after_ms", peers.suspect_after, 20, milliseconds_max);
   reader.milliseconds("connect_timeout_ms", peers.connect_timeout, 10, milliseconds_max);
+  reader.integer("message_version", peers.message_version, message_version_oldest, message_version_newest,
+                 "a version of messages");
   reader.report_unknown();
   if (peers.suspect_after < 2 * peers.heartbeat)
     reader.report("suspect_after_ms",

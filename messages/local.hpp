@@ -22,6 +22,7 @@ namespace crema {
 struct peer_linked {
   node_id node{};
   peer_handles handles;
+  uint16_t version = message_version_newest; ///< What is to be spoken with it.
 };
 
 /// The link is gone; its handles are dead for good.
@@ -75,10 +76,11 @@ struct own_usage {
 struct own_drain {
   bool drained = false;
 };
-/// Gossiper -> node, coordinators: so is a peer, or no longer.
-struct peer_drain {
+/// Gossiper -> node, coordinators: what a peer says of itself, when that changes.
+struct peer_notice {
   node_id node{};
   bool drained = false;
+  std::string release; ///< Empty: not known.
 };
 /// Main -> node: it is going to stop. It is drained, whoever is left.
 struct stop_soon {};
@@ -247,7 +249,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_usage)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::own_drain)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::peer_notice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::stop_soon)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::topology_query)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ring_taken)

@@ -8,6 +8,8 @@
 
 #include <caf/all.hpp>
 
+#include <optional>
+
 CAF_BEGIN_TYPE_ID_BLOCK(crema, caf::first_custom_type_id)
 CAF_ADD_TYPE_ID(crema, (crema::replica_batch))
 CAF_ADD_TYPE_ID(crema, (crema::answer_batch))
@@ -48,5 +50,8 @@ namespace crema {
 
 /// Adds every message type to an actor system's configuration.
 void register_messages(caf::actor_system_config& config);
+
+/// The version a message from node to node is written in; nothing: it is none of those (an error, say).
+std::optional<uint16_t> version_of(const caf::message& message);
 
 } // namespace crema

@@ -1,14 +1,12 @@
-// Coordinator <-> replica: put, apply and read travel in batches, one message per destination and flush. A batch starts
-// with a message version; who does not know it refuses (docs/adr/0004-batches-and-versions.md). Between nodes the
-// operations and answers of a batch are one string of bytes (replica_encoding.cpp): CAF would look at each of their
-// fields on its own.
+// Coordinator <-> replica: put, apply and read travel in batches, one message per destination and flush. Between nodes
+// the operations and answers of a batch are one string of bytes (replica_encoding.cpp): CAF would look at each of their
+// fields on its own (docs/adr/0004-batches-and-versions.md).
 #pragma once
 
+#include "messages/versioned.hpp"
 #include "protocol/types.hpp"
 
-#include <caf/error.hpp>
 #include <caf/meta/load_callback.hpp>
-#include <caf/meta/type_name.hpp>
 #include <caf/sec.hpp>
 
 #include <cstdint>
@@ -17,9 +15,6 @@
 #include <vector>
 
 namespace crema {
-
-/// The version of everything that nodes say to each other. On the wire.
-constexpr uint16_t message_version = 11;
 
 /// One operation on one key of one vnode. Fields that its kind does not name do not travel.
 struct replica_op {
@@ -83,20 +78,17 @@ typename Inspector::result_type inspect_batch(Inspector& f, const char* name, Ba
                                               More&... more) {
   if constexpr (Inspector::reads_state) {
     auto bytes = encode(items);
-    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, more..., bytes);
+    return inspect_versioned(f, name, x.version, x.epoch, x.from, more..., bytes);
   } else {
     std::string bytes;
-    auto unpack = [&]() -> caf::error {
-      // The bytes of another version are left alone; who handles the message sees which one it is.
-      return x.version != message_version || decode(bytes, items) ? caf::error{} : caf::sec::invalid_argument;
-    };
-    return f(caf::meta::type_name(name), x.version, x.epoch, x.from, more..., bytes, caf::meta::load_callback(unpack));
+    auto unpack = [&]() -> caf::error { return decode(bytes, items) ? caf::error{} : caf::sec::invalid_argument; };
+    return inspect_versioned(f, name, x.version, x.epoch, x.from, more..., bytes, caf::meta::load_callback(unpack));
   }
 }
 
 /// Coordinator -> replica. Answered by an answer_batch to the sender, or several.
 struct replica_batch {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   uint64_t epoch = 0;
   node_id from{};
   /// The newest time of the receiver's clock that the sender had heard. The batch is not older than that; if that is
@@ -112,7 +104,7 @@ struct replica_batch {
 
 /// Replica -> coordinator.
 struct answer_batch {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   uint64_t epoch = 0;
   node_id from{};
   std::vector<replica_answer> answers;

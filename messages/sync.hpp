@@ -4,16 +4,16 @@
 
 #include "messages/replica.hpp"
 
-#include <caf/meta/type_name.hpp>
-
 #include <map>
 
 namespace crema {
 
-/// Every control request starts with these. Templates: a struct of its own per request keeps handlers apart.
+/// Every control request starts with these, and its answer, if it has none of them, with the version of the request.
+/// What answers and requests hold many of does not know the version: it never changes. Templates: a struct of its own
+/// per request keeps handlers apart.
 template <class Derived>
 struct vnode_request {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   uint64_t epoch = 0;
   bucket_id bucket = 0;
   partition_id partition = 0;
@@ -31,16 +31,17 @@ struct vnode_request {
 struct clock_request : vnode_request<clock_request> {
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, clock_request& x) {
-    return f(caf::meta::type_name("crema::clock_request"), x.version, x.epoch, x.bucket, x.partition);
+    return inspect_versioned(f, "crema::clock_request", x.version, x.epoch, x.bucket, x.partition);
   }
 };
 
 struct clock_reply {
+  uint16_t version = message_version_newest;
   std::string clock; ///< Encoded dot_clock.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, clock_reply& x) {
-    return f(caf::meta::type_name("crema::clock_reply"), x.clock);
+    return inspect_versioned(f, "crema::clock_reply", x.version, x.clock);
   }
 };
 
@@ -53,8 +54,8 @@ struct page_request : vnode_request<page_request> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_request& x) {
-    return f(caf::meta::type_name("crema::page_request"), x.version, x.epoch, x.bucket, x.partition, x.key, x.clock,
-             x.bytes_max);
+    return inspect_versioned(f, "crema::page_request", x.version, x.epoch, x.bucket, x.partition, x.key, x.clock,
+                             x.bytes_max);
   }
 };
 
@@ -83,17 +84,18 @@ struct page_message : vnode_request<page_message> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_message& x) {
-    return f(caf::meta::type_name("crema::page_message"), x.version, x.epoch, x.bucket, x.partition, x.heard, x.keys);
+    return inspect_versioned(f, "crema::page_message", x.version, x.epoch, x.bucket, x.partition, x.heard, x.keys);
   }
 };
 
 struct page_applied {
+  uint16_t version = message_version_newest;
   uint64_t dots_new = 0;
   std::string clock; ///< Of the vnode, afterwards.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, page_applied& x) {
-    return f(caf::meta::type_name("crema::page_applied"), x.dots_new, x.clock);
+    return inspect_versioned(f, "crema::page_applied", x.version, x.dots_new, x.clock);
   }
 };
 
@@ -115,8 +117,9 @@ struct fill_request : vnode_request<fill_request> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, fill_request& x) {
-    return f(caf::meta::type_name("crema::fill_request"), x.version, x.epoch, x.bucket, x.partition, x.stage,
-             x.incarnation, x.after_key, x.after_replica, x.after_counter, x.clock, x.trimmed, x.bytes_max);
+    return inspect_versioned(f, "crema::fill_request", x.version, x.epoch, x.bucket, x.partition, x.stage,
+                             x.incarnation, x.after_key, x.after_replica, x.after_counter, x.clock, x.trimmed,
+                             x.bytes_max);
   }
 };
 
@@ -161,8 +164,8 @@ struct fill_page : vnode_request<fill_page> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, fill_page& x) {
-    return f(caf::meta::type_name("crema::fill_page"), x.version, x.epoch, x.bucket, x.partition, x.stage,
-             x.incarnation, x.keys, x.dots, x.clock, x.trimmed, x.latest, x.done);
+    return inspect_versioned(f, "crema::fill_page", x.version, x.epoch, x.bucket, x.partition, x.stage, x.incarnation,
+                             x.keys, x.dots, x.clock, x.trimmed, x.latest, x.done);
   }
 };
 
@@ -184,7 +187,7 @@ struct vnode_state_note {
   }
 };
 struct sync_state {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   uint64_t epoch = 0;
   node_id from{};
   uint64_t incarnation = 0;
@@ -207,31 +210,31 @@ struct sync_state {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_state& x) {
-    return f(caf::meta::type_name("crema::sync_state"), x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
-             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves, x.waits, x.directory,
-             x.directories_met);
+    return inspect_versioned(f, "crema::sync_state", x.version, x.epoch, x.from, x.incarnation, x.sequence, x.full,
+                             x.notes, x.latest, x.wall_ms, x.asks, x.answers, x.bearable, x.moves, x.waits, x.directory,
+                             x.directories_met);
   }
 };
 
 /// Handoff -> peer's handoff: tell me all.
 struct sync_resend {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   node_id from{};
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_resend& x) {
-    return f(caf::meta::type_name("crema::sync_resend"), x.version, x.from);
+    return inspect_versioned(f, "crema::sync_resend", x.version, x.from);
   }
 };
 
 /// Handoff -> peer's handoff: begin a round now, a copy waits for what you will tell.
 struct sync_hurry {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   node_id from{};
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, sync_hurry& x) {
-    return f(caf::meta::type_name("crema::sync_hurry"), x.version, x.from);
+    return inspect_versioned(f, "crema::sync_hurry", x.version, x.from);
   }
 };
 
@@ -246,8 +249,8 @@ struct scrub_request : vnode_request<scrub_request> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, scrub_request& x) {
-    return f(caf::meta::type_name("crema::scrub_request"), x.version, x.epoch, x.bucket, x.partition, x.after, x.until,
-             x.list, x.keys_max, x.bytes_max, x.expires_ms);
+    return inspect_versioned(f, "crema::scrub_request", x.version, x.epoch, x.bucket, x.partition, x.after, x.until,
+                             x.list, x.keys_max, x.bytes_max, x.expires_ms);
   }
 };
 
@@ -263,6 +266,7 @@ struct listed_key {
   }
 };
 struct scrub_found {
+  uint16_t version = message_version_newest;
   bool end = false;   ///< Nothing is left of the range.
   std::string until;  ///< Else: the last key that was looked at.
   uint64_t keys = 0;  ///< Looked at.
@@ -273,7 +277,8 @@ struct scrub_found {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, scrub_found& x) {
-    return f(caf::meta::type_name("crema::scrub_found"), x.end, x.until, x.keys, x.bytes, x.hash, x.listed, x.clock);
+    return inspect_versioned(f, "crema::scrub_found", x.version, x.end, x.until, x.keys, x.bytes, x.hash, x.listed,
+                             x.clock);
   }
 };
 
@@ -284,16 +289,17 @@ struct scrub_read : vnode_request<scrub_read> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, scrub_read& x) {
-    return f(caf::meta::type_name("crema::scrub_read"), x.version, x.epoch, x.bucket, x.partition, x.keys, x.bytes_max);
+    return inspect_versioned(f, "crema::scrub_read", x.version, x.epoch, x.bucket, x.partition, x.keys, x.bytes_max);
   }
 };
 struct scrub_states {
+  uint16_t version = message_version_newest;
   std::vector<std::string> objects; ///< As stored, of the first of the keys; empty: nothing.
   std::string clock;                ///< What they reflect.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, scrub_states& x) {
-    return f(caf::meta::type_name("crema::scrub_states"), x.objects, x.clock);
+    return inspect_versioned(f, "crema::scrub_states", x.version, x.objects, x.clock);
   }
 };
 
@@ -314,38 +320,40 @@ struct key_repairs : vnode_request<key_repairs> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, key_repairs& x) {
-    return f(caf::meta::type_name("crema::key_repairs"), x.version, x.epoch, x.bucket, x.partition, x.clock, x.keys);
+    return inspect_versioned(f, "crema::key_repairs", x.version, x.epoch, x.bucket, x.partition, x.clock, x.keys);
   }
 };
 struct keys_repaired {
+  uint16_t version = message_version_newest;
   uint64_t repaired = 0;
   std::vector<uint32_t> refused; ///< Which of the keys, counted from 0: they changed meanwhile, or that cannot be told.
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, keys_repaired& x) {
-    return f(caf::meta::type_name("crema::keys_repaired"), x.repaired, x.refused);
+    return inspect_versioned(f, "crema::keys_repaired", x.version, x.repaired, x.refused);
   }
 };
 
 /// How many live keys do these vnodes hold? -> count_reply.
 struct count_request {
-  uint16_t version = message_version;
+  uint16_t version = message_version_newest;
   uint64_t epoch = 0;
   bucket_id bucket = 0;
   std::vector<partition_id> partitions;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, count_request& x) {
-    return f(caf::meta::type_name("crema::count_request"), x.version, x.epoch, x.bucket, x.partitions);
+    return inspect_versioned(f, "crema::count_request", x.version, x.epoch, x.bucket, x.partitions);
   }
 };
 
 struct count_reply {
+  uint16_t version = message_version_newest;
   uint64_t keys = 0;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, count_reply& x) {
-    return f(caf::meta::type_name("crema::count_reply"), x.keys);
+    return inspect_versioned(f, "crema::count_reply", x.version, x.keys);
   }
 };
 

@@ -56,6 +56,7 @@ enum class bug : uint8_t {
   settled_early,
   acks_kept,
   vote_unsaved,
+  newest_spoken,
   count,
 };
 
@@ -105,6 +106,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "settled-early",
     "acks-kept",
     "vote-unsaved",
+    "newest-spoken",
 };
 
 #ifdef CREMA_PLANTED_BUGS

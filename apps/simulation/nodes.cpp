@@ -151,6 +151,12 @@ void world::impl::start(size_t n) {
   env->own_threads = false;
   env->pages = opts.pages;
   env->trims = opts.trims;
+  env->release = "simulated";
+  if (opts.mixed_versions) { // Dice of their own: all else goes on as it would.
+    random_stream dice{(opts.seed * 1000 + n) * 1000 + x.life};
+    env->speaks.newest = static_cast<uint16_t>(dice.between(env->speaks.oldest, message_version_newest));
+  }
+  x.speaks = env->speaks;
   env->wall_micros = [this, n] { return wall_micros(n); };
   env->log = std::make_shared<spdlog::logger>(
       name(n), std::make_shared<log_sink>([this](const std::string& text) { traced.line(now(), text); }));

@@ -148,6 +148,7 @@ private:
     w.seed = o.seed;
     w.cluster = cluster_of(o);
     w.spares = has_topology(o) ? spares : 0;
+    w.mixed_versions = o.seed % 3 == 1;
     w.trace_file = o.trace_file;
     return w;
   }

@@ -1,6 +1,7 @@
 #include "apps/simulation/world_impl.hpp"
 
 #include "actors/node_setup.hpp"
+#include "messages/register.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/ring_encoding.hpp"
 #include "protocol/slot.hpp"
@@ -49,7 +50,8 @@ void world::impl::on_link(size_t viewer, size_t peer) {
   for (const auto& r : there.replicas)
     handles.replicas.push_back(seen(r));
   nodes[viewer].linked[peer] = nodes[peer].self;
-  caf::anon_send(nodes[viewer].root, peer_linked{nodes[peer].self, std::move(handles)});
+  auto version = common_version(nodes[viewer].speaks, nodes[peer].speaks).value();
+  caf::anon_send(nodes[viewer].root, peer_linked{nodes[peer].self, std::move(handles), version});
 }
 
 void world::impl::on_unlink(size_t viewer, size_t peer, const std::string& why) {
@@ -71,6 +73,10 @@ void world::impl::on_delivery(size_t from, size_t to, const caf::strong_actor_pt
   traced.mix(static_cast<uint64_t>(now().count()));
   traced.mix(from << 32 | to);
   traced.mix(receiver->id());
+  auto ended = receiver->get()->getf(caf::abstract_actor::is_terminated_flag); // It was of the node's life before.
+  if (auto version = version_of(what); version && !ended && !nodes[to].speaks.include(*version))
+    report({"peers are spoken to in a version they know",
+            fmt::format("{} -> {} {}: version {}", name(from), name(to), caf::deep_to_string(what), *version), now()});
   if (traced.to_file())
     traced.line(now(), fmt::format("{} -> {} {}", name(from), name(to), caf::deep_to_string(what)));
 }
@@ -143,6 +149,7 @@ void world::after(sim_time delay, std::function<void()> what) { impl_->after(del
 bool world::run_until(sim_time until) { return impl_->run_until(until); }
 
 size_t world::nodes() const { return impl_->nodes.size(); }
+uint16_t world::message_version(size_t node) const { return impl_->nodes[node].speaks.newest; }
 bool world::running(size_t node) const { return impl_->running(node); }
 
 bool world::submit(size_t node, client_request request, reply_fn done, lost_fn connection_lost) {

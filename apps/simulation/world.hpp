@@ -57,6 +57,7 @@ public:
     uint64_t seed = 1;
     config::cluster_config cluster; ///< Nodes, buckets, timeouts; ports and directories are not used.
     size_t spares = 0;              ///< Nodes that are no members at first, called as if they were the next ones.
+    bool mixed_versions = false;    ///< Nodes speak different versions of messages, and another one after each start.
     size_t coordinators = 2;        ///< Per node.
     size_t shards = 2;              ///< Per node.
     node_env::page_limits pages;
@@ -78,6 +79,8 @@ public:
 
   // -- Clients -------------------------------------------------------------------------------------------------------
   size_t nodes() const; ///< Spares included.
+  /// The newest version of messages that the node speaks.
+  uint16_t message_version(size_t node) const;
   /// Is the process running (it may be paused)?
   bool running(size_t node) const;
   /// Hands a request to one of the node's coordinators; `done` is called with its reply. Never called if the node dies

@@ -23,6 +23,7 @@ struct world::impl final : network_host {
     caf::actor root;
     node_children children;
     std::shared_ptr<storage::store> store;
+    spoken_versions speaks;           // Since its last start.
     node_id self{};                   // In the ring it was started with.
     bool member_by_order = false;     // Its next disk begins with the ring of another node, not with that of the file.
     uint64_t directory = 0;           // Of the next start with an empty disk; 0: its own affair.

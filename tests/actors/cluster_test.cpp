@@ -415,6 +415,21 @@ TEST(Cluster, ANodeWithAnotherConfigurationIsRefused) {
   EXPECT_NE(c.log.str().find("different configurations"), std::string::npos);
 }
 
+TEST(Cluster, APeerIsWelcomeIfThereIsAVersionOfMessagesThatBothSpeak) {
+  test_cluster c{3, buckets()};
+  auto with_versions = [&c](uint16_t oldest, uint16_t newest) {
+    auto peer = c.nodes[1].handles.self;
+    peer.oldest = oldest;
+    peer.version = newest;
+    return peer;
+  };
+  for (auto peer : {with_versions(1, message_version_oldest), with_versions(message_version_newest, 99)})
+    EXPECT_TRUE(c.say_hello(0, peer));
+  EXPECT_FALSE(c.say_hello(0, with_versions(message_version_newest + 1, 99)));
+  EXPECT_NE(c.log.str().find("n2 speaks messages of version 14 to 99, n1 those of 12 to 13"), std::string::npos);
+  EXPECT_FALSE(c.say_hello(0, with_versions(0, message_version_oldest - 1)));
+}
+
 TEST(Cluster, AStoreThatFailsEndsTheNodeWithTheReason) {
   test_cluster c{1, buckets(1)};
   storage::fail_writes(*c.nodes[0].disk, 0);

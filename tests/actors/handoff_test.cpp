@@ -88,7 +88,7 @@ TEST_F(Handoff, AnswersAQuestionWithARoundThatBeganAfterIt) {
   EXPECT_EQ(first.answers, 0U) << "the report may have been made before it was asked";
   EXPECT_GT(first.asks, 0U);
   ASSERT_TRUE(round_is_begun()) << "a peer was linked meanwhile";
-  tell(sync_resend{message_version, node_id{1}});
+  tell(sync_resend{message_version_newest, node_id{1}});
   auto again = told();
   EXPECT_TRUE(again.full);
   EXPECT_EQ(again.answers, 0U) << "that is still what was known before";
@@ -215,14 +215,17 @@ TEST_F(Handoff, WaitsForAPageUntilSomethingLaterComes) {
   tell(x);
   auto serve_shard = [&] {
     for (bool more = true; more;) {
-      replica_->receive([](const clock_request&) { return clock_reply{protocol::dot_clock{}.encode()}; },
-                        [&](const page_message&) {
-                          return page_applied{1, theirs.encode()};
-                        },
-                        [&](const report_request&) {
-                          caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
-                        },
-                        [](const caf::message&) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+      replica_->receive(
+          [](const clock_request&) {
+            return clock_reply{message_version_newest, protocol::dot_clock{}.encode()};
+          },
+          [&](const page_message&) {
+            return page_applied{message_version_newest, 1, theirs.encode()};
+          },
+          [&](const report_request&) {
+            caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
+          },
+          [](const caf::message&) {}, caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
       sched().run();
     }
   };

@@ -118,13 +118,82 @@ TEST_F(Messages, AnswerBatchesKeepWhatTheKindOfAnAnswerNames) {
     EXPECT_EQ(fields(y.answers[i]), fields(x.answers[i])) << i;
 }
 
-TEST_F(Messages, OfAnotherVersionArriveWithItAndWithoutContent) {
+template <class T>
+void expect_only_the_version(caf::actor_system& system) {
+  T x;
+  x.version = message_version_newest + 1;
+  EXPECT_EQ(round_trip(system, x).version, x.version) << caf::deep_to_string(x);
+  x.version = message_version_oldest - 1;
+  EXPECT_EQ(round_trip(system, x).version, x.version) << caf::deep_to_string(x);
+}
+
+TEST_F(Messages, OfAVersionThatIsNotSpokenArriveWithItAndWithoutContent) {
   replica_batch x;
-  x.version = message_version + 1;
+  x.version = message_version_newest + 1;
   x.ops = operations();
   auto y = round_trip(system_, x);
   EXPECT_EQ(y.version, x.version);
   EXPECT_TRUE(y.ops.empty());
+  heartbeat h;
+  h.version = message_version_oldest - 1;
+  h.epoch = 5;
+  EXPECT_EQ(round_trip(system_, h).epoch, 0U);
+  expect_only_the_version<answer_batch>(system_);
+  expect_only_the_version<clock_request>(system_);
+  expect_only_the_version<clock_reply>(system_);
+  expect_only_the_version<page_request>(system_);
+  expect_only_the_version<page_message>(system_);
+  expect_only_the_version<page_applied>(system_);
+  expect_only_the_version<fill_request>(system_);
+  expect_only_the_version<fill_page>(system_);
+  expect_only_the_version<sync_state>(system_);
+  expect_only_the_version<sync_resend>(system_);
+  expect_only_the_version<sync_hurry>(system_);
+  expect_only_the_version<scrub_request>(system_);
+  expect_only_the_version<scrub_found>(system_);
+  expect_only_the_version<scrub_read>(system_);
+  expect_only_the_version<scrub_states>(system_);
+  expect_only_the_version<key_repairs>(system_);
+  expect_only_the_version<keys_repaired>(system_);
+  expect_only_the_version<count_request>(system_);
+  expect_only_the_version<count_reply>(system_);
+  expect_only_the_version<ring_message>(system_);
+  expect_only_the_version<join_request>(system_);
+  expect_only_the_version<join_answer>(system_);
+}
+
+TEST_F(Messages, InAnOlderVersionHaveTheFieldsThatItHad) {
+  heartbeat h;
+  h.epoch = 5;
+  h.drained = true;
+  h.release = "1.2.3";
+  EXPECT_EQ(round_trip(system_, h).release, "1.2.3");
+  h.version = 12;
+  auto older = round_trip(system_, h);
+  EXPECT_EQ(std::tie(older.version, older.epoch, older.drained, older.release),
+            std::make_tuple(12, 5U, true, std::string{}));
+}
+
+TEST_F(Messages, HandshakesAreReadInWhateverVersion) {
+  for (uint16_t newest : {11, 12, 13, 99}) {
+    hello h{newest, "cluster", "n1", 2, 3, 10};
+    auto w = round_trip(system_, welcome{h, {}});
+    for (const auto& back : {round_trip(system_, h), w.self}) {
+      EXPECT_EQ(std::tie(back.version, back.cluster, back.node, back.incarnation, back.fingerprint),
+                std::tie(h.version, h.cluster, h.node, h.incarnation, h.fingerprint));
+      EXPECT_EQ(back.versions().newest, newest);
+      EXPECT_EQ(back.versions().oldest, newest < 12 ? newest : 10) << "those before spoke one version only";
+    }
+  }
+}
+
+TEST_F(Messages, TellTheirVersion) {
+  EXPECT_EQ(version_of(caf::make_message(heartbeat{})), message_version_newest);
+  clock_reply reply;
+  reply.version = 12;
+  EXPECT_EQ(version_of(caf::make_message(reply)), 12);
+  EXPECT_EQ(version_of(caf::make_message(std::string{"words"})), std::nullopt);
+  EXPECT_EQ(version_of(caf::message{}), std::nullopt);
 }
 
 template <class Item>
@@ -239,8 +308,8 @@ TEST_F(Messages, SyncStatesKeepEveryField) {
   ASSERT_EQ(y.notes.size(), 1U);
   EXPECT_EQ(std::tie(y.notes[0].bucket, y.notes[0].partition, y.notes[0].role, y.notes[0].state, y.notes[0].clock),
             std::make_tuple(6, 7, 1, 2, std::string{"clock"}));
-  EXPECT_EQ(round_trip(system_, sync_resend{message_version, node_id{3}}).from, node_id{3});
-  EXPECT_EQ(round_trip(system_, sync_hurry{message_version, node_id{3}}).from, node_id{3});
+  EXPECT_EQ(round_trip(system_, sync_resend{message_version_newest, node_id{3}}).from, node_id{3});
+  EXPECT_EQ(round_trip(system_, sync_hurry{message_version_newest, node_id{3}}).from, node_id{3});
 }
 
 TEST_F(Messages, ControlMessagesKeepEveryField) {
@@ -249,9 +318,9 @@ TEST_F(Messages, ControlMessagesKeepEveryField) {
     return x;
   };
   auto who = [](const auto& x) { return std::make_tuple(x.version, x.epoch, x.bucket, x.partition); };
-  auto expected = std::make_tuple(message_version, uint64_t{2}, bucket_id{3}, partition_id{4});
+  auto expected = std::make_tuple(message_version_newest, uint64_t{2}, bucket_id{3}, partition_id{4});
   EXPECT_EQ(who(round_trip(system_, about(clock_request{}))), expected);
-  EXPECT_EQ(round_trip(system_, clock_reply{"clock"}).clock, "clock");
+  EXPECT_EQ(round_trip(system_, clock_reply{message_version_newest, "clock"}).clock, "clock");
   page_request ask;
   ask.key = "key";
   ask.clock = "clock";
@@ -266,11 +335,11 @@ TEST_F(Messages, ControlMessagesKeepEveryField) {
   ASSERT_EQ(m.keys.size(), 1U);
   EXPECT_EQ(std::tie(m.keys[0].key, m.keys[0].object, m.keys[0].dots),
             std::make_tuple(std::string{"key"}, std::string{"object"}, std::vector<uint64_t>{5, 6}));
-  auto applied = round_trip(system_, page_applied{3, "clock"});
+  auto applied = round_trip(system_, page_applied{message_version_newest, 3, "clock"});
   EXPECT_EQ(std::tie(applied.dots_new, applied.clock), std::make_tuple(3U, std::string{"clock"}));
-  auto n = round_trip(system_, count_request{1, 2, 3, {4, 5}});
+  auto n = round_trip(system_, count_request{message_version_newest, 2, 3, {4, 5}});
   EXPECT_EQ(std::tie(n.epoch, n.bucket, n.partitions), std::make_tuple(2U, 3, std::vector<partition_id>{4, 5}));
-  EXPECT_EQ(round_trip(system_, count_reply{3}).keys, 3U);
+  EXPECT_EQ(round_trip(system_, count_reply{message_version_newest, 3}).keys, 3U);
 }
 
 TEST_F(Messages, PartsOfAScrubKeepEveryField) {
@@ -287,7 +356,7 @@ TEST_F(Messages, PartsOfAScrubKeepEveryField) {
                      a.expires_ms),
             std::tie(ask.version, ask.epoch, ask.bucket, ask.partition, ask.after, ask.until, ask.list, ask.keys_max,
                      ask.bytes_max, ask.expires_ms));
-  auto f = round_trip(system_, scrub_found{true, "until", 2, 3, 4, {{"key", 5, 6}}, "clock"});
+  auto f = round_trip(system_, scrub_found{message_version_newest, true, "until", 2, 3, 4, {{"key", 5, 6}}, "clock"});
   EXPECT_EQ(std::tie(f.end, f.until, f.keys, f.bytes, f.hash, f.clock),
             std::make_tuple(true, std::string{"until"}, 2U, 3U, 4U, std::string{"clock"}));
   ASSERT_EQ(f.listed.size(), 1U);
@@ -300,7 +369,7 @@ TEST_F(Messages, PartsOfAScrubKeepEveryField) {
   auto r = round_trip(system_, read);
   EXPECT_EQ(std::tie(r.version, r.epoch, r.bucket, r.partition, r.keys, r.bytes_max),
             std::tie(read.version, read.epoch, read.bucket, read.partition, read.keys, read.bytes_max));
-  auto s = round_trip(system_, scrub_states{{"x", ""}, "clock"});
+  auto s = round_trip(system_, scrub_states{message_version_newest, {"x", ""}, "clock"});
   EXPECT_EQ(std::tie(s.objects, s.clock), std::make_tuple(std::vector<std::string>{"x", ""}, std::string{"clock"}));
   key_repairs repairs;
   repairs.about(2, {3, 4});
@@ -312,41 +381,37 @@ TEST_F(Messages, PartsOfAScrubKeepEveryField) {
   ASSERT_EQ(k.keys.size(), 1U);
   EXPECT_EQ(std::tie(k.keys[0].key, k.keys[0].held, k.keys[0].object),
             std::make_tuple(std::string{"key"}, 5U, std::string{"object"}));
-  auto d = round_trip(system_, keys_repaired{3, {4, 7}});
+  auto d = round_trip(system_, keys_repaired{message_version_newest, 3, {4, 7}});
   EXPECT_EQ(d.repaired, 3U);
   EXPECT_EQ(d.refused, (std::vector<uint32_t>{4, 7}));
 }
 
-TEST_F(Messages, HandshakeAndHeartbeatKeepEveryField) {
-  hello h{1, "cluster", "n1", 2, 3};
-  auto back = round_trip(system_, h);
-  EXPECT_EQ(std::tie(back.version, back.cluster, back.node, back.incarnation, back.fingerprint),
-            std::tie(h.version, h.cluster, h.node, h.incarnation, h.fingerprint));
-  auto w = round_trip(system_, welcome{h, {}});
-  EXPECT_EQ(w.self.node, "n1");
-  EXPECT_TRUE(w.handles.replicas.empty());
-  auto b = round_trip(system_, heartbeat{1, node_id{4}, 5, 6, 7, 8, 9, 10, 11, 12, true});
+TEST_F(Messages, HeartbeatsKeepEveryField) {
+  auto b = round_trip(system_, heartbeat{message_version_newest, node_id{4}, 5, 6, 7, 8, 9, 10, 11, 12, true, "1.2.3"});
   EXPECT_EQ(std::tie(b.version, b.epoch, b.epoch_taken, b.to_get, b.got, b.former, b.time),
-            std::make_tuple(1, 5U, 6U, 7U, 8U, 9U, 10));
-  EXPECT_EQ(std::tie(b.stored, b.disk_free, b.drained), std::make_tuple(11U, 12U, true));
+            std::make_tuple(message_version_newest, 5U, 6U, 7U, 8U, 9U, 10));
+  EXPECT_EQ(std::tie(b.stored, b.disk_free, b.drained, b.release),
+            std::make_tuple(11U, 12U, true, std::string{"1.2.3"}));
   EXPECT_EQ(b.from, node_id{4});
 }
 
 TEST_F(Messages, AgreementAndJoiningKeepEveryField) {
-  auto m = round_trip(system_, ring_message{1, node_id{2}, 3, 4, 5, 6, "v", 7, 8, 9, 10, 11, "a", 12});
+  auto m =
+      round_trip(system_, ring_message{message_version_newest, node_id{2}, 3, 4, 5, 6, "v", 7, 8, 9, 10, 11, "a", 12});
   EXPECT_EQ(std::tie(m.version, m.from, m.what, m.number, m.attempt_round, m.attempt_source, m.value, m.answer),
-            std::make_tuple(1, node_id{2}, 3, 4U, 5U, 6U, std::string{"v"}, 7));
+            std::make_tuple(message_version_newest, node_id{2}, 3, 4U, 5U, 6U, std::string{"v"}, 7));
   EXPECT_EQ(
       std::tie(m.promised_round, m.accepted_round, m.promised_source, m.accepted_source, m.accepted_value, m.directory),
       std::make_tuple(8U, 9U, 10U, 11U, std::string{"a"}, 12U));
-  auto j = round_trip(system_, join_request{1, "c", "n", "h", 2, 3, "z", 4, "g", 5, 6});
+  auto j = round_trip(system_, join_request{message_version_newest, "c", "n", "h", 2, 3, "z", 4, "g", 5, 6});
   EXPECT_EQ(
       std::tie(j.version, j.cluster, j.node, j.host, j.peer_port, j.resp_port, j.zone, j.weight, j.group, j.directory),
-      std::make_tuple(1, std::string{"c"}, std::string{"n"}, std::string{"h"}, 2, 3, std::string{"z"}, 4U,
-                      std::string{"g"}, 5U));
+      std::make_tuple(message_version_newest, std::string{"c"}, std::string{"n"}, std::string{"h"}, 2, 3,
+                      std::string{"z"}, 4U, std::string{"g"}, 5U));
   EXPECT_EQ(j.disk_free, 6U);
-  auto a = round_trip(system_, join_answer{1, "shape", "ring"});
-  EXPECT_EQ(std::tie(a.version, a.shape, a.ring), std::make_tuple(1, std::string{"shape"}, std::string{"ring"}));
+  auto a = round_trip(system_, join_answer{message_version_newest, "shape", "ring"});
+  EXPECT_EQ(std::tie(a.version, a.shape, a.ring),
+            std::make_tuple(message_version_newest, std::string{"shape"}, std::string{"ring"}));
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/backend.hpp"
+#include "actors/handshake.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/node_setup.hpp"
 #include "messages/register.hpp"
@@ -128,7 +129,7 @@ public:
     n.root = spawn_node(system_, env, o);
     n.alive = true;
     sched().run();
-    n.handles = say_hello(i, {message_version, cluster.cluster, env->name, env->incarnation, env->fingerprint}).value();
+    n.handles = say_hello(i, hello_from(*env)).value();
     n.backend = std::make_unique<actor_backend>(n.root, n.coordinators);
   }
 

@@ -76,11 +76,12 @@ class Node:
         self.log = cluster.directory / f"{self.name}.log"
         self.environment = {}  # Beside that of this process, from the next start on.
         self.file, self.options = None, []  # Of a node that joins: a file of its own, and --join.
+        self.binary = BINARY
         self.process = None
 
     def start(self, config=None):
         assert self.process is None, f"{self.name} runs already"
-        command = [BINARY, "node", "--config", str(config or self.file or self.cluster.file), "--node", self.name, *self.options]
+        command = [self.binary, "node", "--config", str(config or self.file or self.cluster.file), "--node", self.name, *self.options]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, cwd=self.cluster.directory, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env={**os.environ, **self.environment},

@@ -33,7 +33,7 @@ inline nlohmann::json valid_document() {
     "logging": {"level": "debug", "file": "crema.log", "format": "json"},
     "storage": {"cache_mb": 64, "object_cache_mb": 16, "memtable_mb": 8, "background_threads": 1, "shards": 3},
     "limits": {"gateway_threads": 2, "coordinators": 4, "max_clients": 500},
-    "peers": {"heartbeat_ms": 100, "suspect_after_ms": 900, "connect_timeout_ms": 700},
+    "peers": {"heartbeat_ms": 100, "suspect_after_ms": 900, "connect_timeout_ms": 700, "message_version": 12},
     "sync": {"interval_ms": 500, "mb_per_s_max": 8, "log_entries_max": 5000, "scrub_days": 30},
     "hints": {"age_max_s": 60, "vnode_mb_max": 32}
   })");

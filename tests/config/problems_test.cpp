@@ -210,6 +210,8 @@ TEST(ConfigProblems, NumbersHaveBounds) {
       {with("/limits/coordinators", "65"), "limits.coordinators", "65 is out of range"},
       {with("/limits/max_clients", "0"), "limits.max_clients", "0 is out of range"},
       {with("/peers/heartbeat_ms", "9"), "peers.heartbeat_ms", "9 is out of range"},
+      {with("/peers/message_version", "11"), "peers.message_version", "11 is out of range"},
+      {with("/peers/message_version", "14"), "peers.message_version", "14 is out of range"},
       {with("/peers/connect_timeout_ms", "600001"), "peers.connect_timeout_ms", "600001 is out of range"},
       {with("/peers/suspect_after_ms", "199"), "peers.suspect_after_ms", "199 is less than two heartbeats of 100 ms"},
       {with("/sync/interval_ms", "9"), "sync.interval_ms", "9 is out of range"},

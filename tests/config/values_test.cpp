@@ -74,6 +74,7 @@ TEST(ConfigValues, EveryFieldIsRead) {
   EXPECT_EQ(config.peers.heartbeat, 100ms);
   EXPECT_EQ(config.peers.suspect_after, 900ms);
   EXPECT_EQ(config.peers.connect_timeout, 700ms);
+  EXPECT_EQ(config.peers.message_version, 12);
   EXPECT_EQ(config.sync.interval, 500ms);
   EXPECT_EQ(config.sync.mb_per_s_max, 8U);
   EXPECT_EQ(config.sync.log_entries_max, 5000U);

@@ -264,6 +264,40 @@ TEST_F(WorldBegunWithoutOne, TwoThatLostTheirDisksBeginWithTheThirdAlthoughItIsE
   EXPECT_EQ(put(bystander, key_), errc::ok);
 }
 
+class WorldOfMixedVersions : public World {
+protected:
+  WorldOfMixedVersions() : World(options()) {}
+  static world::options options() {
+    auto o = cluster_of(3);
+    o.mixed_versions = true;
+    return o;
+  }
+  void restart_until(size_t node, uint16_t version) {
+    for (int i = 0; i < 100 && w.message_version(node) != version; ++i) {
+      w.crash_process(node);
+      w.start(node);
+    }
+    ASSERT_EQ(w.message_version(node), version);
+    run(seconds{3});
+  }
+};
+
+/// That peers are spoken to in their version the world sees to by itself, in every message.
+TEST_F(WorldOfMixedVersions, IsUpgradedNodeByNodeAndBack) {
+  for (size_t node = 0; node < 3; ++node)
+    restart_until(node, message_version_oldest);
+  for (auto version : {message_version_newest, message_version_oldest})
+    for (size_t upgraded = 0; upgraded < 3; ++upgraded) {
+      restart_until(upgraded, version);
+      for (size_t node = 0; node < 3; ++node)
+        ASSERT_EQ(put(node, "of " + std::to_string(node)), errc::ok);
+      for (size_t node = 0; node < 3; ++node)
+        EXPECT_EQ(get(node, "of " + std::to_string((node + 1) % 3)), 1U);
+    }
+  for (size_t node = 0; node < 3; ++node)
+    EXPECT_EQ(keys_of(node), 3U);
+}
+
 /// Four members, and one that may join.
 class WorldWithASpare : public World {
 protected:
