@@ -156,6 +156,17 @@ void hurry_peers(handoff_self self) {
                      }});
 }
 
+/// Own vnodes that are not complete, as far as is known: until the shards have told what they have, none is.
+size_t incomplete(const handoff_state& st) {
+  if (std::count(st.shard_latest.begin(), st.shard_latest.end(), timestamp{0}) == 0)
+    return st.planner->incomplete();
+  size_t owned = 0;
+  for (const auto& b : st.ring->buckets)
+    for (size_t p = 0; p < st.ring->owners.size(); ++p)
+      owned += st.ring->owns(st.env->self, static_cast<partition_id>(p), b.n) ? 1 : 0;
+  return owned;
+}
+
 /// Into the log, each once: it is named until it has been done.
 void tell_births(handoff_self self, const std::vector<protocol::birth_task>& births) {
   auto& st = self->state;
@@ -210,7 +221,7 @@ void act(handoff_self self) {
   start_sessions(self);
   if (st.planner->copies_wait())
     hurry_peers(self);
-  if (std::exchange(st.incomplete, st.planner->incomplete()) != st.incomplete)
+  if (std::exchange(st.incomplete, incomplete(st)) != st.incomplete)
     self->send(st.root, vnodes_incomplete{st.incomplete});
 }
 
@@ -336,17 +347,6 @@ void on_linked(handoff_self self, const peer_linked& x) {
   st.planner->linked(x.node);
   tell(self, x.node, p);
   ask_for_reports(self); // What is newer than the last round.
-}
-
-/// Own vnodes that are not complete, as far as is known: until the shards have told what they have, none is.
-size_t incomplete(const handoff_state& st) {
-  if (std::count(st.shard_latest.begin(), st.shard_latest.end(), timestamp{0}) == 0)
-    return st.planner->incomplete();
-  size_t owned = 0;
-  for (const auto& b : st.ring->buckets)
-    for (size_t p = 0; p < st.ring->owners.size(); ++p)
-      owned += st.ring->owns(st.env->self, static_cast<partition_id>(p), b.n) ? 1 : 0;
-  return owned;
 }
 
 std::map<std::string, uint64_t> counters(handoff_self self) {

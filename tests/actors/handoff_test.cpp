@@ -313,7 +313,7 @@ TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
         replica_->receive(
             [&](const fill_begin&) {
               begun = true;
-              return true;
+              return fill_begun{copy_progress{node_id{1}, {}}};
             },
             [&](const report_request&) {
               caf::anon_send(handoff_, shard_report{0, {}, {}, 1});
@@ -330,6 +330,21 @@ TEST_F(Handoff, HoldsACopyWhileAPartIsOnItsWay) {
   EXPECT_GE(asked_in(10), 8U);
   EXPECT_EQ(counter("syncs_running"), 1U);
   caf::anon_send_exit(far, caf::exit_reason::kill);
+}
+
+// A node said that it was ready before its vnodes were, if a peer had told it all by then; and answered NOQUORUM.
+TEST_F(Handoff, CountsNoVnodeAsCompleteBeforeTheShardsHaveTold) {
+  tell(peer_linked{node_id{1}, {{}, caf::actor_cast<caf::actor>(peer_), {}, {}}});
+  sync_state x;
+  x.from = node_id{1};
+  x.incarnation = x.sequence = x.latest = 1;
+  x.full = true;
+  tell(x);
+  std::vector<size_t> told;
+  for (bool more = true; more;)
+    root_->receive([&](const vnodes_incomplete& n) { told.push_back(n.count); },
+                   caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+  EXPECT_EQ(told, std::vector<size_t>{8});
 }
 
 // Who has left was waited for as long as one that may come back: a quarter of a minute (`--seed 111 --nodes 5 --minutes
@@ -360,9 +375,13 @@ TEST_F(Handoff, GivesACopyUpWhenItsSourceIsNoOwnerAnyMore) {
     auto abandoned = false;
     auto run = [&] {
       for (bool more = true; more;)
-        replica_->receive([&](const fill_begin&) { return begun = true; },
-                          [&](const fill_abandon&) { abandoned = true; }, [](const caf::message&) {},
-                          caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
+        replica_->receive(
+            [&](const fill_begin&) {
+              begun = true;
+              return fill_begun{copy_progress{node_id{1}, {}}};
+            },
+            [&](const fill_abandon&) { abandoned = true; }, [](const caf::message&) {},
+            caf::after(std::chrono::seconds{0}) >> [&] { more = false; });
       sched().run();
     };
     run();
