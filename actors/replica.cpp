@@ -313,10 +313,11 @@ caf::behavior replica(caf::stateful_actor<replica_state>* self, const env_ptr& e
             },
             of_one_key);
       },
-      [self](const fill_begin& x) -> caf::result<bool> {
-        auto promise = self->make_response_promise<bool>();
-        put_off(self,
-                [self, promise, x]() mutable { promise.deliver(self->state.work->begin_fill(x, answers(self))); });
+      [self](const fill_begin& x) -> caf::result<fill_begun> {
+        auto promise = self->make_response_promise<fill_begun>();
+        put_off(self, [self, promise, x]() mutable {
+          promise.deliver(fill_begun{self->state.work->begin_fill(x.task, answers(self))});
+        });
         return promise;
       },
       [self](const fill_abandon& x) {

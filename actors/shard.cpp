@@ -401,6 +401,7 @@ std::map<std::string, uint64_t> shard::counters() const {
           {"pages_given", pages_},
           {"dots_caught_up", dots_caught_up_},
           {"vnodes_refilled", filled_},
+          {"refills_resumed", resumed_},
           {"log_entries_trimmed", trimmed_},
           {"keys_cleaned", cleaned_},
           {"dots_closed", closed_},

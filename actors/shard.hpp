@@ -87,8 +87,8 @@ public:
 
   // Refill (docs/protocol.md, "Sync"): the source's side, and ours.
   std::optional<failure> make_fill_page(const fill_request& request, fill_page& page, const answer_fn& answer);
-  /// @returns whether a copy is needed.
-  bool begin_fill(const fill_begin& what, const answer_fn& answer);
+  /// @returns how far the copy is that was begun, now or before; nothing: none is needed.
+  std::optional<copy_progress> begin_fill(const protocol::refill_task& task, const answer_fn& answer);
   void abandon_fill(vnode_id vnode, const answer_fn& answer);
   std::optional<failure> apply_fill_page(const fill_page& page, const answer_fn& answer);
   /// Owner vnodes that begin empty.
@@ -145,8 +145,8 @@ private:
     uint64_t bytes = 0;                               // Temporary: about what it holds.
     std::unique_ptr<protocol::distinct_counter> keys; // Temporary: how many different ones.
 
-    bool copying = false; // The other place may hold a part of a copy.
-    uint64_t refills = 0; // Since the process was started.
+    bool copying = false;                  // The other place may hold a part of a copy,
+    std::optional<copy_progress> progress; // and is so far. Nothing: its parts are all there.
     // Of who makes a copy of it: until that many reports its log stays, and what is stable waits.
     uint64_t copied_until = 0;
     protocol::dot_clock trim_later;
@@ -210,12 +210,13 @@ private:
   held& hold(vnode_id id, const protocol::vnode_record& record, protocol::dot_clock clock);
   protocol::vnode_record new_record(vnode_id id) const;
   void take_roles();
+  void take_up_copy(held& at, const protocol::vnode_record& record);
   void drop_for_good(vnode_id id, uint64_t counter);
   bool begins_with(const protocol::bucket& bucket, vnode_id id) const;
   void become_owner(held& at);
   void become_former(held& at);
   void save_record(const held& at);
-  void set_copying(held& at, bool copying, const answer_fn& answer);
+  void set_copying(held& at, std::optional<copy_progress> progress, const answer_fn& answer);
   std::optional<failure> take_place(held& at, held copy, const answer_fn& answer);
   std::optional<failure> catch_up_copy(const held& at, held& copy, const answer_fn& answer);
   std::optional<failure> join_into_copy(const held& at, held& copy, const answer_fn& answer);
@@ -303,8 +304,8 @@ private:
   std::vector<comparison> comparisons_;
   std::vector<write_answer> synced_; // Written; answered after the fsync.
   std::vector<read> reads_;
-  uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, trimmed_ = 0, cleaned_ = 0, closed_ = 0, dropped_ = 0,
-           dropped_early_ = 0;
+  uint64_t kept_aside_ = 0, dots_caught_up_ = 0, filled_ = 0, resumed_ = 0, trimmed_ = 0, cleaned_ = 0, closed_ = 0,
+           dropped_ = 0, dropped_early_ = 0;
   uint64_t given_ = 0, applied_ = 0, known_ = 0, reads_done_ = 0, refused_ = 0, batches_ = 0, syncs_ = 0, pages_ = 0,
            compared_ = 0, keys_restored_ = 0;
 };

@@ -28,14 +28,15 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
     return failure{errc::not_owner, why};
   if (at->role != vnode_role::owner || at->state != vnode_state::complete)
     return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
-  auto incarnation = env_->incarnation + at->refills;
-  if (request.stage != fill_stage::begin && request.incarnation != incarnation)
-    return failure{errc::behind, fmt::format("{} was restarted or refilled", env_->name)};
+  // A process that dies leaves what it has given parts of: to go on is right as long as the log tells what has changed.
+  auto source = self_ ^ (at->node.id() == at->id ? 0 : 1);
+  if (request.stage != fill_stage::begin && request.source != source)
+    return failure{errc::behind, fmt::format("{} lost its disk, or was refilled", env_->name)};
   write_now(answer);
   at->copied_until = reports_ + copied_reports;
   page.about(epoch(), id);
   page.stage = request.stage;
-  page.incarnation = incarnation;
+  page.source = source;
   page.done = true;
   size_t bytes = 0;
   auto room = [&](size_t more) {
@@ -118,23 +119,28 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
 
 // -- Refill: the copy -----------------------------------------------------------------------------------------------
 
-bool shard::begin_fill(const fill_begin& what, const answer_fn& answer) {
+std::optional<copy_progress> shard::begin_fill(const protocol::refill_task& task, const answer_fn& answer) {
   std::string why;
-  auto* at = find(what.vnode, why);
+  auto* at = find(task.vnode, why);
   if (at == nullptr || at->role != vnode_role::owner)
-    return false;
+    return std::nullopt;
   at->changed = true; // If the planner has not heard of it yet.
-  if (at->whole() && !what.behind)
-    return false;
+  if (at->whole() && !task.behind)
+    return std::nullopt;
+  if (at->progress) { // Whoever it was begun with is waited for like any source that is away.
+    ++resumed_;
+    return at->progress;
+  }
   if (!at->whole())
     at->state = vnode_state::filling;
-  set_copying(*at, true, answer);
-  return failed_early_.empty();
+  set_copying(*at, copy_progress{task.from, {}}, answer);
+  return failed_early_.empty() ? at->progress : std::nullopt;
 }
 
 /// Either way nothing is left of a copy that was begun before.
-void shard::set_copying(held& at, bool copying, const answer_fn& answer) {
-  at.copying = copying;
+void shard::set_copying(held& at, std::optional<copy_progress> progress, const answer_fn& answer) {
+  at.copying = progress.has_value();
+  at.progress = std::move(progress);
   at.changed = true;
   batch_.drop_vnode(other_place(at.node.id()));
   save_record(at);
@@ -154,14 +160,16 @@ void shard::abandon_fill(vnode_id vnode, const answer_fn& answer) {
   std::string why;
   auto* at = find(vnode, why);
   if (at != nullptr && at->copying)
-    set_copying(*at, false, answer);
+    set_copying(*at, std::nullopt, answer);
 }
 
 std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, const answer_fn& answer) {
   std::string why;
   auto* at = find(page.vnode(), why);
-  if (at == nullptr || !at->copying)
+  if (at == nullptr || !at->progress)
     return failure{errc::not_owner, "not being filled"};
+  if (!at->progress->expects(page))
+    return failure{errc::invalid_context, "an answer to another question"};
   held copy(at->id, protocol::vnode{other_place(at->node.id()), at->node.rule(), self_, {}, at->node.counter()});
   noting_sink sink{batch_, copy};
   for (const auto& k : page.keys) {
@@ -193,6 +201,8 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
     if (auto failed = take_place(*at, std::move(copy), answer))
       return failed;
   } else {
+    at->progress->advance(page);
+    save_record(*at);
     write_now(answer);
   }
   return failed_to_write();
@@ -201,6 +211,8 @@ std::optional<shard::failure> shard::apply_fill_page(const fill_page& page, cons
 /// The copy is whole. What the vnode has beyond it is joined into it, while nobody can see it; then it is the vnode.
 /// A process that dies on the way leaves the vnode as it is, and a copy that belongs to nobody.
 std::optional<shard::failure> shard::take_place(held& at, held copy, const answer_fn& answer) {
+  at.progress.reset(); // What is joined into it is not a part of a copy: it is not to be gone on with.
+  save_record(at);
   write_now(answer);
   answer_reads(answer); // Of the place that goes.
   auto by_log = copy.node.clock().covers(at.trimmed);
@@ -217,7 +229,6 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
   copy.state = at.state == vnode_state::complete ? vnode_state::complete : vnode_state::catching_up;
   copy.epoch = at.epoch;
   copy.has_graves = true; // Until looked for.
-  copy.refills = at.refills + 1;
   at = std::move(copy);
   save_record(at);
   write_now(answer);

@@ -56,12 +56,11 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       count_held(at);
       continue;
     }
-    if (record.copying) // A process that is gone began it.
-      batch_.drop_vnode(other_place(at.node.id()));
+    take_up_copy(at, record);
     // A backup lacks what was acknowledged since, and may hold what has been removed for good.
     if (env_->restored && record.self != self_ && at.whole() && !planted(bug::backup_trusted))
       at.state = vnode_state::unsure;
-    if (record.copying || at.state != record.state)
+    if (record.copying != at.copying || at.state != record.state)
       save_record(at);
   }
   for (const auto& [id, clock] : clocks) // Of a vnode whose record was lost, or never written.
@@ -70,6 +69,18 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
       hold(id, {}, clock_of(id));
   take_roles();
   write_now({});
+}
+
+/// A process that is gone began a copy. It is of use where one is needed in any case, and as far as its parts are known
+/// to be there.
+void shard::take_up_copy(held& at, const protocol::vnode_record& record) {
+  if (!record.copying)
+    return;
+  if (at.state == vnode_state::filling && record.self == self_)
+    at.progress = decode_copy_progress(record.copied);
+  at.copying = at.progress.has_value();
+  if (!at.copying)
+    batch_.drop_vnode(other_place(at.node.id()));
 }
 
 /// A vnode of a bucket that was dropped.
@@ -163,6 +174,7 @@ void shard::become_former(held& at) {
   if (at.copying)
     batch_.drop_vnode(other_place(at.node.id()));
   at.copying = false;
+  at.progress.reset();
   at.role = vnode_role::temporary;
   at.state = vnode_state::complete;
   at.former = true;
@@ -215,9 +227,10 @@ void shard::count_held(held& at) {
 }
 
 void shard::save_record(const held& at) {
-  batch_.save_record(
-      at.id, protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
-                               at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former, at.epoch}));
+  batch_.save_record(at.id,
+                     protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
+                                       at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former,
+                                       at.epoch, at.progress ? encode(*at.progress) : std::string{}}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().

@@ -14,7 +14,7 @@ struct sync_session {
   bool waiting = false;  // For `from` to answer the last one,
   bool stuck = false;    // for long.
   // Refill only:
-  fill_request next;
+  copy_progress copy;
   bool filling = false; // The copy has been begun, and is not whole.
   size_t tries = 0;     // Of this part.
 };
@@ -207,51 +207,26 @@ void fetch_page(handoff_self self, const session_ptr& s, const std::string& cloc
 
 /// The copy is whole, or what comes next follows from the page that has just been stored.
 void after_part(handoff_self self, const session_ptr& s, const fill_page& page) {
-  auto& next = s->next;
-  switch (page.stage) {
-  case fill_stage::begin:
-    next.incarnation = page.incarnation;
-    next.clock = page.clock;
-    next.trimmed = page.trimmed;
-    next.stage = fill_stage::data;
-    break;
-  case fill_stage::data:
-    if (page.done)
-      next.stage = fill_stage::log;
-    else
-      next.after_key = page.keys.back().key;
-    break;
-  case fill_stage::log:
-    if (page.done) {
-      next.stage = fill_stage::rest;
-    } else {
-      next.after_replica = page.dots.back().replica;
-      next.after_counter = page.dots.back().counter;
-    }
-    break;
-  case fill_stage::rest:
-    if (page.done) {
-      self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
-                                 self->state.env->name_of(s->from));
-      s->filling = false;
-      ++self->state.refills_done;
-      self->state.planner->refilled(s->vnode);
-      ask_for_reports(self); // It waits for rounds of its peers from now on.
-      return finish(self, s, {});
-    }
-    next.clock = page.clock;
-    break;
+  if (page.stage != fill_stage::rest || !page.done) {
+    s->copy.advance(page);
+    return fetch_part(self, s);
   }
-  fetch_part(self, s);
+  self->state.env->log->info("bucket {} partition {}: refilled from {}", s->vnode.bucket, s->vnode.partition,
+                             self->state.env->name_of(s->from));
+  s->filling = false;
+  ++self->state.refills_done;
+  self->state.planner->refilled(s->vnode);
+  ask_for_reports(self); // It waits for rounds of its peers from now on.
+  finish(self, s, {});
 }
 
 void fetch_part(handoff_self self, const session_ptr& s) {
-  s->next.bytes_max = page_bytes(self, s->from);
+  auto request = s->copy.next;
+  request.bytes_max = page_bytes(self, s->from);
   page_timer timer{self};
-  step<fill_page>(self, s, s->from, s->next, [self, s, timer](const fill_page& page) {
+  step<fill_page>(self, s, s->from, std::move(request), [self, s, timer](const fill_page& page) {
     timer.arrived(s->from);
-    auto empty = page.keys.empty() && page.dots.empty();
-    if (page.stage != s->next.stage || (empty && !page.done && page.stage != fill_stage::begin))
+    if (!s->copy.expects(page))
       return finish(self, s, "an answer to another question");
     self->state.bytes_refilled += page.bytes();
     step<page_applied>(self, s, self->state.env->self, page, [self, s, page](const page_applied&) {
@@ -303,14 +278,15 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
     return;
   ++self->state.refills;
   self->state.refilling.insert(task.vnode);
-  s->next.about(self->state.ring->epoch, task.vnode);
   s->filling = true;
-  step<bool>(self, s, self->state.env->self, fill_begin{task.vnode, task.behind}, [self, s](bool needed) {
-    s->filling = needed;
-    if (needed)
-      fetch_part(self, s);
-    else
-      finish(self, s, {});
+  step<fill_begun>(self, s, self->state.env->self, fill_begin{task}, [self, s](const fill_begun& begun) {
+    s->filling = begun.progress.has_value();
+    if (!s->filling)
+      return finish(self, s, {});
+    s->copy = *begun.progress;
+    s->copy.next.about(self->state.ring->epoch, s->vnode);
+    s->from = s->copy.from;
+    fetch_part(self, s);
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/client.hpp"
+#include "messages/copy_progress.hpp"
 #include "messages/peer.hpp"
 #include "protocol/latency_tail.hpp"
 #include "protocol/ring.hpp"
@@ -147,11 +148,13 @@ struct closing {
 struct drop_temporary {
   protocol::drop_task task;
 };
-/// Begin a copy of an owner, beside the vnode that is here. -> whether one is needed: not if it is whole, unless
-/// `behind`.
+/// Begin a copy of an owner, beside the vnode that is here, or go on with one that was begun before the start, of
+/// whomever. -> fill_begun: nothing if none is needed. It is not if the vnode is whole, unless `behind`.
 struct fill_begin {
-  vnode_id vnode;
-  bool behind = false;
+  protocol::refill_task task;
+};
+struct fill_begun {
+  std::optional<copy_progress> progress;
 };
 /// The copy will not become whole.
 struct fill_abandon {
@@ -264,6 +267,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::settlement)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::closing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::drop_temporary)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begin)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_begun)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::fill_abandon)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::foreground_load)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::vnode_query)

@@ -99,7 +99,7 @@ struct page_applied {
   }
 };
 
-/// Refill: the next part of a copy of the vnode, from the same process that gave the parts before. -> fill_page.
+/// Refill: the next part of a copy of the vnode, from the same data that gave the parts before. -> fill_page.
 ///   begin   nothing yet; the answer names the clock from which `rest` will go on
 ///   data    all objects, as stored, in key order
 ///   log     the dot log: of the dots in `clock` without `trimmed`
@@ -107,7 +107,7 @@ struct page_applied {
 enum class fill_stage : uint8_t { begin = 0, data = 1, log = 2, rest = 3 };
 struct fill_request : vnode_request<fill_request> {
   fill_stage stage = fill_stage::begin;
-  uint64_t incarnation = 0;     ///< That the copy was begun from; 0 in begin.
+  uint64_t source = 0;          ///< fill_page::source of what it was begun with; 0 in begin.
   std::string after_key;        ///< data
   replica_id after_replica = 0; ///< log
   uint64_t after_counter = 0;   ///< log
@@ -117,9 +117,8 @@ struct fill_request : vnode_request<fill_request> {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, fill_request& x) {
-    return inspect_versioned(f, "crema::fill_request", x.version, x.epoch, x.bucket, x.partition, x.stage,
-                             x.incarnation, x.after_key, x.after_replica, x.after_counter, x.clock, x.trimmed,
-                             x.bytes_max);
+    return inspect_versioned(f, "crema::fill_request", x.version, x.epoch, x.bucket, x.partition, x.stage, x.source,
+                             x.after_key, x.after_replica, x.after_counter, x.clock, x.trimmed, x.bytes_max);
   }
 };
 
@@ -146,7 +145,7 @@ struct logged_dot {
 };
 struct fill_page : vnode_request<fill_page> {
   fill_stage stage = fill_stage::begin;
-  uint64_t incarnation = 0;
+  uint64_t source = 0; ///< Tells the data apart: another disk, or another copy on it.
   std::vector<stored_key> keys;
   std::vector<logged_dot> dots;
   std::string clock;    ///< begin: of the source now. rest: what the copy reflects with this page.
@@ -164,7 +163,7 @@ struct fill_page : vnode_request<fill_page> {
   }
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, fill_page& x) {
-    return inspect_versioned(f, "crema::fill_page", x.version, x.epoch, x.bucket, x.partition, x.stage, x.incarnation,
+    return inspect_versioned(f, "crema::fill_page", x.version, x.epoch, x.bucket, x.partition, x.stage, x.source,
                              x.keys, x.dots, x.clock, x.trimmed, x.latest, x.done);
   }
 };

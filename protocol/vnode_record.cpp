@@ -5,7 +5,7 @@
 namespace crema::protocol {
 
 namespace {
-constexpr uint8_t record_version = 4, version_without_epoch = 3, version_without_since = 2;
+constexpr uint8_t record_version = 5, version_with_epoch = 4, version_without_since = 2;
 constexpr uint8_t in_second_place = 1, copying = 2, former = 4;
 } // namespace
 
@@ -21,6 +21,7 @@ std::string encode(const vnode_record& x) {
   x.trimmed.encode(out);
   out.varint(x.since_ms);
   out.varint(x.epoch);
+  out.bytes(x.copied);
   return bytes;
 }
 
@@ -35,7 +36,8 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   x.counter = in.varint();
   auto trimmed = dot_clock::decode(in);
   x.since_ms = version == version_without_since ? 0 : in.varint();
-  x.epoch = version == record_version ? in.varint() : 0;
+  x.epoch = version >= version_with_epoch ? in.varint() : 0;
+  x.copied = version == record_version ? in.bytes() : std::string_view{};
   if (!in.finished() || !trimmed || version > record_version || version < version_without_since ||
       role > static_cast<uint8_t>(vnode_role::none) || state > static_cast<uint8_t>(vnode_state::catching_up) ||
       flags > (in_second_place | copying | former))

@@ -39,7 +39,7 @@ struct vnode_record {
   uint64_t counter = 0;
   /// Which of its two places in the store holds it.
   bool in_second_place = false;
-  /// The other place may hold a part of a copy: of no use to a process that has not begun it.
+  /// The other place may hold a part of a copy.
   bool copying = false;
   /// Dots that are no longer in the log because every owner has them (or was given up on): a replica that lacks one of
   /// them cannot catch up from here, only be refilled.
@@ -51,6 +51,8 @@ struct vnode_record {
   bool former = false;
   /// Owner: ring::since of its partition when it became complete.
   uint64_t epoch = 0;
+  /// copying: how far it is, encoded (messages/copy_progress.hpp). Empty: of no use to a process that has not begun it.
+  std::string copied;
 
   /// Where the data of vnode `id` is.
   vnode_id place_of(vnode_id id) const { return in_second_place ? other_place(id) : id; }
@@ -58,12 +60,13 @@ struct vnode_record {
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
            a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed &&
-           a.since_ms == b.since_ms && a.former == b.former && a.epoch == b.epoch;
+           a.since_ms == b.since_ms && a.former == b.former && a.epoch == b.epoch && a.copied == b.copied;
   }
 };
 
-/// u8 version 4 | u8 role | u8 state | u8 1: in the second place, 2: copying, 4: former | u64 self | varint counter |
-/// clock trimmed | varint since_ms | varint epoch. Version 3 ended with since_ms, version 2 with the clock.
+/// u8 version 5 | u8 role | u8 state | u8 1: in the second place, 2: copying, 4: former | u64 self | varint counter |
+/// clock trimmed | varint since_ms | varint epoch | bytes copied. Version 4 ended with epoch, version 3 with since_ms,
+/// version 2 with the clock.
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

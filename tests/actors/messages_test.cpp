@@ -249,7 +249,7 @@ TEST_F(Messages, PartsOfARefillKeepEveryField) {
   fill_request ask;
   ask.about(2, {3, 4});
   ask.stage = fill_stage::log;
-  ask.incarnation = 5;
+  ask.source = 5;
   ask.after_key = "key";
   ask.after_replica = 6;
   ask.after_counter = 7;
@@ -257,14 +257,14 @@ TEST_F(Messages, PartsOfARefillKeepEveryField) {
   ask.trimmed = "trimmed";
   ask.bytes_max = 8;
   auto a = round_trip(system_, ask);
-  EXPECT_EQ(std::tie(a.version, a.epoch, a.bucket, a.partition, a.stage, a.incarnation, a.after_key, a.after_replica,
+  EXPECT_EQ(std::tie(a.version, a.epoch, a.bucket, a.partition, a.stage, a.source, a.after_key, a.after_replica,
                      a.after_counter, a.clock, a.trimmed, a.bytes_max),
-            std::tie(ask.version, ask.epoch, ask.bucket, ask.partition, ask.stage, ask.incarnation, ask.after_key,
+            std::tie(ask.version, ask.epoch, ask.bucket, ask.partition, ask.stage, ask.source, ask.after_key,
                      ask.after_replica, ask.after_counter, ask.clock, ask.trimmed, ask.bytes_max));
   fill_page page;
   page.about(2, {3, 4});
   page.stage = fill_stage::rest;
-  page.incarnation = 5;
+  page.source = 5;
   page.keys = {{"key", "object", false}};
   page.dots = {{6, 7, "other"}};
   page.clock = "clock";
@@ -273,9 +273,9 @@ TEST_F(Messages, PartsOfARefillKeepEveryField) {
   page.done = true;
   auto p = round_trip(system_, page);
   EXPECT_EQ(
-      std::tie(p.version, p.epoch, p.bucket, p.partition, p.stage, p.incarnation, p.clock, p.trimmed, p.latest, p.done),
-      std::tie(page.version, page.epoch, page.bucket, page.partition, page.stage, page.incarnation, page.clock,
-               page.trimmed, page.latest, page.done));
+      std::tie(p.version, p.epoch, p.bucket, p.partition, p.stage, p.source, p.clock, p.trimmed, p.latest, p.done),
+      std::tie(page.version, page.epoch, page.bucket, page.partition, page.stage, page.source, page.clock, page.trimmed,
+               page.latest, page.done));
   ASSERT_EQ(p.keys.size(), 1U);
   EXPECT_EQ(std::tie(p.keys[0].key, p.keys[0].object, p.keys[0].present),
             std::make_tuple(std::string{"key"}, std::string{"object"}, false));

@@ -288,36 +288,25 @@ protected:
     }
   };
 
-  /// Copies part after part. @returns what ended it early.
+  /// Copies part after part, or goes on with what is there. @returns what ended it early.
   static std::optional<shard::failure> refill(owner& to, owner& from, size_t parts_max = SIZE_MAX) {
-    EXPECT_TRUE(to.work->begin_fill({here, true}, to.answer));
-    fill_request next;
-    next.about(1, here);
-    next.bytes_max = 1;
+    auto progress = to.work->begin_fill({here, source, true}, to.answer);
+    EXPECT_TRUE(progress);
+    progress->next.about(1, here);
+    progress->next.bytes_max = 1;
     for (size_t part = 0; part < parts_max; ++part) {
       fill_page page;
-      if (auto failed = from.work->make_fill_page(next, page, from.answer))
+      if (auto failed = from.work->make_fill_page(progress->next, page, from.answer))
         return failed;
       if (auto failed = to.work->apply_fill_page(page, to.answer))
         return failed;
-      if (page.stage == fill_stage::begin || page.stage == fill_stage::rest) {
-        next.incarnation = page.incarnation;
-        next.clock = page.clock;
-        next.trimmed = page.trimmed;
-      }
-      if (!page.keys.empty())
-        next.after_key = page.keys.back().key;
-      if (!page.dots.empty()) {
-        next.after_replica = page.dots.back().replica;
-        next.after_counter = page.dots.back().counter;
-      }
       if (page.done && page.stage == fill_stage::rest)
         return {};
-      if (page.done)
-        next.stage = static_cast<fill_stage>(static_cast<int>(page.stage) + 1);
+      progress->advance(page);
     }
     return {};
   }
+  static constexpr node_id source{1};
 
   Refill() {
     for (auto* o : {&a_, &b_})
@@ -479,14 +468,14 @@ TEST_F(Refill, OfACopyForgetsWhatWasRemovedForGoodAfterItWasMade) {
 TEST_F(Refill, GoesOnWhileItsSourceIsWrittenTo) {
   for (uint64_t i = 1; i < 9; ++i)
     b_.apply({8, i}, at(i), "k" + std::to_string(i));
-  EXPECT_TRUE(a_.work->begin_fill({here, true}, a_.answer));
+  EXPECT_TRUE(a_.work->begin_fill({here, source, true}, a_.answer));
   fill_request next;
   next.about(1, here);
   fill_page begin, rest;
   ASSERT_FALSE(b_.work->make_fill_page(next, begin, b_.answer));
   b_.apply({8, 9}, at(9), "k9");
   b_.settle(); // All have it.
-  next.incarnation = begin.incarnation;
+  next.source = begin.source;
   next.clock = begin.clock;
   next.stage = fill_stage::rest;
   EXPECT_FALSE(b_.work->make_fill_page(next, rest, b_.answer)) << "what has changed is still in the log";
@@ -602,10 +591,98 @@ TEST_F(Refill, CopiesRegistersFromTheFarFutureAndGoesOnToLoseAgainstThem) {
   EXPECT_EQ(a_.read("k"), 1);
 }
 
+TEST_F(Refill, GoesOnWhereAProcessThatDiedStood) {
+  for (uint64_t i = 1; i < 9; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  b_.settle();
+  owner c{3};
+  for (size_t done = 0; done < 6; ++done) { // One part in each life.
+    EXPECT_FALSE(refill(c, b_, 1));
+    EXPECT_EQ(c.keys_in(other_place(here)), done) << "the first part has no keys";
+    c.start(3);
+    b_.apply({8, 9 + done}, at(9 + done), "k" + std::to_string(done)); // Some are copied already.
+  }
+  EXPECT_FALSE(refill(c, b_));
+  EXPECT_EQ(c.clock(), b_.clock());
+  c.work->open({{here, c.clock()}}, c.answer);
+  for (int i = 0; i < 9; ++i)
+    EXPECT_EQ(c.read("k" + std::to_string(i)), b_.read("k" + std::to_string(i))) << i;
+  EXPECT_EQ(c.work->counters().at("refills_resumed"), 1U) << "since the last start";
+}
+
+TEST_F(Refill, GoesOnWithASourceThatWasRestarted) {
+  for (uint64_t i = 1; i < 5; ++i)
+    b_.apply({8, i}, at(i), "k" + std::to_string(i));
+  owner c{3};
+  EXPECT_FALSE(refill(c, b_, 3));
+  b_.apply({8, 5}, at(5), "k1");
+  b_.start(2);
+  EXPECT_FALSE(refill(c, b_));
+  EXPECT_EQ(c.clock(), b_.clock());
+  c.work->open({{here, c.clock()}}, c.answer);
+  EXPECT_EQ(c.read("k1"), 5);
+}
+
+TEST_F(Refill, BeginsAnewWhenItsSourceLostSomething) {
+  b_.apply({8, 1}, at(1), "k");
+  owner c{3};
+  EXPECT_FALSE(refill(c, b_, 2));
+  b_.start(22); // As after a crash of its machine.
+  auto failed = refill(c, b_);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->why, errc::behind);
+  c.work->abandon_fill(here, c.answer);
+  EXPECT_EQ(c.keys_in(other_place(here)), 0U);
+  EXPECT_FALSE(refill(c, b_));
+}
+
+TEST_F(Refill, GoesOnWithWhomItWasBegunAndWithAnotherAfterThatWasGivenUp) {
+  b_.apply({8, 1}, at(1), "k");
+  owner c{3};
+  EXPECT_FALSE(refill(c, b_, 2));
+  c.start(3);
+  auto begun = c.work->begin_fill({here, node_id{2}, false}, c.answer);
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->from, source);
+  EXPECT_EQ(begun->next.stage, fill_stage::log);
+  c.work->abandon_fill(here, c.answer);
+  begun = c.work->begin_fill({here, node_id{2}, false}, c.answer);
+  ASSERT_TRUE(begun);
+  EXPECT_EQ(begun->from, node_id{2});
+  EXPECT_EQ(begun->next.stage, fill_stage::begin);
+  EXPECT_EQ(c.keys_in(other_place(here)), 0U);
+}
+
+TEST_F(Refill, ForgetsAPartOfACopyWhereTheVnodeIsWhole) {
+  b_.apply({8, 1}, at(1), "k");
+  EXPECT_FALSE(refill(a_, b_, 2));
+  ASSERT_EQ(a_.keys_in(other_place(here)), 1U);
+  a_.start(1);
+  EXPECT_EQ(a_.keys_in(other_place(here)), 0U) << "it may have caught up by the time that it hears of others";
+}
+
+TEST_F(Refill, TakesNoPartThatItDoesNotExpect) {
+  owner c{3};
+  auto begun = c.work->begin_fill({here, source, false}, c.answer);
+  ASSERT_TRUE(begun);
+  for (auto stage : {fill_stage::data, fill_stage::log, fill_stage::rest}) {
+    fill_page page;
+    page.about(1, here);
+    page.stage = stage;
+    page.done = true;
+    EXPECT_TRUE(c.work->apply_fill_page(page, c.answer));
+  }
+  EXPECT_FALSE(refill(c, b_, 1));
+  fill_page empty;
+  empty.about(1, here);
+  empty.stage = fill_stage::data;
+  EXPECT_TRUE(c.work->apply_fill_page(empty, c.answer)) << "it does not say how to go on";
+}
+
 TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {
   for (uint64_t i = 1; i < 5; ++i)
     b_.apply({8, i}, at(i), "k" + std::to_string(i));
-  EXPECT_TRUE(a_.work->begin_fill({here, true}, a_.answer));
+  EXPECT_TRUE(a_.work->begin_fill({here, source, true}, a_.answer));
   fill_request next;
   next.about(1, here);
   fill_page page;
@@ -613,7 +690,7 @@ TEST_F(Refill, IsNotContinuedFromASourceThatWasRefilledItself) {
   owner c{3};
   c.work->be_born({here}, c.answer);
   EXPECT_FALSE(refill(b_, c));
-  next.incarnation = page.incarnation;
+  next.source = page.source;
   next.stage = fill_stage::data;
   auto failed = b_.work->make_fill_page(next, page, b_.answer);
   ASSERT_TRUE(failed);

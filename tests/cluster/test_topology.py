@@ -210,6 +210,43 @@ class Topology(ClusterCase):
         node.start()
         wait_until(node.ready, CHANGE, "n4 serves again")
 
+    def test_what_was_copied_before_either_side_was_killed_is_not_copied_again(self):
+        """Each vnode is large, so that all are half copied when it happens."""
+        strict = {"name": "strict", "db": 0, "mode": "eventual", "n": 3, "r": 2, "w": 2, "conflict": "lww", "sloppy": False}
+        cluster = self.cluster(3, partitions=8, buckets=[strict])
+        keys, size = 8_000, 5_000
+        with cluster["n1"].client(timeout=60) as client:
+            for start in range(0, keys, 100):
+                client.pipeline([("SET", f"large-{key}", "x" * size) for key in range(start, start + 100)])
+        node = cluster.newcomer("n4", cluster["n1"])
+        config = json.loads(node.file.read_text())
+        config["sync"] = {"mb_per_s_max": 4}
+        node.file.write_text(json.dumps(config))
+        node.start()
+        wait_until(lambda: "n4 at 127.0.0.1:" in cluster["n1"].log_text(), CHANGE, "n4 asks to be let in")
+        plan = self.commit(cluster["n1"], "join", "n4")
+        needed = plan["moved"] / 8 * keys * size
+
+        def copied():
+            return node.status()["counters"]["bytes_refilled"]
+        wait_until(lambda: copied() > needed / 3, CHANGE, "a third is copied")
+        before = copied()
+        node.kill()
+        node.start()
+        wait_until(lambda: before + copied() > needed * 2 / 3, CHANGE, "two thirds are copied")
+        self.assertGreater(node.status()["counters"]["refills_resumed"], 0)
+        cluster["n2"].kill()
+        cluster["n2"].start()
+        self.watch(cluster["n1"])
+        wait_until(node.ready, CHANGE, "n4 serves")
+        self.say(f"{needed / 1e6:.1f} MB were needed, {(before + copied()) / 1e6:.1f} MB were copied, {before / 1e6:.1f} MB of them before it was killed")
+        self.assertLess(before + copied(), needed * 1.1)
+        cluster["n3"].kill()
+        with node.client(timeout=60) as client:
+            for start in range(0, keys, 100):
+                replies = client.pipeline([("GET", f"large-{key}") for key in range(start, start + 100)])
+                self.assertEqual({len(reply) for reply in replies}, {size})
+
     # -- Under load: nothing fails, and nothing that was acknowledged is missing --
 
     def loaded(self, size, **fields):

@@ -14,6 +14,7 @@ vnode_record example() {
   x.copying = true;
   x.trimmed.add(dot_range{7, 1, 12});
   x.since_ms = 1'700'000'000'000;
+  x.copied = "progress";
   return x;
 }
 
@@ -32,8 +33,13 @@ TEST(VnodeRecord, HasTheDocumentedBytes) {
   x.since_ms = 6;
   x.former = true;
   x.epoch = 7;
-  std::string bytes("\x04\x02\x03\x05\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06\x07", 16);
+  x.copied = "c";
+  std::string bytes("\x05\x02\x03\x05\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06\x07\x01\x63", 18);
   EXPECT_EQ(encode(x), bytes);
+  x.copied.clear();
+  bytes.resize(16);
+  bytes.front() = 4;
+  EXPECT_EQ(decode_vnode_record(bytes), x);
   x.former = false;
   x.epoch = 0;
   bytes[3] = 1;
