@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace crema::cli {
 
@@ -37,10 +38,13 @@ std::optional<answer> commit_at(const ctl_options& options) {
   constexpr std::chrono::milliseconds between{500};
   constexpr std::chrono::seconds patience{10};
   auto end = std::chrono::steady_clock::now() + patience;
+  auto waits = false;
   for (std::string why;;) {
     if (auto told = ask_at(options.where, {"KV.TOPOLOGY", "COMMIT"}, why, commit_timeout))
       return told;
     auto may_come = why.find(" cannot vote") != std::string::npos || why.find(" was never heard") != std::string::npos;
+    if (may_come && !std::exchange(waits, true))
+      std::cerr << fmt::format("waiting for members that have just been started, {} s at most\n", patience.count());
     if (!may_come || std::chrono::steady_clock::now() > end) {
       tell_refusal(why);
       return std::nullopt;
