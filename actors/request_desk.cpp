@@ -190,7 +190,7 @@ void request_desk::on_ring(protocol::ring_ptr ring) {
   std::sort(changed.begin(), changed.end()); // The same order whatever the hash table's.
   std::sort(dropped.begin(), dropped.end());
   for (auto id : dropped)
-    end(id, errc::not_owner, "the bucket was dropped meanwhile");
+    end(id, pending_.at(id)->put ? errc::unknown_outcome : errc::not_owner, "the bucket was dropped meanwhile");
   for (auto id : changed)
     if (auto found = pending_.find(id); found != pending_.end())
       rebase(id, *found->second);
