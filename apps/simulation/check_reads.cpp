@@ -199,6 +199,26 @@ void check_sets(const evidence& e, const model& m, findings& out) {
   }
 }
 
+void check_buckets(const evidence& e, findings& out) {
+  // What its disk says is known to a node's coordinators, however busy they are and however long it learns of no ring.
+  constexpr std::chrono::seconds soon{30};
+  for (const auto& op : e.operations.operations()) {
+    if (op.result == outcome::pending || op.result == outcome::lost)
+      continue;
+    auto from = op.invoked - soon;
+    if (!e.knew_bucket || e.faults.paused(op.node, from, op.completed) > sim_time{})
+      continue;
+    auto knew = [&](bool there) { return e.knew_bucket(op.node, op.request.bucket, there, from, op.completed); };
+    auto refused = op.status == errc::not_owner && (op.error.find("no such bucket") != std::string::npos ||
+                                                    op.error.find("bucket was dropped") != std::string::npos);
+    if (refused ? knew(true) : knew(false))
+      out.push_back({"buckets are there as agreed",
+                     fmt::format("{}, and yet its node has known for long that the bucket is {}",
+                                 describe(op, e.cluster), refused ? "there" : "not there"),
+                     op.completed});
+  }
+}
+
 void check_replies(const evidence& e, findings& out) {
   constexpr std::chrono::milliseconds slack{100};
   for (const auto& op : e.operations.operations()) {

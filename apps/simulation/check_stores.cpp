@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace crema::simulation {
@@ -278,6 +279,48 @@ void check_remains(const evidence& e, size_t node, const storage::store& store, 
                      })
         .ok();
   }
+}
+
+void check_dropped(const evidence& e, size_t node, const storage::store& store,
+                   const std::vector<protocol::bucket>& present, findings& out) {
+  auto there = [&present](bucket_id id) {
+    return std::any_of(present.begin(), present.end(), [id](const auto& b) { return b.id == id; });
+  };
+  auto left = [&](vnode_id vnode, const std::string& what) {
+    out.push_back({"dropped buckets are gone",
+                   fmt::format("{} holds {} of {} partition {}", e.cluster.nodes[node].name, what,
+                               e.bucket(vnode.bucket).name, vnode.partition),
+                   {}});
+  };
+  for (const auto& [place, clock] : store.load_clocks().clocks)
+    if (!there(place.bucket))
+      left(vnode_at(place), "a clock");
+  for (const auto& [vnode, record] : records_of(store))
+    if (!there(vnode.bucket) && record.role != protocol::vnode_role::none)
+      left(vnode, "a vnode");
+  for (const auto& b : e.cluster.buckets)
+    for (uint32_t p = 0; p < e.cluster.partitions && !there(b.id); ++p) {
+      vnode_id vnode{b.id, static_cast<partition_id>(p)};
+      for (auto place : {vnode, other_place(vnode)}) {
+        auto found = [&](const char* what, std::string_view key) {
+          left(vnode, fmt::format("{} of key {}", what, key));
+          return false;
+        };
+        store.scan(place, {}, [&](std::string_view key, std::string_view) { return found("an object", key); }).ok();
+        store
+            .scan_graves(place, std::numeric_limits<timestamp>::max(),
+                         [&](timestamp, std::string_view key) { return found("a note", key); })
+            .ok();
+      }
+    }
+}
+
+void check_held(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, uint64_t vnodes,
+                findings& out) {
+  auto found = counters.find("vnodes");
+  if (auto held = found == counters.end() ? 0 : found->second; held != vnodes)
+    out.push_back(
+        {"bounded memory", fmt::format("{} has {} vnodes and not {}", e.cluster.nodes[node].name, held, vnodes), {}});
 }
 
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out) {

@@ -13,6 +13,10 @@ namespace crema::simulation {
 /// what must succeed after the faults has succeeded.
 void check_replies(const evidence& e, findings& out);
 
+/// Who knows that there is a bucket takes requests for it; who knows that there is none, or none any more, refuses
+/// them.
+void check_buckets(const evidence& e, findings& out);
+
 /// Reads: nothing invented, nothing resurrected, siblings and contexts exact, quorums met, acknowledged writes there.
 void check_reads(const evidence& e, const model& m, findings& out);
 
@@ -44,8 +48,17 @@ void check_vnodes(const evidence& e, size_t node, const storage::store& store, f
 /// removed key.
 void check_remains(const evidence& e, size_t node, const storage::store& store, uint64_t now_ms, findings& out);
 
+/// Of a bucket that was dropped the node has nothing: no object, log entry, clock or note, and no vnode that it would
+/// load. Only counters of vnodes stay, in records without a role: no dot is ever given twice.
+/// @param present all buckets that there are.
+void check_dropped(const evidence& e, size_t node, const storage::store& store,
+                   const std::vector<protocol::bucket>& present, findings& out);
+
 /// Nothing is in flight when nobody asks for anything, and clocks have no gaps where nothing was given out.
 void check_settled(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
+/// The node works with as many vnodes as the ring says.
+void check_held(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, uint64_t vnodes,
+                findings& out);
 /// No scrub has taken anything for damage so far; to be asked before there is any.
 void check_scrubs(const evidence& e, size_t node, const std::map<std::string, uint64_t>& counters, findings& out);
 void check_clocks(const evidence& e, size_t node, const storage::store& store, findings& out);

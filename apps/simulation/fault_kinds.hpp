@@ -31,6 +31,8 @@ public:
   void cut_all_but(size_t hub);
   /// Starts the node after a while; it may die while it starts.
   void restart(size_t n);
+  /// It stops, in good order or not, and is not started before that.
+  void stay_away(size_t n, sim_time duration);
   /// The cluster begins without this one, which comes late: perhaps just when a disk was lost.
   void begin_without(size_t node);
   /// Brings back nodes that died of their own accord, of a disk that fails them; goes on until all is over.
@@ -58,12 +60,15 @@ public:
   std::optional<size_t> any_member(); ///< That runs.
   void plan(size_t at, std::vector<protocol::topology_change> changes, const std::function<void()>& done);
   std::optional<protocol::topology_change> random_change();
-  std::optional<protocol::topology_change> random_numbers(size_t members);
+  std::optional<protocol::topology_change> random_bucket();
+  std::optional<protocol::create_bucket> random_creation(const std::string& name);
   /// After the faults, to be called each second: ends what they left half done. @returns what is still waited for.
   std::string settle();
 
 private:
   std::vector<size_t> all_present() const;
+  std::optional<protocol::topology_change> random_numbers(size_t members);
+  protocol::bucket_settings random_settings(size_t members);
   void end_pause(size_t n);
   std::optional<protocol::topology_change> bury(const std::vector<size_t>& vacant);
   uint32_t owners_max() const;

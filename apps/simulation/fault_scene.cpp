@@ -120,6 +120,18 @@ void fault_scene::restart(size_t n) {
   });
 }
 
+void fault_scene::stay_away(size_t n, sim_time duration) {
+  if (restart_due_[n] || !w.running(n))
+    return;
+  restart_due_[n] = true;
+  random.one_in(2) ? crash_process(n) : w.stop(n);
+  after(duration, [this, n] {
+    restart_due_[n] = false;
+    if (!over && n != dead)
+      w.start(n);
+  });
+}
+
 void fault_scene::watch() {
   if (over)
     return;

@@ -104,11 +104,9 @@ std::string levels_of(const std::string& name, const quorum_level& all, const qu
 } // namespace
 
 std::string describe(const operation& op, const config::cluster_config& cluster) {
-  std::string bucket = "?";
-  for (const auto& b : cluster.buckets)
-    if (b.db == op.request.bucket)
-      bucket = b.name;
-  auto where = fmt::format("{}/{} through {}", bucket, op.request.key, cluster.nodes[op.node].name);
+  const auto* bucket = find_bucket(cluster, op.request.bucket);
+  auto where = fmt::format("{}/{} through {}", bucket != nullptr ? bucket->name : "?", op.request.key,
+                           cluster.nodes[op.node].name);
   auto read = levels_of("R", op.request.read, op.request.read_owners);
   auto write = levels_of("W", op.request.write, op.request.write_owners);
   auto levels = op.is_read() ? read : op.request.read_first ? read + ", " + write : write;

@@ -12,10 +12,8 @@ namespace crema::simulation {
 using kind = client_request::kind;
 
 const config::bucket_config& evidence::bucket(bucket_id id) const {
-  for (const auto& b : cluster.buckets)
-    if (b.db == id)
-      return b;
-  return cluster.buckets.front();
+  const auto* b = find_bucket(cluster, id);
+  return b != nullptr ? *b : cluster.buckets.front();
 }
 
 std::string show(const dot& d) { return fmt::format("{:016x}:{}", d.replica, d.counter); }

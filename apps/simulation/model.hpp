@@ -22,6 +22,8 @@ struct evidence {
   const fault_log& faults;
   std::function<std::vector<size_t>(bucket_id, const std::string&)> owners;                 ///< In the end.
   std::function<std::vector<world::ownership>(bucket_id, const std::string&)> ownerships{}; ///< Null: always the same.
+  /// Did the node's disk say from `from` to `to` that the bucket is there (or is not)? Null: that is not known.
+  std::function<bool(size_t node, bucket_id, bool there, sim_time from, sim_time to)> knew_bucket{};
 
   const config::bucket_config& bucket(bucket_id id) const;
 };

@@ -143,7 +143,7 @@ void world::impl::start(size_t n) {
   if (loaded.ring->epoch < x.epoch_synced)
     report({"epochs never go back",
             fmt::format("{} starts with epoch {}, and had {}", name(n), loaded.ring->epoch, x.epoch_synced), now()});
-  x.ring = loaded.ring;
+  has_ring(n, loaded.ring);
   x.self = self->id;
   auto env = make_env(opts.cluster, name(n), loaded.ring);
   env->incarnation = random.next();

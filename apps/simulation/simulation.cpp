@@ -113,6 +113,7 @@ public:
     if (!undisturbed(converge_time) || !converged() || !undisturbed(clean_time) || !nothing_left() || !gaps_close())
       return;
     clients_.read_everything();
+    clients_.use_dropped();
     if (advance(answer_time) && check([this](const evidence& e, const model& m, findings& out) { verdict(e, m, out); }))
       repair_damage();
   }
@@ -162,7 +163,10 @@ private:
             world_.closed(),
             faults_.log(),
             [this](bucket_id b, const std::string& key) { return world_.owners(b, key); },
-            [this](bucket_id b, const std::string& key) { return world_.ownerships(b, key); }};
+            [this](bucket_id b, const std::string& key) { return world_.ownerships(b, key); },
+            [this](size_t node, bucket_id b, bool there, sim_time from, sim_time to) {
+              return world_.knew_bucket(node, b, there, from, to);
+            }};
   }
 
   /// Runs checkers. @returns false if they found something.
@@ -258,6 +262,8 @@ private:
   bool converged() {
     return check([this](const evidence& e, const model& m, findings& out) {
       check_convergence(e, m, all_stores(), world_.wall_ms(0), out);
+      for (auto n : members())
+        check_dropped(e, n, *world_.store(n), world_.newest_ring().buckets, out);
     });
   }
 
@@ -359,13 +365,26 @@ private:
     return check([&](const evidence& e, const model&, findings& out) {
       for (const auto& [n, counted] : counters) {
         check_settled(e, n, counted, out);
+        check_held(e, n, counted, vnodes_of(n), out);
         check_scrubs(e, n, counted, out);
       }
     });
   }
 
+  /// How many vnodes the node is to have.
+  uint64_t vnodes_of(size_t node) const {
+    const auto& ring = world_.newest_ring();
+    auto self = ring.find(world_.cluster().nodes[node].name)->id;
+    uint64_t count = 0;
+    for (const auto& b : ring.buckets)
+      for (uint32_t p = 0; p < ring.partitions(); ++p)
+        count += ring.holds(self, static_cast<partition_id>(p), b) ? 1 : 0;
+    return count;
+  }
+
   void verdict(const evidence& e, const model& m, findings& out) const {
     check_replies(e, out);
+    check_buckets(e, out);
     check_reads(e, m, out);
     check_writes(e, m, out);
     check_sets(e, m, out);

@@ -1,5 +1,5 @@
-// Operators: they order changes of the members, sometimes two at once, and the node that is to have one agreed on dies
-// on the way.
+// Operators: they order changes of the members and of the buckets, sometimes two at once, and the node that is to have
+// one agreed on dies on the way.
 #include "apps/simulation/fault_kinds.hpp"
 
 #include <nlohmann/json.hpp>
@@ -22,7 +22,11 @@ public:
   }
 
   /// It has a pace of its own: a change takes longer than most bursts.
-  void begin() override { later(2000); }
+  void begin() override {
+    later(2000, &topology_fault::strike);
+    if (s_.random.one_in(2))
+      later(500, &topology_fault::change_buckets);
+  }
 
   void end() override { s_.w.heal_all(); }
 
@@ -39,14 +43,21 @@ public:
   }
 
 private:
-  void later(uint64_t least) {
-    s_.after(milliseconds{s_.random.between(least, 20'000)}, [this] {
+  void later(uint64_t least, void (topology_fault::*what)()) {
+    s_.after(milliseconds{s_.random.between(least, 20'000)}, [this, what] {
       if (s_.over)
         return;
       if (s_.may_strike())
-        strike();
-      later(1000);
+        (this->*what)();
+      later(1000, what);
     });
+  }
+
+  /// Whatever else is under way.
+  void change_buckets() {
+    auto at = s_.any_member();
+    if (auto one = s_.random_bucket(); one && at)
+      plan(*at, {std::move(*one)});
   }
 
   void order(size_t at) {
@@ -70,7 +81,27 @@ private:
       if (auto one = s_.random_change())
         changes.push_back(std::move(*one));
     if (!changes.empty())
-      s_.plan(at, std::move(changes), [this, at] { commit(at, kind::commit); });
+      plan(at, std::move(changes));
+  }
+
+  void plan(size_t at, std::vector<protocol::topology_change> changes) {
+    for (const auto& change : changes)
+      if (const auto* drop = std::get_if<protocol::drop_bucket>(&change); drop != nullptr && s_.random.one_in(3))
+        drop_unseen(at, drop->name);
+    s_.plan(at, std::move(changes), [this, at] { commit(at, kind::commit); });
+  }
+
+  /// One that has something of the bucket does not hear of it for long; it may come back to another one of that name.
+  void drop_unseen(size_t at, const std::string& name) {
+    if (auto away = s_.other(at); away != at)
+      s_.stay_away(away, milliseconds{s_.random.between(5000, 60'000)});
+    if (s_.random.one_in(2))
+      return;
+    auto again = s_.random_creation(name);
+    s_.after(milliseconds{s_.random.between(500, 15'000)}, [this, again] {
+      if (auto n = s_.any_member(); n && !s_.over && again)
+        s_.plan(*n, {*again}, [this, at = *n] { commit(at, kind::commit); });
+    });
   }
 
   void commit(size_t at, kind what) {
@@ -184,6 +215,9 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
     return bury(vacant);
   if (members.empty())
     return std::nullopt;
+  if (random.one_in(6))
+    if (auto change = random_bucket())
+      return change;
   auto may_shrink = members.size() > owners_max();
   switch (random.below(9)) {
   case 0:
@@ -220,22 +254,60 @@ std::optional<protocol::topology_change> fault_scene::random_change() {
   }
 }
 
+/// Buckets come and go.
+std::optional<protocol::topology_change> fault_scene::random_bucket() {
+  constexpr size_t made_max = 2; // At a time.
+  const auto& ring = w.newest_ring();
+  std::vector<std::string> made, free{"late", "later", "latest"};
+  for (const auto& b : ring.buckets) {
+    if (b.id >= protocol::ring::first_of_run_time)
+      made.push_back(b.name);
+    free.erase(std::remove(free.begin(), free.end(), b.name), free.end());
+  }
+  if (!made.empty() && (made.size() >= made_max || random.one_in(2)))
+    return protocol::drop_bucket{made[random.below(made.size())]};
+  if (auto change = random_creation(free[random.below(free.size())]))
+    return *change;
+  return std::nullopt;
+}
+
+/// Nothing, if there have been enough.
+std::optional<protocol::create_bucket> fault_scene::random_creation(const std::string& name) {
+  constexpr bucket_id made_max = 6; // In all.
+  const auto& ring = w.newest_ring();
+  auto stay = static_cast<size_t>(
+      std::count_if(ring.members.begin(), ring.members.end(), [](const auto& m) { return m.stays(); }));
+  if (ring.next_bucket >= protocol::ring::first_of_run_time + made_max || stay < 2)
+    return std::nullopt;
+  protocol::create_bucket change;
+  change.name = name;
+  if (random.one_in(2))
+    change.db = static_cast<uint16_t>(100 + name.size());
+  change.conflict = random.one_in(2) ? conflict_rule::lww : conflict_rule::siblings;
+  change.settings = random_settings(random.one_in(4) ? stay : std::min<size_t>(stay, 3));
+  change.settings.sloppy = random.one_in(2);
+  change.settings.durability = random.one_in(2) ? durability::interval : durability::fsync;
+  return change;
+}
+
+/// Of up to `members` copies, such that reads and writes meet. @pre members >= 2
+protocol::bucket_settings fault_scene::random_settings(size_t members) {
+  auto n = static_cast<uint32_t>(random.between(2, std::min<size_t>(members, 5)));
+  auto quorum = static_cast<uint32_t>(random.between(n / 2 + 1, n));
+  protocol::bucket_settings settings;
+  settings.n = n;
+  settings.w = quorum;
+  settings.r = static_cast<uint32_t>(random.between(n - quorum + 1, n));
+  return settings;
+}
+
 /// Another n, r and w for a bucket, such that reads and writes meet as before.
 std::optional<protocol::topology_change> fault_scene::random_numbers(size_t members) {
   const auto& buckets = w.newest_ring().buckets;
   const auto& b = buckets[random.below(buckets.size())];
-  auto most = static_cast<uint32_t>(std::min<size_t>(members, 5));
-  if (b.r + b.w <= b.n || most < 2)
+  if (b.r + b.w <= b.n || members < 2)
     return std::nullopt;
-  protocol::set_bucket change;
-  change.name = b.name;
-  auto n = static_cast<uint32_t>(random.between(2, most));
-  auto w_least = n / 2 + 1;
-  auto quorum = static_cast<uint32_t>(random.between(w_least, n));
-  change.settings.n = n;
-  change.settings.w = quorum;
-  change.settings.r = static_cast<uint32_t>(random.between(n - quorum + 1, n));
-  return change;
+  return protocol::set_bucket{b.name, random_settings(members)};
 }
 
 /// @pre there is a dead one.

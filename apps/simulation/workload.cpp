@@ -213,29 +213,36 @@ struct workload::impl {
     });
   }
 
+  /// Clients hear of a new bucket as soon as there is one, and not always that one was dropped.
+  const protocol::bucket& some_bucket(client& c) const {
+    const auto& all = w.cluster().buckets;
+    const auto& present = w.newest_ring().buckets;
+    const auto& from = all.size() > present.size() && c.random.one_in(20) ? all : present;
+    return from[c.random.below(from.size())];
+  }
+
   void act(client& c) {
-    const auto& buckets = w.cluster().buckets;
-    const auto& b = buckets[c.random.below(buckets.size())];
+    const auto& b = some_bucket(c);
     auto lww = b.conflict == conflict_rule::lww;
     if (c.random.one_in(12))
-      return pipeline(c, {b.db, c.random.one_in(2) ? "hot" : name("r", c.random.below(8))});
+      return pipeline(c, {b.id, c.random.one_in(2) ? "hot" : name("r", c.random.below(8))});
     auto dice = c.random.below(lww ? 6 : 9);
     switch (dice) {
     case 0:
-      return delete_and_create(c, {b.db, name("d", c.random.below(4))});
+      return delete_and_create(c, {b.id, name("d", c.random.below(4))});
     case 1:
-      return expiring(c, {b.db, name("e", c.random.below(4))});
+      return expiring(c, {b.id, name("e", c.random.below(4))});
     case 2:
-      return several(c, b.db);
+      return several(c, b.id);
     case 3:
-      return one_register(c, {b.db, "hot"}, lww);
+      return one_register(c, {b.id, "hot"}, lww);
     case 4:
     case 5:
-      return one_register(c, {b.db, name("r", c.random.below(8))}, lww);
+      return one_register(c, {b.id, name("r", c.random.below(8))}, lww);
     case 6:
-      return plain(c, {b.db, name("p", c.random.below(4))});
+      return plain(c, {b.id, name("p", c.random.below(4))});
     default:
-      return grow_set(c, {b.db, set_key()}, 3);
+      return grow_set(c, {b.id, set_key()}, 3);
     }
   }
 
@@ -429,10 +436,8 @@ struct workload::impl {
   }
 
   conflict_rule rule(bucket_id bucket) const {
-    for (const auto& b : w.cluster().buckets)
-      if (b.db == bucket)
-        return b.conflict;
-    return conflict_rule::lww;
+    const auto* b = find_bucket(w.cluster(), bucket);
+    return b != nullptr ? b->conflict : conflict_rule::lww;
   }
 
   world& w;
@@ -458,6 +463,8 @@ void workload::stop() { impl_->stopped = true; }
 void workload::read_everything() {
   auto& c = impl_->clients.front();
   for (const auto& where : std::set<key_ref>{impl_->used}) {
+    if (impl_->w.newest_ring().find_bucket(where.bucket) == nullptr)
+      continue;
     for (auto level : {quorum_level::kind::bucket_default, quorum_level::kind::all}) {
       client_request r;
       r.bucket = where.bucket;
@@ -472,17 +479,32 @@ void workload::read_everything() {
 
 void workload::write_once_more(const std::string& prefix) {
   auto& c = impl_->clients.front();
-  for (const auto& b : impl_->w.cluster().buckets) {
+  for (const auto& b : impl_->w.newest_ring().buckets) {
     for (size_t node = 0; node < impl_->w.nodes(); ++node) {
       if (!impl_->w.member(node))
         continue;
       // Clocks far ahead may have left registers that nothing can go beyond before its time (docs/protocol.md).
-      auto r = impl_->request(c, kind::put, {b.db, impl::name(prefix, node)});
+      auto r = impl_->request(c, kind::put, {b.id, impl::name(prefix, node)});
       r.value = impl_->fresh_value(c);
       r.write = r.write_owners = {};
       c.node = node;
       impl_->send(
           c, std::move(r), [](const client_reply*) {}, true);
+    }
+  }
+}
+
+void workload::use_dropped() {
+  auto& c = impl_->clients.front();
+  for (const auto& b : impl_->w.cluster().buckets) {
+    if (impl_->w.newest_ring().find_bucket(b.id) != nullptr)
+      continue;
+    for (size_t node = 0; node < impl_->w.nodes(); ++node) {
+      if (!impl_->w.member(node))
+        continue;
+      c.node = node;
+      impl_->send(c, impl_->request(c, kind::get, {b.id, "hot"}), [](const client_reply*) {});
+      impl_->send(c, impl_->put_request(c, {b.id, "hot"}, false), [](const client_reply*) {});
     }
   }
 }

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace crema::simulation {
 
 namespace {
@@ -25,6 +27,11 @@ config::cluster_config with_spares(config::cluster_config cluster, size_t spares
 }
 
 } // namespace
+
+const config::bucket_config* find_bucket(const config::cluster_config& cluster, bucket_id id) {
+  auto found = std::find_if(cluster.buckets.begin(), cluster.buckets.end(), [id](const auto& b) { return b.id == id; });
+  return found != cluster.buckets.end() ? &*found : nullptr;
+}
 
 world::impl::impl(options o)
     : opts(std::move(o)), cluster(with_spares(opts.cluster, opts.spares)), traced(opts.trace_file), random(opts.seed),
@@ -82,10 +89,8 @@ void world::impl::on_delivery(size_t from, size_t to, const caf::strong_actor_pt
 }
 
 std::string world::impl::bucket_name(bucket_id id) const {
-  for (const auto& b : cluster.buckets)
-    if (b.db == id)
-      return b.name;
-  return "?";
+  const auto* b = find_bucket(cluster, id);
+  return b != nullptr ? b->name : "?";
 }
 
 void world::impl::report(violation v) {
@@ -98,8 +103,19 @@ void world::impl::note_ring(protocol::ring ring) {
     for (size_t n = 0; n < nodes.size(); ++n)
       if (name(n) == m.name)
         indexes.emplace(m.id, n);
+  for (const auto& b : ring.buckets)
+    if (find_bucket(cluster, b.id) == nullptr) {
+      cluster.buckets.push_back(b);
+      if (b.id >= protocol::ring::first_of_run_time)
+        cluster.buckets.back().name += fmt::format("#{}", b.id);
+    }
   if (rings.empty() || ring.epoch > rings.back().ring->epoch)
     rings.push_back({std::make_shared<const protocol::ring>(std::move(ring)), now()});
+}
+
+void world::impl::has_ring(size_t n, protocol::ring_ptr ring) {
+  nodes[n].ring = ring;
+  nodes[n].rings.push_back({std::move(ring), now()});
 }
 
 /// A node has this on its disk now, though it may still lose it with the power.
@@ -112,13 +128,13 @@ void world::impl::on_record(size_t n, const std::string& record) {
   if (!fresh && value->second != x->value)
     report({"epochs are agreed on",
             fmt::format("{} has another epoch {} than others had, or itself before", name(n), x->number), now()});
-  auto& mine = nodes[n].ring;
+  const auto& mine = nodes[n].ring;
   if (mine && ring->epoch < mine->epoch)
     report({"epochs never go back", fmt::format("{} goes from epoch {} back to {}", name(n), mine->epoch, ring->epoch),
             now()});
   if (mine && ring->epoch == mine->epoch)
     return;
-  mine = std::make_shared<const protocol::ring>(*ring);
+  has_ring(n, std::make_shared<const protocol::ring>(*ring));
   note(fmt::format("{} has epoch {}", name(n), ring->epoch));
   note_ring(std::move(*ring));
 }
@@ -195,7 +211,7 @@ void world::lose_disk(size_t node) {
   impl_->note(impl_->name(node) + " loses its disk" + (x.restored ? "; a backup is put in its place" : ""));
   x.disk = x.restored ? std::exchange(x.backup, nullptr) : storage::make_memory_disk();
   x.directory = 0;
-  x.ring = nullptr;
+  impl_->has_ring(node, nullptr);
   x.epoch_synced = 0;
   x.new_id_due = !protocol::planted(protocol::bug::replica_id_reused);
   x.stopped_cleanly = false;
@@ -325,6 +341,16 @@ const protocol::ring& world::newest_ring() const { return *impl_->rings.back().r
 const std::vector<world::known_ring>& world::rings() const { return impl_->rings; }
 bool world::member(size_t node) const { return newest_ring().find(impl_->name(node)) != nullptr; }
 uint64_t world::epoch(size_t node) const { return impl_->nodes[node].ring ? impl_->nodes[node].ring->epoch : 0; }
+bool world::knew_bucket(size_t node, bucket_id bucket, bool there, sim_time from, sim_time to) const {
+  const auto& known = impl_->nodes[node].rings;
+  for (auto x = known.begin(); x != known.end() && x->since <= to; ++x) {
+    auto next = std::next(x);
+    auto at_the_time = next == known.end() || next->since > from;
+    if (at_the_time && (!x->ring || (x->ring->find_bucket(bucket) != nullptr) != there))
+      return false;
+  }
+  return !known.empty() && known.front().since <= from;
+}
 size_t world::index_of(node_id id) const {
   auto found = impl_->indexes.find(id);
   return found != impl_->indexes.end() ? found->second : nodes();
@@ -340,9 +366,11 @@ std::vector<world::ownership> world::ownerships(bucket_id bucket, const std::str
     return nodes;
   };
   for (const auto& known : rings()) {
-    const auto& b = *known.ring->find_bucket(bucket);
-    ownership x{known.since, indexes(known.ring->owners_of(partition, b.n)),
-                indexes(known.ring->also_written(partition, b)), b.present()};
+    const auto* b = known.ring->find_bucket(bucket);
+    if (b == nullptr)
+      continue;
+    ownership x{result.empty() ? sim_time{} : known.since, indexes(known.ring->owners_of(partition, b->n)),
+                indexes(known.ring->also_written(partition, *b)), b->present()};
     if (result.empty() || result.back().owners != x.owners || result.back().others != x.others ||
         result.back().numbers != x.numbers)
       result.push_back(std::move(x));
@@ -395,7 +423,7 @@ void world::retire(size_t node) {
   x.new_id_due = true;
   x.member_by_order = true;
   x.directory = 0;
-  x.ring = nullptr;
+  impl_->has_ring(node, nullptr);
   x.epoch_synced = 0;
 }
 

@@ -51,6 +51,9 @@ struct network_profile {
   bool reorder = false;              ///< Beyond what TCP does.
 };
 
+/// The bucket of this id that there is, or was; null: there never was one.
+const config::bucket_config* find_bucket(const config::cluster_config& cluster, bucket_id id);
+
 class world {
 public:
   struct options {
@@ -178,9 +181,13 @@ public:
   bool present(size_t node) const { return member(node) || running(node); }
   /// The epoch that it has on its disk.
   uint64_t epoch(size_t node) const;
+  /// Did its disk say all the time between the two that there is such a bucket (or, `there` being false, that there is
+  /// none)?
+  bool knew_bucket(size_t node, bucket_id bucket, bool there, sim_time from, sim_time to) const;
   /// Who is called as `id` in a ring that somebody knew; nodes() if nobody is.
   size_t index_of(node_id id) const;
-  /// Who had something of a key, as node indexes, from `since` until the next of these.
+  /// Who had something of a key, as node indexes, from `since` until the next of these. The first ones of a bucket have
+  /// had it since the beginning of time, the last ones of one that was dropped have it for ever.
   struct ownership {
     sim_time since{};
     std::vector<size_t> owners;  ///< Who is read.
@@ -190,8 +197,10 @@ public:
   std::vector<ownership> ownerships(bucket_id bucket, const std::string& key) const;
 
   // -- What the checkers look at -------------------------------------------------------------------------------------
-  const config::cluster_config& cluster() const; ///< With the spares.
-  /// The owners of a key's partition in a bucket by the newest ring, as node indexes.
+  /// With the spares, and with each bucket there ever was, as it was when it was created: what is, says newest_ring().
+  /// Names may come again, so that those of buckets made meanwhile end with their id: "late#1024".
+  const config::cluster_config& cluster() const;
+  /// The owners of a key's partition in a bucket by the newest ring, as node indexes. None, if it was dropped.
   std::vector<size_t> owners(bucket_id bucket, const std::string& key) const;
   /// Dots are counted per vnode.
   const std::map<std::pair<vnode_id, dot>, named_write>& writes() const;

@@ -28,6 +28,7 @@ struct world::impl final : network_host {
     bool member_by_order = false;     // Its next disk begins with the ring of another node, not with that of the file.
     uint64_t directory = 0;           // Of the next start with an empty disk; 0: its own affair.
     protocol::ring_ptr ring;          // The newest on its disk.
+    std::vector<known_ring> rings;    // That were.
     uint64_t epoch_synced = 0;        // That its disk cannot lose any more.
     std::map<size_t, node_id> linked; // Under which id peers were told to it.
     int64_t wall_offset_micros = 0;
@@ -66,6 +67,8 @@ struct world::impl final : network_host {
   bool adopt(size_t n, storage::store& store);
   void die(size_t n);
   void note_ring(protocol::ring ring);
+  /// The node's disk has this ring now; null: none.
+  void has_ring(size_t n, protocol::ring_ptr ring);
   void on_record(size_t n, const std::string& record);
   void on_sync(size_t n);
   /// Takes the replies of this life of the node.
@@ -82,7 +85,7 @@ struct world::impl final : network_host {
   void note(const std::string& text) { traced.note(now(), text); }
 
   options opts;
-  config::cluster_config cluster; // With the spares.
+  config::cluster_config cluster; // With the spares, and all buckets.
   trace_log traced;
   random_stream random;
   event_loop loop;

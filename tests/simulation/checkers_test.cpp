@@ -855,6 +855,14 @@ TEST_F(Stores, CountersTellOfDamageThatNobodyDid) {
   EXPECT_EQ(out.size(), 1U);
 }
 
+TEST_F(Stores, CountersTellOfVnodesThatNobodyAskedFor) {
+  findings out;
+  check_held(all(), 0, {{"vnodes", 8}}, 8, out);
+  EXPECT_TRUE(out.empty());
+  check_held(all(), 0, {{"vnodes", 9}}, 8, out);
+  EXPECT_EQ(out.size(), 1U);
+}
+
 TEST_F(Stores, CountersTellOfWhatIsLeftBehind) {
   findings out;
   check_settled(all(), 0, {{"in_flight", 0}, {"repairs_waiting", 0}}, out);
@@ -863,6 +871,87 @@ TEST_F(Stores, CountersTellOfWhatIsLeftBehind) {
   EXPECT_EQ(out.size(), 1U);
   check_settled(all(), 0, {}, out);
   EXPECT_EQ(out.size(), 2U);
+}
+
+class DroppedBuckets : public Stores {
+protected:
+  /// What is found of bucket 0, when there is only bucket 1 any more.
+  std::string left_over() {
+    findings out;
+    check_dropped(all(), 0, *store, {cluster.buckets[1]}, out);
+    return out.empty() ? "" : out.front().what;
+  }
+  void record(protocol::vnode_role role) {
+    protocol::vnode_record x;
+    x.role = role;
+    x.counter = 3;
+    auto batch = store->make_batch();
+    batch->save_record(vnode(0), protocol::encode(x));
+    ASSERT_TRUE(store->write(*batch).ok());
+  }
+};
+
+TEST_F(DroppedBuckets, LeaveNothingButCounters) {
+  named(0, 1, "a");
+  named(1, 2, "b");
+  stored(0, {1}, {1});
+  stored(1, {2}, {2});
+  record(protocol::vnode_role::owner);
+  EXPECT_EQ(left_over(), "n1 holds a clock of registers partition 0");
+  auto batch = store->make_batch();
+  batch->drop_vnode(vnode(0));
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_EQ(left_over(), "n1 holds a vnode of registers partition 0");
+  record(protocol::vnode_role::none);
+  EXPECT_EQ(left_over(), "");
+}
+
+TEST_F(DroppedBuckets, AreFoundWithAnObjectOrANoteThatNoClockKnows) {
+  named(0, 1, "a");
+  stored(0, {1}, {});
+  EXPECT_EQ(left_over(), "n1 holds an object of key k of registers partition 0");
+  auto batch = store->make_batch();
+  batch->drop_vnode(vnode(0));
+  batch->bury(other_place(vnode(0)), from_micros(1), "k");
+  ASSERT_TRUE(store->write(*batch).ok());
+  EXPECT_EQ(left_over(), "n1 holds a note of key k of registers partition 0");
+}
+
+class BucketsThatCome : public Checkers {
+protected:
+  std::string bucket_finding(bool there, operation op) {
+    history asked;
+    asked.add(std::move(op));
+    auto e = all();
+    findings out;
+    auto knew = [there](size_t, bucket_id, bool x, sim_time, sim_time) { return x == there; };
+    check_buckets({e.cluster, asked, e.writes, e.closed, e.faults, e.owners, e.ownerships, knew}, out);
+    return out.empty() ? "" : out.front().checker;
+  }
+  operation refused() {
+    auto op = next(client_request::kind::get, 0);
+    op.result = outcome::not_done;
+    op.status = errc::not_owner;
+    op.error = "n1 knows no such bucket";
+    return op;
+  }
+};
+
+TEST_F(BucketsThatCome, AreRefusedByWhoDoesNotKnowThemAndServedByWhoDoes) {
+  EXPECT_EQ(bucket_finding(false, refused()), "");
+  EXPECT_EQ(bucket_finding(true, read(0, {})), "");
+  EXPECT_EQ(bucket_finding(true, refused()), "buckets are there as agreed");
+  EXPECT_EQ(bucket_finding(false, read(0, {})), "buckets are there as agreed");
+  auto late = refused();
+  late.error = "timed out";
+  late.status = errc::timeout;
+  EXPECT_EQ(bucket_finding(true, late), "");
+  EXPECT_EQ(bucket_finding(false, late), "buckets are there as agreed") << "who knows it to be gone refuses at once";
+}
+
+TEST_F(BucketsThatCome, MayBeUnknownToWhoWasStopped) {
+  faults.pauses.push_back({0, now - milliseconds{50}, now - milliseconds{20}});
+  EXPECT_EQ(bucket_finding(true, refused()), "");
 }
 
 } // namespace

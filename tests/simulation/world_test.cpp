@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace crema::simulation {
 namespace {
 
@@ -367,6 +369,77 @@ TEST_F(WorldWithASpare, OneThatLeftComesBackAsAnotherUnderItsName) {
   EXPECT_EQ(w.index_of(id), 3U);
   EXPECT_EQ(w.index_of(node_id{3}), 3U) << "who it was is not forgotten";
   EXPECT_EQ(get(3, "k"), 1U);
+}
+
+/// Buckets come and go.
+class WorldOfBuckets : public WorldWithASpare {
+protected:
+  static protocol::create_bucket late() { return {"late", {}, conflict_rule::siblings, {}}; }
+  bucket_id id() const { return w.newest_ring().buckets.back().id; }
+  /// What became of a put a second later; nothing: no answer.
+  std::optional<errc> put_to(size_t node, bucket_id bucket) {
+    auto status = std::make_shared<std::optional<errc>>();
+    client_request r;
+    r.what = client_request::kind::put;
+    r.bucket = bucket;
+    r.key = "k";
+    r.value = "v";
+    w.submit(
+        node, r, [status](const client_reply& reply) { *status = reply.status; }, [] {});
+    w.run_until(w.now() + seconds{1});
+    return *status;
+  }
+  /// On how many disks is there something of the bucket?
+  size_t disks_with(bucket_id bucket) const {
+    size_t count = 0;
+    for (size_t n = 0; n < w.nodes(); ++n) {
+      const auto clocks = w.store(n)->load_clocks().clocks;
+      count += std::any_of(clocks.begin(), clocks.end(), [&](const auto& x) { return x.first.bucket == bucket; });
+    }
+    return count;
+  }
+};
+
+TEST_F(WorldOfBuckets, AreUsedOnAllNodesOnceTheyAreCreatedAndGoneOnceTheyAreDropped) {
+  commit(0, late());
+  auto bucket = id();
+  ASSERT_EQ(find_bucket(w.cluster(), bucket)->name, "late#1024");
+  for (size_t n = 0; n < 4; ++n)
+    EXPECT_EQ(put_to(n, bucket), errc::ok) << n;
+  EXPECT_EQ(w.owners(bucket, "k").size(), 3U);
+  EXPECT_EQ(w.ownerships(bucket, "k").front().since, sim_time{}) << "nobody else has ever had it";
+  EXPECT_EQ(disks_with(bucket), 3U);
+  commit(1, protocol::drop_bucket{"late"});
+  for (size_t n = 0; n < 4; ++n)
+    EXPECT_EQ(put_to(n, bucket), errc::not_owner) << n;
+  EXPECT_EQ(w.owners(bucket, "k").size(), 0U);
+  EXPECT_EQ(w.ownerships(bucket, "k").size(), 1U) << "what was asked of it is judged all the same";
+  EXPECT_EQ(disks_with(bucket), 0U);
+  EXPECT_EQ(find_bucket(w.cluster(), bucket)->conflict, conflict_rule::siblings);
+}
+
+TEST_F(WorldOfBuckets, AreDroppedByWhoWasAwayAlsoIfThereIsAnotherOfThatName) {
+  commit(0, late());
+  auto bucket = id();
+  ASSERT_EQ(put_to(0, bucket), errc::ok);
+  auto away = w.owners(bucket, "k").back();
+  auto at = (away + 1) % 4;
+  w.crash_process(away);
+  commit(at, protocol::drop_bucket{"late"});
+  commit(at, late());
+  EXPECT_NE(id(), bucket);
+  EXPECT_EQ(find_bucket(w.cluster(), id())->name, "late#1025");
+  EXPECT_EQ(disks_with(bucket), 1U) << "that of the one who is away";
+  auto dropped = w.now();
+  EXPECT_TRUE(w.knew_bucket(away, bucket, true, dropped - seconds{1}, dropped));
+  EXPECT_TRUE(w.knew_bucket(at, bucket, false, dropped - seconds{1}, dropped));
+  EXPECT_FALSE(w.knew_bucket(at, bucket, true, sim_time{}, dropped)) << "not all the time";
+  EXPECT_FALSE(w.knew_bucket(at, bucket, false, sim_time{}, dropped));
+  w.start(away);
+  run(seconds{5});
+  EXPECT_EQ(disks_with(bucket), 0U);
+  EXPECT_EQ(put_to(away, bucket), errc::not_owner);
+  EXPECT_EQ(put_to(away, id()), errc::ok);
 }
 
 TEST_F(WorldWithASpare, AProposerMayDieAnywhereOnTheWay) {
