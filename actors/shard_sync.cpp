@@ -63,10 +63,16 @@ void shard::load(const std::vector<std::pair<vnode_id, dot_clock>>& clocks) {
     if (record.copying != at.copying || at.state != record.state)
       save_record(at);
   }
-  for (const auto& [id, clock] : clocks) // Of a vnode whose record was lost, or never written.
-    if (ring_->find_bucket(id.bucket) != nullptr && id.partition % count_ == index_ && records.count(id) == 0 &&
-        id.partition < ring_->partitions() && ring_->holds(env_->self, id.partition, *ring_->find_bucket(id.bucket)))
+  for (const auto& [place, clock] : clocks) { // Of a vnode whose record was lost, or never written.
+    auto id = vnode_at(place);
+    if (id.partition >= ring_->partitions() || id.partition % count_ != index_ || records.count(id) > 0)
+      continue;
+    const auto* bucket = ring_->find_bucket(id.bucket);
+    if (bucket == nullptr)
+      drop_for_good(id, clock.highest(self_));
+    else if (place == id && ring_->holds(env_->self, id.partition, *bucket))
       hold(id, {}, clock_of(id));
+  }
   take_roles();
   write_now({});
 }

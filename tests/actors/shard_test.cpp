@@ -201,6 +201,20 @@ TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartIfThatHappenedMeanwhile) {
   EXPECT_EQ(kept(), 0U);
 }
 
+TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartAlsoIfItsVnodeHasNoRecordYet) {
+  knows(ring(4, 4)); // Unsure of what may have been lost; no record says so.
+  write();
+  ASSERT_TRUE(store_->load_records().records.empty());
+  auto without = ring(5, 4);
+  without->buckets.pop_back();
+  auto env = std::make_shared<node_env>(*env_);
+  env->first_ring = without;
+  env_ = env;
+  start();
+  EXPECT_EQ(kept(), 0U);
+  EXPECT_TRUE(store_->load_clocks().clocks.empty());
+}
+
 TEST_F(Shard, AcknowledgesWhatItGaveItselfWhenItIsSentAgain) { // Owners may have changed since.
   replica_op put;
   put.what = replica_op::kind::put;
