@@ -68,7 +68,7 @@ public:
 private:
   std::vector<size_t> all_present() const;
   std::optional<protocol::topology_change> random_numbers(size_t members);
-  protocol::bucket_settings random_settings(size_t members);
+  protocol::bucket_settings random_settings(size_t members, bool few);
   void end_pause(size_t n);
   std::optional<protocol::topology_change> bury(const std::vector<size_t>& vacant);
   uint32_t owners_max() const;

@@ -26,6 +26,10 @@ public:
     later(2000, &topology_fault::strike);
     if (s_.random.one_in(2))
       later(500, &topology_fault::change_buckets);
+    s_.w.on_ring([this](size_t n) { // It dies before all of it knows.
+      if (!s_.over && s_.random.one_in(12))
+        crash_amid_work(n, 30);
+    });
   }
 
   void end() override { s_.w.heal_all(); }
@@ -158,16 +162,21 @@ private:
   }
 
   void crash_soon(size_t at) {
-    auto crash = [this, at] {
-      if (s_.over || !s_.w.running(at))
-        return;
-      s_.machine_may_crash(at) && s_.random.one_in(2) ? s_.crash_machine(at) : s_.crash_process(at);
-      s_.restart(at);
-    };
     if (s_.random.one_in(2))
-      s_.w.amid_work(at, s_.random.below(200), crash);
+      crash_amid_work(at, 200);
     else
-      s_.after(std::chrono::microseconds{s_.random.between(0, 100'000)}, crash);
+      s_.after(std::chrono::microseconds{s_.random.between(0, 100'000)}, [this, at] { crash(at); });
+  }
+
+  void crash_amid_work(size_t at, uint64_t steps_max) {
+    s_.w.amid_work(at, s_.random.below(steps_max), [this, at] { crash(at); });
+  }
+
+  void crash(size_t at) {
+    if (s_.over || !s_.w.running(at))
+      return;
+    s_.machine_may_crash(at) && s_.random.one_in(2) ? s_.crash_machine(at) : s_.crash_process(at);
+    s_.restart(at);
   }
 
   fault_scene& s_;
@@ -284,16 +293,19 @@ std::optional<protocol::create_bucket> fault_scene::random_creation(const std::s
   if (random.one_in(2))
     change.db = static_cast<uint16_t>(100 + name.size());
   change.conflict = random.one_in(2) ? conflict_rule::lww : conflict_rule::siblings;
-  change.settings = random_settings(random.one_in(4) ? stay : std::min<size_t>(stay, 3));
+  change.settings = random_settings(random.one_in(4) ? stay : std::min<size_t>(stay, 3), random.one_in(4));
   change.settings.sloppy = random.one_in(2);
   change.settings.durability = random.one_in(2) ? durability::interval : durability::fsync;
+  change.settings.read_repair =
+      random.one_in(4) ? protocol::read_repair::foreground : protocol::read_repair::background;
   return change;
 }
 
-/// Of up to `members` copies, such that reads and writes meet. @pre members >= 2
-protocol::bucket_settings fault_scene::random_settings(size_t members) {
+/// Of up to `members` copies, such that reads and writes meet, and writes too, unless `few` will do; but W > 1 always:
+/// a disk may be lost. @pre members >= 2
+protocol::bucket_settings fault_scene::random_settings(size_t members, bool few) {
   auto n = static_cast<uint32_t>(random.between(2, std::min<size_t>(members, 5)));
-  auto quorum = static_cast<uint32_t>(random.between(n / 2 + 1, n));
+  auto quorum = static_cast<uint32_t>(random.between(few ? 2 : n / 2 + 1, n));
   protocol::bucket_settings settings;
   settings.n = n;
   settings.w = quorum;
@@ -307,7 +319,7 @@ std::optional<protocol::topology_change> fault_scene::random_numbers(size_t memb
   const auto& b = buckets[random.below(buckets.size())];
   if (b.r + b.w <= b.n || members < 2)
     return std::nullopt;
-  return protocol::set_bucket{b.name, random_settings(members)};
+  return protocol::set_bucket{b.name, random_settings(members, false)};
 }
 
 /// @pre there is a dead one.

@@ -137,6 +137,8 @@ void world::impl::on_record(size_t n, const std::string& record) {
   has_ring(n, std::make_shared<const protocol::ring>(*ring));
   note(fmt::format("{} has epoch {}", name(n), ring->epoch));
   note_ring(std::move(*ring));
+  if (ring_written)
+    ring_written(n);
 }
 
 void world::impl::on_sync(size_t n) {
@@ -341,6 +343,7 @@ const protocol::ring& world::newest_ring() const { return *impl_->rings.back().r
 const std::vector<world::known_ring>& world::rings() const { return impl_->rings; }
 bool world::member(size_t node) const { return newest_ring().find(impl_->name(node)) != nullptr; }
 uint64_t world::epoch(size_t node) const { return impl_->nodes[node].ring ? impl_->nodes[node].ring->epoch : 0; }
+void world::on_ring(std::function<void(size_t node)> what) { impl_->ring_written = std::move(what); }
 bool world::knew_bucket(size_t node, bucket_id bucket, bool there, sim_time from, sim_time to) const {
   const auto& known = impl_->nodes[node].rings;
   for (auto x = known.begin(); x != known.end() && x->since <= to; ++x) {

@@ -181,6 +181,8 @@ public:
   bool present(size_t node) const { return member(node) || running(node); }
   /// The epoch that it has on its disk.
   uint64_t epoch(size_t node) const;
+  /// Calls `what` whenever a node has written a newer ring to its disk, which its actors are yet to learn.
+  void on_ring(std::function<void(size_t node)> what);
   /// Did its disk say all the time between the two that there is such a bucket (or, `there` being false, that there is
   /// none)?
   bool knew_bucket(size_t node, bucket_id bucket, bool there, sim_time from, sim_time to) const;

@@ -99,6 +99,7 @@ struct world::impl final : network_host {
   std::map<std::pair<vnode_id, dot>, named_write> writes;
   std::set<std::pair<vnode_id, dot>> closed;
   std::vector<violation> violations;
+  std::function<void(size_t)> ring_written;
 };
 
 } // namespace crema::simulation

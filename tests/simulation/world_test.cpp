@@ -442,6 +442,25 @@ TEST_F(WorldOfBuckets, AreDroppedByWhoWasAwayAlsoIfThereIsAnotherOfThatName) {
   EXPECT_EQ(put_to(away, id()), errc::ok);
 }
 
+TEST_F(WorldOfBuckets, WhoDiesBetweenTheRingAndTheDropDropsWhenItStarts) {
+  commit(0, late());
+  auto bucket = id();
+  ASSERT_EQ(put_to(0, bucket), errc::ok);
+  auto owner = w.owners(bucket, "k").back();
+  auto at = (owner + 1) % 4;
+  w.on_ring([this, owner](size_t node) {
+    if (node == owner)
+      w.amid_work(node, 0, [this, node] { w.crash_process(node); });
+  });
+  commit(at, protocol::drop_bucket{"late"});
+  ASSERT_FALSE(w.running(owner));
+  EXPECT_EQ(w.epoch(owner), w.newest_ring().epoch);
+  EXPECT_EQ(disks_with(bucket), 1U);
+  w.start(owner);
+  run(seconds{1});
+  EXPECT_EQ(disks_with(bucket), 0U);
+}
+
 TEST_F(WorldWithASpare, AProposerMayDieAnywhereOnTheWay) {
   for (uint64_t steps = 0; steps < 60; steps += 4) {
     SCOPED_TRACE(steps);
