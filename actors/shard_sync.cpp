@@ -97,7 +97,8 @@ void shard::drop_for_good(vnode_id id, uint64_t counter) {
   record.role = vnode_role::none;
   record.self = self_;
   record.counter = counter;
-  batch_.drop_vnode(id);
+  if (!planted(bug::dropped_kept))
+    batch_.drop_vnode(id);
   batch_.drop_vnode(other_place(id));
   batch_.save_record(id, protocol::encode(record));
 }

@@ -57,6 +57,7 @@ enum class bug : uint8_t {
   acks_kept,
   vote_unsaved,
   newest_spoken,
+  dropped_kept,
   count,
 };
 
@@ -107,6 +108,7 @@ constexpr std::array<std::string_view, static_cast<size_t>(bug::count)> bug_name
     "acks-kept",
     "vote-unsaved",
     "newest-spoken",
+    "dropped-kept",
 };
 
 #ifdef CREMA_PLANTED_BUGS
