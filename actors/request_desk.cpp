@@ -485,11 +485,12 @@ void request_desk::start_get(uint64_t id, pending& p, monotonic now) {
   auto n = static_cast<uint32_t>(p.owners);
   auto required = p.request.read.resolve(n, std::min(p.bucket->r, n));
   auto of_owners = p.request.read_owners.resolve(n, 0);
-  if (!required || !of_owners) {
+  if ((!required || !of_owners) && !p.get) { // Else N has become smaller meanwhile, and all are asked.
     leave(p);
     return refuse(p.sink, p.request, errc::no_quorum, fmt::format("R or PR is more than N {}", n));
   }
-  required = std::max(*required, *of_owners);
+  of_owners = of_owners.value_or(n);
+  required = std::max(required.value_or(n), *of_owners);
   auto repair = p.request.repair.value_or(p.bucket->read_repair);
   p.foreground = repair == protocol::read_repair::foreground;
   p.get.emplace(p.bucket->conflict, p.nodes, reachable(p.nodes), *required, *of_owners, gets_ % ask_all_every == 0,

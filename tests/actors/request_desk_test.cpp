@@ -808,6 +808,29 @@ TEST_F(ChangingDesk, BeginsAReadAnewUnderANewRing) {
   EXPECT_EQ(only_reply(1).status, errc::ok);
 }
 
+// It was answered twice: that R is more than N, and when its deadline had passed (`crema sim --seed 2558492712`).
+TEST_F(ChangingDesk, AsksAllWhereAReadWantsMoreOwnersThanThereAreByNow) {
+  client_request r;
+  r.id = 1;
+  r.what = client_request::kind::get;
+  r.key = "k";
+  r.read = r.read_owners = {protocol::quorum_level::kind::number, 3};
+  desk.on_request(nullptr, r, now);
+  auto old = port.sent.size();
+  auto fewer = next_ring(2);
+  fewer.buckets.front().n = 2;
+  publish(fewer);
+  ASSERT_EQ(port.sent.size(), old + 2);
+  answer(old, replica_answer::kind::object);
+  EXPECT_TRUE(port.replies.empty());
+  answer(old + 1, replica_answer::kind::digest);
+  EXPECT_EQ(only_reply(1).status, errc::ok);
+  EXPECT_TRUE(desk.idle());
+  r.id = 2;
+  desk.on_request(nullptr, r, now);
+  EXPECT_EQ(only_reply(2).error, "R or PR is more than N 2");
+}
+
 TEST_F(ChangingDesk, WaitsForTheRingThatAReplicaKnows) {
   ask(1, client_request::kind::get);
   ask(2, client_request::kind::put, "v");
