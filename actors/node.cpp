@@ -412,6 +412,7 @@ caf::behavior node(node_self self, env_ptr env, node_options options) {
         p.linked = true;
         p.why = "no heartbeat yet";
         p.version = x.version;
+        p.release.clear(); // Another program may run there.
         tell(self, self->state.link_listeners(), x);
       },
       [self](const peer_unlinked& x) {

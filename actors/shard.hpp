@@ -147,6 +147,7 @@ private:
 
     bool copying = false;                  // The other place may hold a part of a copy,
     std::optional<copy_progress> progress; // and is so far. Nothing: its parts are all there.
+    uint64_t remade = 0;                   // Of the record.
     // Of who makes a copy of it: until that many reports its log stays, and what is stable waits.
     uint64_t copied_until = 0;
     protocol::dot_clock trim_later;

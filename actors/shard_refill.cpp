@@ -29,9 +29,9 @@ std::optional<shard::failure> shard::make_fill_page(const fill_request& request,
   if (at->role != vnode_role::owner || at->state != vnode_state::complete)
     return failure{errc::incomplete, fmt::format("{} is being filled itself", env_->name)};
   // A process that dies leaves what it has given parts of: to go on is right as long as the log tells what has changed.
-  auto source = self_ ^ (at->node.id() == at->id ? 0 : 1);
+  auto source = self_ + at->remade;
   if (request.stage != fill_stage::begin && request.source != source)
-    return failure{errc::behind, fmt::format("{} lost its disk, or was refilled", env_->name)};
+    return failure{errc::behind, fmt::format("{} lost its disk, or was refilled or repaired", env_->name)};
   write_now(answer);
   at->copied_until = reports_ + copied_reports;
   page.about(epoch(), id);
@@ -150,7 +150,9 @@ void shard::set_copying(held& at, std::optional<copy_progress> progress, const a
 /// A copy has registers from the far future as its source has them: they are no news, and no reason to go ahead of the
 /// wall clock. But what is written after a restart must not be taken for newer.
 void shard::note_stored_time(timestamp time) {
-  if (clock_.observe(time, env_->wall_micros()) || time <= stored_time_)
+  if (clock_.observe(time, env_->wall_micros()))
+    return reserve_time(clock_.latest());
+  if (time <= stored_time_)
     return;
   stored_time_ = time;
   put_time("stored-time", time);
@@ -229,6 +231,7 @@ std::optional<shard::failure> shard::take_place(held& at, held copy, const answe
   copy.state = at.state == vnode_state::complete ? vnode_state::complete : vnode_state::catching_up;
   copy.epoch = at.epoch;
   copy.has_graves = true; // Until looked for.
+  copy.remade = at.remade + 1;
   at = std::move(copy);
   save_record(at);
   write_now(answer);

@@ -134,6 +134,10 @@ std::optional<shard::failure> shard::repair_keys(const key_repairs& repairs, key
     if (batch_.bytes() > batch_bytes_max)
       write_now(answer);
   }
+  if (done.repaired > 0) {
+    ++at->remade;
+    save_record(*at);
+  }
   return write_through(repairs.bucket, answer);
 }
 

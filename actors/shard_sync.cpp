@@ -209,6 +209,7 @@ shard::held& shard::hold(vnode_id id, const protocol::vnode_record& record, dot_
   at.trimmed = record.trimmed;
   at.former = record.former;
   at.epoch = record.epoch;
+  at.remade = record.remade;
   auto now_ms = env_->wall_ms();
   at.since_ms = record.since_ms != 0 ? std::min(record.since_ms, now_ms) : now_ms;
   if (at.role == vnode_role::temporary)
@@ -237,7 +238,7 @@ void shard::save_record(const held& at) {
   batch_.save_record(at.id,
                      protocol::encode({at.role, at.state, self_, at.node.counter(), at.node.id() != at.id, at.copying,
                                        at.trimmed, at.role == vnode_role::temporary ? at.since_ms : 0, at.former,
-                                       at.epoch, at.progress ? encode(*at.progress) : std::string{}}));
+                                       at.epoch, at.progress ? encode(*at.progress) : std::string{}, at.remade}));
 }
 
 /// Writes what is collected, so that the store can be read. An error is kept for flush().

@@ -129,7 +129,7 @@ void step(handoff_self self, const session_ptr& s, node_id to, Request request, 
           [self, s, to, number](const caf::error& e) {
             if (s->requests != number)
               return;
-            if (e == caf::sec::request_timeout && to == s->from)
+            if (errc_of(e) == errc::ok && to == s->from) // It has not said anything: it is slow, or it is ending.
               return no_answer(self, s, text_of(e));
             s->waiting = s->stuck = false;
             if (errc_of(e) == errc::behind)
@@ -221,7 +221,7 @@ void after_part(handoff_self self, const session_ptr& s, const fill_page& page) 
 }
 
 void fetch_part(handoff_self self, const session_ptr& s) {
-  auto request = s->copy.next;
+  auto request = s->copy.next.about(self->state.ring->epoch, s->vnode);
   request.bytes_max = page_bytes(self, s->from);
   page_timer timer{self};
   step<fill_page>(self, s, s->from, std::move(request), [self, s, timer](const fill_page& page) {
@@ -278,13 +278,12 @@ void start_refill(handoff_self self, const protocol::refill_task& task) {
     return;
   ++self->state.refills;
   self->state.refilling.insert(task.vnode);
-  s->filling = true;
+  s->filling = task.behind; // If there is no answer: what the vnode needs in any case, the next one goes on with.
   step<fill_begun>(self, s, self->state.env->self, fill_begin{task}, [self, s](const fill_begun& begun) {
     s->filling = begun.progress.has_value();
     if (!s->filling)
       return finish(self, s, {});
     s->copy = *begun.progress;
-    s->copy.next.about(self->state.ring->epoch, s->vnode);
     s->from = s->copy.from;
     fetch_part(self, s);
   });

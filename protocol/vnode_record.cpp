@@ -12,7 +12,8 @@ constexpr uint8_t in_second_place = 1, copying = 2, former = 4;
 std::string encode(const vnode_record& x) {
   std::string bytes;
   byte_writer out{bytes};
-  out.u8(record_version);
+  auto whole = !x.copied.empty() || x.remade != 0;
+  out.u8(whole ? record_version : version_with_epoch);
   out.u8(static_cast<uint8_t>(x.role));
   out.u8(static_cast<uint8_t>(x.state));
   out.u8((x.in_second_place ? in_second_place : 0) | (x.copying ? copying : 0) | (x.former ? former : 0));
@@ -21,7 +22,10 @@ std::string encode(const vnode_record& x) {
   x.trimmed.encode(out);
   out.varint(x.since_ms);
   out.varint(x.epoch);
-  out.bytes(x.copied);
+  if (whole) {
+    out.bytes(x.copied);
+    out.varint(x.remade);
+  }
   return bytes;
 }
 
@@ -37,7 +41,10 @@ std::optional<vnode_record> decode_vnode_record(std::string_view bytes) {
   auto trimmed = dot_clock::decode(in);
   x.since_ms = version == version_without_since ? 0 : in.varint();
   x.epoch = version >= version_with_epoch ? in.varint() : 0;
-  x.copied = version == record_version ? in.bytes() : std::string_view{};
+  if (version == record_version) {
+    x.copied = in.bytes();
+    x.remade = in.varint();
+  }
   if (!in.finished() || !trimmed || version > record_version || version < version_without_since ||
       role > static_cast<uint8_t>(vnode_role::none) || state > static_cast<uint8_t>(vnode_state::catching_up) ||
       flags > (in_second_place | copying | former))

@@ -53,6 +53,8 @@ struct vnode_record {
   uint64_t epoch = 0;
   /// copying: how far it is, encoded (messages/copy_progress.hpp). Empty: of no use to a process that has not begun it.
   std::string copied;
+  /// How often something of it has changed that its log does not tell of: it took the place of another, was repaired.
+  uint64_t remade = 0;
 
   /// Where the data of vnode `id` is.
   vnode_id place_of(vnode_id id) const { return in_second_place ? other_place(id) : id; }
@@ -60,13 +62,14 @@ struct vnode_record {
   friend bool operator==(const vnode_record& a, const vnode_record& b) {
     return a.role == b.role && a.state == b.state && a.self == b.self && a.counter == b.counter &&
            a.in_second_place == b.in_second_place && a.copying == b.copying && a.trimmed == b.trimmed &&
-           a.since_ms == b.since_ms && a.former == b.former && a.epoch == b.epoch && a.copied == b.copied;
+           a.since_ms == b.since_ms && a.former == b.former && a.epoch == b.epoch && a.copied == b.copied &&
+           a.remade == b.remade;
   }
 };
 
 /// u8 version 5 | u8 role | u8 state | u8 1: in the second place, 2: copying, 4: former | u64 self | varint counter |
-/// clock trimmed | varint since_ms | varint epoch | bytes copied. Version 4 ended with epoch, version 3 with since_ms,
-/// version 2 with the clock.
+/// clock trimmed | varint since_ms | varint epoch | bytes copied | varint remade. Version 4 ended with epoch, and is
+/// written where the rest says nothing; version 3 ended with since_ms, version 2 with the clock.
 std::string encode(const vnode_record& x);
 /// @returns nothing if the bytes are malformed or of another version.
 std::optional<vnode_record> decode_vnode_record(std::string_view bytes);

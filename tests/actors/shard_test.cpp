@@ -637,6 +637,44 @@ TEST_F(Refill, GoesOnWithASourceThatWasRestarted) {
   EXPECT_EQ(c.read("k1"), 5);
 }
 
+// The log does not tell of a repair: what was copied before would stay as it was.
+TEST_F(Refill, BeginsAnewWhenItsSourceWasRepaired) {
+  b_.apply({8, 1}, at(1), "k");
+  owner c{3};
+  EXPECT_FALSE(refill(c, b_, 2));
+  for (int round = 0; round < 20; ++round) { // Until it does not remember the copy.
+    b_.work->begin_report({}, b_.answer);
+    EXPECT_TRUE(b_.work->flush(b_.answer).ok());
+    EXPECT_TRUE(b_.work->sync(b_.answer).ok());
+    b_.work->take_report();
+  }
+  key_repairs repairs;
+  repairs.about(1, here);
+  repairs.clock = b_.clock().encode();
+  auto stored = b_.store->get(here, "k").object.value();
+  repairs.keys = {{"k", protocol::hash_content(conflict_rule::lww, stored, 0).held, stored}};
+  keys_repaired done;
+  ASSERT_FALSE(b_.work->repair_keys(repairs, done, b_.answer));
+  ASSERT_EQ(done.repaired, 1U);
+  b_.start(2);
+  auto failed = refill(c, b_);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->why, errc::behind);
+}
+
+// A register of a part that was copied before the restart is not overwritten by an older one.
+TEST_F(Refill, KnowsAfterARestartHowNewWhatWasCopiedIs) {
+  auto newest = from_micros(wall + 30'000'000);
+  b_.apply({8, 1}, newest, "k");
+  owner c{3};
+  EXPECT_FALSE(refill(c, b_, 2));
+  c.start(3);
+  EXPECT_FALSE(refill(c, b_));
+  c.work->open({{here, c.clock()}}, c.answer);
+  EXPECT_EQ(c.apply({9, 1}, newest - 1, "k").time, newest);
+  EXPECT_EQ(c.read("k"), 1);
+}
+
 TEST_F(Refill, BeginsAnewWhenItsSourceLostSomething) {
   b_.apply({8, 1}, at(1), "k");
   owner c{3};

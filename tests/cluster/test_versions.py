@@ -74,6 +74,14 @@ class Versions(ClusterCase):
             load.wait_writes(load.ledger.writes + 1_000, CHANGE)
             if change:
                 self.commit(node, *change)  # Agreement and copies among nodes of both.
+        node = cluster["n2"]  # And back.
+        self.make_older(node)
+        self.assertEqual(node.terminate(seconds=10 * SLOWNESS)[0], 0)
+        node.start()
+        cluster.wait_ready(CHANGE)
+        newest["n2"] = OLDER
+        self.check_spoken(cluster, newest)
+        load.wait_writes(load.ledger.writes + 1_000, CHANGE)
         load.stop()
         self.assertEqual(load.failures, [])
         for node in cluster:

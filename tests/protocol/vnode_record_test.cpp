@@ -15,6 +15,7 @@ vnode_record example() {
   x.trimmed.add(dot_range{7, 1, 12});
   x.since_ms = 1'700'000'000'000;
   x.copied = "progress";
+  x.remade = 9;
   return x;
 }
 
@@ -34,12 +35,14 @@ TEST(VnodeRecord, HasTheDocumentedBytes) {
   x.former = true;
   x.epoch = 7;
   x.copied = "c";
-  std::string bytes("\x05\x02\x03\x05\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06\x07\x01\x63", 18);
+  x.remade = 8;
+  std::string bytes("\x05\x02\x03\x05\x08\x07\x06\x05\x04\x03\x02\x01\x05\x00\x06\x07\x01\x63\x08", 19);
   EXPECT_EQ(encode(x), bytes);
   x.copied.clear();
+  x.remade = 0;
   bytes.resize(16);
   bytes.front() = 4;
-  EXPECT_EQ(decode_vnode_record(bytes), x);
+  EXPECT_EQ(encode(x), bytes);
   x.former = false;
   x.epoch = 0;
   bytes[3] = 1;
