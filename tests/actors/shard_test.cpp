@@ -215,6 +215,26 @@ TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartAlsoIfItsVnodeHasNoRecordYet) {
   EXPECT_TRUE(store_->load_clocks().clocks.empty());
 }
 
+// What it had taken stayed on its disk for ever, and was handed over to nobody (`crema sim --seed 96001457 --nodes 4`).
+TEST_F(BucketAtRunTime, HandsOverWhatItTookWithoutARecordWhenOthersOwnItAtTheNextStart) {
+  knows(ring(4, 4));
+  write();
+  ASSERT_TRUE(store_->load_records().records.empty());
+  auto others = ring(5, 4);
+  others->owners.assign(8, {node_id{1}, node_id{2}});
+  auto env = std::make_shared<node_env>(*env_);
+  env->first_ring = others;
+  env_ = env;
+  start();
+  auto records = store_->load_records().records;
+  ASSERT_EQ(records.size(), 1U);
+  auto record = protocol::decode_vnode_record(records.front().second);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->role, protocol::vnode_role::temporary);
+  EXPECT_TRUE(record->former);
+  EXPECT_EQ(kept(), 1U);
+}
+
 TEST_F(Shard, AcknowledgesWhatItGaveItselfWhenItIsSentAgain) { // Owners may have changed since.
   replica_op put;
   put.what = replica_op::kind::put;
