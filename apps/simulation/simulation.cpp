@@ -205,7 +205,8 @@ private:
   /// Until every node has run without a stop for as long as that, and none has taken a write for lost: the others learn
   /// that from it, like a write.
   bool undisturbed(sim_time that_long) {
-    auto learned = [this] { return world_.closed().size() + world_.newest_ring().epoch; };
+    // One that stops late may be back before anybody has looked.
+    auto learned = [this] { return world_.closed().size() + world_.newest_ring().epoch + world_.starts_and_deaths(); };
     calm how{world_.now(), learned()};
     while (!how.lasts(that_long, world_.now())) {
       if (!advance(milliseconds{500}))

@@ -167,6 +167,12 @@ void world::after(sim_time delay, std::function<void()> what) { impl_->after(del
 bool world::run_until(sim_time until) { return impl_->run_until(until); }
 
 size_t world::nodes() const { return impl_->nodes.size(); }
+uint64_t world::starts_and_deaths() const {
+  uint64_t count = 0;
+  for (const auto& n : impl_->nodes)
+    count += n.life;
+  return count;
+}
 uint16_t world::message_version(size_t node) const { return impl_->nodes[node].speaks.newest; }
 bool world::running(size_t node) const { return impl_->running(node); }
 

@@ -82,6 +82,8 @@ public:
 
   // -- Clients -------------------------------------------------------------------------------------------------------
   size_t nodes() const; ///< Spares included.
+  /// How often nodes have started or died so far.
+  uint64_t starts_and_deaths() const;
   /// The newest version of messages that the node speaks.
   uint16_t message_version(size_t node) const;
   /// Is the process running (it may be paused)?
