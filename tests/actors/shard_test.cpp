@@ -99,6 +99,13 @@ protected:
   void start(uint64_t directory = 5) {
     work_ = std::make_unique<shard>(env_, store_, 7, 0, 1, store_->load_clocks().clocks, directory);
   }
+  /// A process that finds this ring on its disk.
+  void start_with(protocol::ring_ptr newest) {
+    auto env = std::make_shared<node_env>(*env_);
+    env->first_ring = std::move(newest);
+    env_ = env;
+    start();
+  }
   std::shared_ptr<protocol::ring> ring(uint64_t epoch, uint64_t named) {
     auto r = std::make_shared<protocol::ring>(*env_->first_ring);
     r->epoch = epoch;
@@ -194,10 +201,7 @@ TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartIfThatHappenedMeanwhile) {
   write();
   auto without = ring(4, 3);
   without->buckets.pop_back();
-  auto env = std::make_shared<node_env>(*env_);
-  env->first_ring = without;
-  env_ = env;
-  start();
+  start_with(without);
   EXPECT_EQ(kept(), 0U);
 }
 
@@ -207,10 +211,7 @@ TEST_F(BucketAtRunTime, IsDroppedAtTheNextStartAlsoIfItsVnodeHasNoRecordYet) {
   ASSERT_TRUE(store_->load_records().records.empty());
   auto without = ring(5, 4);
   without->buckets.pop_back();
-  auto env = std::make_shared<node_env>(*env_);
-  env->first_ring = without;
-  env_ = env;
-  start();
+  start_with(without);
   EXPECT_EQ(kept(), 0U);
   EXPECT_TRUE(store_->load_clocks().clocks.empty());
 }
@@ -222,10 +223,7 @@ TEST_F(BucketAtRunTime, HandsOverWhatItTookWithoutARecordWhenOthersOwnItAtTheNex
   ASSERT_TRUE(store_->load_records().records.empty());
   auto others = ring(5, 4);
   others->owners.assign(8, {node_id{1}, node_id{2}});
-  auto env = std::make_shared<node_env>(*env_);
-  env->first_ring = others;
-  env_ = env;
-  start();
+  start_with(others);
   auto records = store_->load_records().records;
   ASSERT_EQ(records.size(), 1U);
   auto record = protocol::decode_vnode_record(records.front().second);
