@@ -38,6 +38,7 @@ constexpr std::chrono::milliseconds backoff_max{300};
 constexpr std::chrono::milliseconds hello_timeout_first{250};
 constexpr std::chrono::milliseconds hello_timeout_max{2000};
 constexpr size_t quiet_failures = 3;
+constexpr std::chrono::milliseconds leave_interval{500};
 
 /// CAF's node id is a hash of the machine and the pid; two containers, or two lives of one, may share it.
 struct node_id_module final : caf::actor_system::module {
@@ -127,6 +128,8 @@ private:
 };
 
 struct dial_now {};
+/// This node is no member any more: says hello again and again, until that is refused since enough members know it.
+struct ask_to_leave {};
 
 /// One peer: dial, say hello, watch, and dial again.
 struct dialer_state {
@@ -138,6 +141,7 @@ struct dialer_state {
   uint16_t port = 0;
   bool linked = false;
   bool dialing = false;
+  bool leaving = false; // Says hello although it is linked.
   caf::actor_addr remote;
   std::chrono::milliseconds backoff = backoff_first;
   std::chrono::milliseconds hello_timeout = hello_timeout_first;
@@ -145,6 +149,7 @@ struct dialer_state {
   size_t failures = 0;    // Since the last link.
   std::string last_error; // Logged once, not at every attempt.
   std::function<void(const std::string&)> removed;
+  std::shared_ptr<const std::atomic<uint64_t>> epoch; // Of this node.
 };
 using dialer_self = caf::stateful_actor<dialer_state>*;
 
@@ -172,6 +177,8 @@ std::string words_for(dialer_self self, const caf::error& e) {
 
 void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   auto& st = self->state;
+  if (st.linked) // It knows of no leaving yet.
+    return self->delayed_send(self, leave_interval, ask_to_leave{});
   if (w.self.node != st.env->name_of(st.peer))
     return retry(self, fmt::format("{} answers there, not {}", w.self.node, st.env->name_of(st.peer)));
   auto version = common_version(st.env->speaks, w.self.versions());
@@ -187,6 +194,8 @@ void on_welcome(dialer_self self, const caf::actor& remote, const welcome& w) {
   self->monitor(remote);
   st.env->log->info("linked to {} at {}:{}, messages of version {}", w.self.node, st.host, st.port, *version);
   self->send(st.root, peer_linked{st.peer, w.handles, *version});
+  if (st.leaving)
+    self->send(self, ask_to_leave{});
 }
 
 void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
@@ -203,9 +212,13 @@ void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
               return;
             if (e == caf::sec::request_timeout)
               self->state.hello_timeout = std::min(self->state.hello_timeout * 2, hello_timeout_max);
-            if (errc_of(e) == errc::removed)
+            // Who is behind may mean one that had this node's name before.
+            if (errc_of(e) == errc::removed && (epoch_of(e) == 0 || epoch_of(e) >= *self->state.epoch))
               self->state.removed(text_of(e));
-            retry(self, words_for(self, e));
+            if (self->state.linked)
+              self->delayed_send(self, leave_interval, ask_to_leave{});
+            else
+              retry(self, words_for(self, e));
           });
 }
 
@@ -231,7 +244,8 @@ void dial(dialer_self self) {
 }
 
 caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor connector, const protocol::member& peer,
-                     std::function<void(const std::string&)> removed) {
+                     std::function<void(const std::string&)> removed,
+                     std::shared_ptr<const std::atomic<uint64_t>> epoch) {
   auto& st = self->state;
   st.env = std::move(env);
   st.root = std::move(root);
@@ -240,6 +254,7 @@ caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor 
   st.host = peer.host;
   st.port = peer.peer_port;
   st.removed = std::move(removed);
+  st.epoch = std::move(epoch);
   self->set_down_handler([self](const caf::down_msg& down) {
     auto& s = self->state;
     if (!s.linked || down.source != s.remote)
@@ -258,6 +273,13 @@ caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor 
         self->state.backoff = backoff_first;
         dial(self);
       },
+      [self](ask_to_leave) {
+        auto& s = self->state;
+        s.leaving = true;
+        auto remote = s.linked ? caf::actor_cast<caf::actor>(s.remote) : nullptr;
+        if (remote)
+          say_hello(self, remote, ++s.attempt);
+      },
   };
 }
 
@@ -265,6 +287,7 @@ caf::behavior dialer(dialer_self self, env_ptr env, caf::actor root, caf::actor 
 } // namespace crema
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::dial_now)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(crema::ask_to_leave)
 
 namespace crema {
 
@@ -313,6 +336,7 @@ std::string caf_links::publish(const caf::actor& root) {
 
 void caf_links::follow(const caf::actor& root, const protocol::ring& ring) {
   std::lock_guard lock{mutex_};
+  *epoch_ = ring.epoch;
   for (auto l = links_.begin(); l != links_.end();) {
     if (ring.find(l->first) != nullptr) {
       ++l;
@@ -326,8 +350,11 @@ void caf_links::follow(const caf::actor& root, const protocol::ring& ring) {
     if (*stopping_ || m.id == env_->self || links_.count(m.id) > 0)
       continue;
     auto& l = links_[m.id];
-    l.dialer = watched(system_.spawn(dialer, env_, root, connector(l.over), m, removed_), "dialer", l.over);
+    l.dialer = watched(system_.spawn(dialer, env_, root, connector(l.over), m, removed_, epoch_), "dialer", l.over);
   }
+  if (ring.find(env_->self) == nullptr)
+    for (const auto& [node, l] : links_)
+      caf::anon_send(l.dialer, ask_to_leave{});
 }
 
 void caf_links::nudge(node_id peer) const {

@@ -27,14 +27,16 @@ void basp_guard_linked();
 class caf_links {
 public:
   /// @param fatal is told, from any thread, why an actor of the links has ended although it should not.
-  /// @param removed is told, from any thread, that this node is no member any more.
+  /// @param removed is told, from any thread, that this node is no member any more, and that a majority of the others
+  /// knows that.
   caf_links(caf::actor_system& system, env_ptr env, std::function<void(const std::string&)> fatal,
             std::function<void(const std::string&)> removed)
       : system_(system), env_(std::move(env)), fatal_(std::move(fatal)), removed_(std::move(removed)) {}
 
   /// Publishes `root` on the node's peer address. @returns an error in words, or nothing.
   std::string publish(const caf::actor& root);
-  /// Dials every other member of the ring, and no one else, from now on. Thread-safe.
+  /// Dials every other member of the ring, and no one else, from now on. If this node is none, asks them as well
+  /// whether it may stop, until one allows it. Thread-safe.
   void follow(const caf::actor& root, const protocol::ring& ring);
   /// A peer has just spoken to us: dial it now instead of at the end of the backoff. Thread-safe.
   void nudge(node_id peer) const;
@@ -57,6 +59,7 @@ private:
     flag over = std::make_shared<std::atomic<bool>>(false); // Its actors may end.
   };
   caf::actor publisher_;
+  std::shared_ptr<std::atomic<uint64_t>> epoch_ = std::make_shared<std::atomic<uint64_t>>(0); // Of the newest ring.
   mutable std::mutex mutex_;
   std::map<node_id, link> links_;
 };

@@ -228,7 +228,7 @@ caf::behavior coordinator(coordinator_self self, const env_ptr& env, std::vector
   st.handoff = std::move(handoff);
   st.desk = std::make_unique<request_desk>(env, st);
   st.use(env->first_ring);
-  st.peers[to_index(env->self)].up = true;
+  st.peer_of(env->self).up = true;
   set_link(st, env->self, true, std::move(local_replicas), env->speaks.newest, {});
   return {
       [self](client_batch& batch) {

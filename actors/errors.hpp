@@ -17,6 +17,15 @@ inline caf::error make_errc(errc code, const std::string& text) {
   return caf::error{static_cast<uint8_t>(code), errc_category, caf::make_message(text)};
 }
 
+/// That a node was removed, as the one knows that says so.
+inline caf::error make_removed(const std::string& text, uint64_t epoch) {
+  return caf::error{static_cast<uint8_t>(errc::removed), errc_category, caf::make_message(text, epoch)};
+}
+/// Of make_removed(); 0: it says none.
+inline uint64_t epoch_of(const caf::error& e) {
+  return e.context().match_elements<std::string, uint64_t>() ? e.context().get_as<uint64_t>(1) : 0;
+}
+
 /// errc::ok if `e` is none of ours (a timeout of CAF, say).
 inline errc errc_of(const caf::error& e) {
   return e && e.category() == errc_category ? static_cast<errc>(e.code()) : errc::ok;
@@ -27,7 +36,7 @@ inline std::string text_of(const caf::error& e) {
   if (errc_of(e) == errc::ok)
     return caf::to_string(e);
   auto text = std::string{to_string(errc_of(e))};
-  if (e.context().match_elements<std::string>())
+  if (e.context().match_elements<std::string>() || epoch_of(e) != 0)
     text += ": " + e.context().get_as<std::string>(0);
   return text;
 }

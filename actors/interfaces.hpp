@@ -155,7 +155,7 @@ struct node_options {
   std::function<void(const node_children& children)> spawned;
   /// The node takes no requests of clients any more: `others` do ("n1 at 10.0.0.1:6401, ..."). Nothing: it does.
   std::function<void(std::optional<std::string> others)> drained;
-  /// The node is no member any more: it has nothing left to do.
+  /// The node is no member, and had no vote when it was one: it has nothing left to do.
   std::function<void(const std::string& why)> removed;
   /// Called once: every peer is up, or the node has waited for them long enough (ready_wait) and serves with those it
   /// has.

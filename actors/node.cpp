@@ -4,6 +4,7 @@
 #include "actors/handshake.hpp"
 #include "actors/ring_manager.hpp"
 #include "protocol/ring_encoding.hpp"
+#include "protocol/topology_progress.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -26,6 +27,7 @@ struct node_state {
     uint16_t version = 0; // Of the messages on the link.
   };
   bool drained = false; // This node.
+  bool left = false;    // It is no member any more.
   env_ptr env;
   node_options options;
   std::vector<caf::actor> coordinators, replicas;
@@ -167,6 +169,14 @@ std::string refusal(const node_state& st, const hello& x) {
   return {};
 }
 
+/// Who is removed learns that from those that know it, and must not be switched off before they are enough.
+bool majority_knows_ring(const node_state& st) {
+  return protocol::known_to_majority(*st.ring, [&st](node_id node) {
+    auto peer = st.peers.find(node);
+    return node == st.env->self ? st.ring->epoch : peer != st.peers.end() ? peer->second.epoch : 0;
+  });
+}
+
 template <class Promise>
 void on_hello(node_self self, const hello& x, Promise promise) {
   auto& st = self->state;
@@ -175,16 +185,18 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.name == x.node; });
   auto code = errc::not_owner;
   if (why.empty() && member == members.end()) {
-    const auto& removed = st.ring->removed;
-    auto was_here = std::any_of(removed.begin(), removed.end(), [&](const auto& m) { return m.name == x.node; });
-    code = was_here ? errc::removed : code;
+    auto was_here = st.ring->find_removed(x.node) != nullptr;
     why = was_here ? fmt::format("{} was removed from the cluster (as of epoch {})", x.node, st.ring->epoch)
                    : fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
+    if (was_here && majority_knows_ring(st))
+      code = errc::removed;
+    else if (was_here)
+      why += ", which too few members are known to know: it must not be switched off yet";
   }
   if (!why.empty()) {
     if (std::exchange(st.last_refusal, why) != why) // It will try again and again.
-      st.env->log->error("refused a peer: {}", why);
-    promise.deliver(make_errc(code, why));
+      st.env->log->log(code == errc::removed ? spdlog::level::info : spdlog::level::err, "refused a peer: {}", why);
+    promise.deliver(code == errc::removed ? make_removed(why, st.ring->epoch) : make_errc(code, why));
     return;
   }
   if (st.options.peer_said_hello && member->id != st.env->self)
@@ -198,6 +210,52 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   promise.deliver(w);
 }
 
+/// Members that take requests.
+std::string others_that_serve(const node_state& st) {
+  std::string others;
+  for (const auto& m : st.ring->members) {
+    auto peer = st.peers.find(m.id);
+    if (peer == st.peers.end() || !peer->second.up || peer->second.drained ||
+        m.state == protocol::member_state::joining || m.state == protocol::member_state::gone)
+      continue;
+    auto host = m.host.find(':') == std::string::npos ? m.host : "[" + m.host + "]";
+    others += fmt::format("{}{} at {}:{}", others.empty() ? "" : ", ", m.name, host, m.resp_port);
+  }
+  return others;
+}
+
+/// Clients are told whom to ask instead.
+void tell_drained(node_self self) {
+  auto& st = self->state;
+  if (st.options.drained)
+    st.options.drained(st.drained ? std::optional{others_that_serve(st)} : std::nullopt);
+}
+
+void set_drained(node_self self, bool drained) {
+  auto& st = self->state;
+  if (std::exchange(st.drained, drained) != drained)
+    st.env->log->info(drained ? "drained: clients are sent to others" : "takes requests of clients again");
+  self->send(st.gossiper, own_drain{drained});
+  tell_drained(self);
+}
+
+/// It stops when others say that enough of them know it (on_hello): until then it may have to tell them. Who was
+/// about to become a member had no vote, and has nothing to tell; nor has one whose name another node has by now, since
+/// that took a majority that knew.
+void no_member_any_more(node_self self) {
+  auto& st = self->state;
+  auto why = fmt::format("{} is no member of the cluster any more (epoch {})", st.env->name, st.ring->epoch);
+  const auto* was = st.ring->find_removed(st.env->name);
+  if (was == nullptr || was->id != st.env->self || st.ring->find(st.env->name) != nullptr) {
+    if (st.options.removed)
+      st.options.removed(why);
+    return;
+  }
+  if (!std::exchange(st.left, true))
+    st.env->log->warn("{}; this process stops when a majority of the members knows that", why);
+  set_drained(self, true);
+}
+
 void on_ring(node_self self, protocol::ring_ptr ring) {
   auto& st = self->state;
   st.ring = std::move(ring);
@@ -208,8 +266,10 @@ void on_ring(node_self self, protocol::ring_ptr ring) {
     p = st.ring->find(p->first) == nullptr && !p->second.linked ? st.peers.erase(p) : std::next(p);
   if (st.options.ring_changed)
     st.options.ring_changed(st.ring);
-  if (st.ring->find(st.env->self) == nullptr && st.options.removed)
-    st.options.removed(fmt::format("{} is no member of the cluster any more (epoch {})", st.env->name, st.ring->epoch));
+  if (st.ring->find(st.env->self) == nullptr)
+    no_member_any_more(self);
+  else if (std::exchange(st.left, false)) // By force, on the word of an operator who did not know.
+    set_drained(self, false);
 }
 
 nlohmann::json status_json(node_self self) {
@@ -257,41 +317,14 @@ nlohmann::json status_json(node_self self) {
           {"buckets", std::move(buckets)}};
 }
 
-/// Members that take requests.
-std::string others_that_serve(const node_state& st) {
-  std::string others;
-  for (const auto& m : st.ring->members) {
-    auto peer = st.peers.find(m.id);
-    if (peer == st.peers.end() || !peer->second.up || peer->second.drained ||
-        m.state == protocol::member_state::joining || m.state == protocol::member_state::gone)
-      continue;
-    auto host = m.host.find(':') == std::string::npos ? m.host : "[" + m.host + "]";
-    others += fmt::format("{}{} at {}:{}", others.empty() ? "" : ", ", m.name, host, m.resp_port);
-  }
-  return others;
-}
-
-/// Clients are told whom to ask instead.
-void tell_drained(node_self self) {
-  auto& st = self->state;
-  if (st.options.drained)
-    st.options.drained(st.drained ? std::optional{others_that_serve(st)} : std::nullopt);
-}
-
-void set_drained(node_self self, bool drained) {
-  auto& st = self->state;
-  if (std::exchange(st.drained, drained) != drained)
-    st.env->log->info(drained ? "drained: clients are sent to others" : "takes requests of clients again");
-  self->send(st.gossiper, own_drain{drained});
-  tell_drained(self);
-}
-
 void on_drain(node_self self, const topology_query& query) {
   auto& st = self->state;
   auto drain = query.order.what == topology_order::kind::drain;
   auto others = others_that_serve(st);
   nlohmann::json told{{"node", st.env->name}, {"drained", drain}, {"others", others}};
-  if (drain && others.empty())
+  if (st.left)
+    told = {{"error", st.env->name + " is no member of the cluster any more (allowed: drain and undrain members)"}};
+  else if (drain && others.empty())
     told = {{"error", fmt::format("{} is the only node that takes requests, as far as it knows (allowed: as soon as "
                                   "another one is up, and not drained)",
                                   st.env->name)}};

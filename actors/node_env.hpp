@@ -66,6 +66,8 @@ struct node_env {
   std::shared_ptr<spdlog::logger> log;
 
   const std::string& name_of(node_id id) const {
+    if (id == self)
+      return name;
     if (const auto* member = first_ring ? first_ring->find(id) : nullptr)
       return member->name;
     return later_names->of(id);

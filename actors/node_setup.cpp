@@ -119,6 +119,25 @@ std::string adopt_ring(storage::store& store, const protocol::ring& ring) {
 }
 
 namespace {
+constexpr const char* left_name = "left";
+} // namespace
+
+bool has_left(const storage::store& store, const protocol::ring& ring, const std::string& name, uint64_t directory) {
+  auto in_use = ring.find(name) != nullptr; // By this node, or by another one.
+  const auto& all = ring.removed;
+  if (std::none_of(all.begin(), all.end(), [&](const auto& m) { return m.name == name && m.directory == directory; }))
+    return !in_use;
+  return in_use || ring.find_removed(name)->directory != directory || store.get_meta(left_name).object.has_value();
+}
+
+storage::status note_left(storage::store& store) {
+  auto batch = store.make_batch();
+  batch->put_meta(left_name, "1");
+  auto written = store.write(*batch);
+  return written.ok() ? store.sync() : written;
+}
+
+namespace {
 
 /// What tells the first ring of a cluster, and so the cluster, from all others. A host may be written in several ways;
 /// addresses take no part in it.
@@ -141,6 +160,8 @@ std::shared_ptr<node_env> make_env(config::cluster_config config, const std::str
   for (const auto& m : ring->members)
     if (m.name == name)
       env->self = m.id;
+  if (const auto* removed = ring->find_removed(name); removed != nullptr && ring->find(name) == nullptr)
+    env->self = removed->id;
   env->origin = ring->origin != 0 ? ring->origin : origin_of(env->config, *ring);
   auto agreed = fmt::format("{} {}", config::fingerprint_without_nodes(env->config), env->origin);
   env->fingerprint = XXH3_64bits(agreed.data(), agreed.size());

@@ -28,7 +28,15 @@ ring_result load_or_claim_ring(storage::store& store, const config::cluster_conf
 /// @returns an error, or nothing.
 std::string adopt_ring(storage::store& store, const protocol::ring& ring);
 
-/// Fills an env for node `name` of `config`. The caller adds time, log and incarnation.
+/// Has this node, of the given data directory, left for good? If its ring says that it was removed, but it was never
+/// told that enough others know (note_left), it may be the only one that does: it has to start again, to tell them.
+/// @param directory not 0.
+bool has_left(const storage::store& store, const protocol::ring& ring, const std::string& name, uint64_t directory);
+/// On disk when it returns.
+storage::status note_left(storage::store& store);
+
+/// Fills an env for node `name` of `config`, a member or one that was removed. The caller adds time, log and
+/// incarnation.
 std::shared_ptr<node_env> make_env(config::cluster_config config, const std::string& name, protocol::ring_ptr ring);
 
 } // namespace crema

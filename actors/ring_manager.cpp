@@ -183,6 +183,21 @@ void look_around(ring_manager_self self) {
   st.pace.note(st.now(), st.ring().epoch, protocol::progress_of(st.ring(), st.state, {}));
 }
 
+agreement_message want_newer(const ring_manager_state& st) {
+  return {agreement_message::kind::want, st.agreed->number(), {}, {}, {}, 0};
+}
+
+/// Who was removed while it was away, and whose name another node has, is linked under that, and hears nothing.
+void tell_removed(ring_manager_self self, const ring_message& x) {
+  auto& st = self->state;
+  const auto& all = st.ring().removed;
+  auto sender = caf::actor_cast<caf::actor>(self->current_sender());
+  if (sender && x.number < st.agreed->number() &&
+      std::any_of(all.begin(), all.end(), [&x](const auto& m) { return m.id == x.from; }))
+    self->send(sender, to_wire(st.env->self, x.version,
+                               {agreement_message::kind::decided, st.agreed->number(), {}, st.agreed->value(), {}, 0}));
+}
+
 caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& options) {
   auto& st = self->state;
   st.self = self;
@@ -217,8 +232,10 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
       [self](const ring_message& x) {
         auto& s = self->state;
         auto m = s.env->speaks.include(x.version) ? from_wire(x) : std::nullopt;
-        if (!m || s.peers.count(x.from) == 0)
+        if (!m)
           return;
+        if (s.peers.count(x.from) == 0)
+          return tell_removed(self, x);
         s.agreed->on_message(x.from, *m, s.now(), s);
         settle(self);
       },
@@ -230,7 +247,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
       [self](ring_wanted) {
         auto& s = self->state;
         for (const auto& [node, peer] : s.peers) // Somebody has it.
-          s.send(node, agreement_message{agreement_message::kind::want, s.agreed->number(), {}, {}, {}, 0});
+          s.send(node, want_newer(s));
       },
       [self](const move_progress& x) {
         auto& s = self->state;
@@ -250,7 +267,9 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         settle(self);
       },
       [self](const peer_linked& x) {
-        self->state.peers[x.node] = {x.handles.ring_manager, x.version};
+        auto& s = self->state;
+        s.peers[x.node] = {x.handles.ring_manager, x.version};
+        s.send(x.node, want_newer(s)); // It may not take this node for a peer, and tell it nothing by itself.
       },
       [self](const peer_unlinked& x) {
         self->state.peers.erase(x.node);

@@ -22,7 +22,7 @@ public:
     if (!ring)
       return voters;
     for (const auto& m : ring->members)
-      if (m.state != protocol::member_state::joining && m.state != protocol::member_state::gone)
+      if (m.votes())
         voters.push_back({m.id, ring->epoch == 1 ? 0 : m.directory});
     return voters;
   }

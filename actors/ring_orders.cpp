@@ -258,8 +258,11 @@ void on_order(ring_manager_self self, topology_query& x) {
   };
   using kind = topology_order::kind;
   switch (x.order.what) {
-  case kind::show:
-    return tell(to_json(st.ring(), st.state, st.env->config, st.usage, st.pace));
+  case kind::show: {
+    auto shown = to_json(st.ring(), st.state, st.env->config, st.usage, st.pace);
+    shown["node"] = st.env->name;
+    return tell(shown);
+  }
   case kind::plan: {
     if (auto error = fill_in(st, x.order.changes); !error.empty())
       return tell(error_json(error));

@@ -127,16 +127,14 @@ std::optional<shard::failure> shard::repair_keys(const key_repairs& repairs, key
     if (learned && learned->count(x.key) == 0)
       if (auto failed = repair_key(*at, x, repaired))
         return failed;
-    if (repaired)
-      ++done.repaired;
-    else
+    if (!repaired) {
       done.refused.push_back(i);
+    } else if (++done.repaired == 1) { // In one batch with it: a crash may come before the last one is written.
+      ++at->remade;
+      save_record(*at);
+    }
     if (batch_.bytes() > batch_bytes_max)
       write_now(answer);
-  }
-  if (done.repaired > 0) {
-    ++at->remade;
-    save_record(*at);
   }
   return write_through(repairs.bucket, answer);
 }

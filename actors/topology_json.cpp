@@ -106,8 +106,11 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
   for (const auto& owners : ring.next)
     for (auto o : owners)
       ++is_to_own[o];
+  auto epoch_of = [&state](node_id node) {
+    auto x = state.progress.find(node);
+    return x != state.progress.end() ? x->second.epoch : 0;
+  };
   for (const auto& m : ring.members) {
-    auto x = state.progress.find(m.id);
     members.push_back({{"name", m.name},
                        {"state", to_string(m.state)},
                        {"host", m.host},
@@ -119,7 +122,7 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
                        {"partitions_next", ring.joint() ? is_to_own[m.id] : owns[m.id]},
                        {"stored", usage_of(usage, m.id).stored},
                        {"disk_free", usage_of(usage, m.id).disk_free},
-                       {"epoch", x != state.progress.end() ? x->second.epoch : 0}});
+                       {"epoch", epoch_of(m.id)}});
   }
   auto buckets = nlohmann::json::array();
   for (const auto& b : ring.buckets)
@@ -133,6 +136,7 @@ nlohmann::json to_json(const protocol::ring& ring, const protocol::topology_stat
   }
   return {{"cluster", config.cluster},
           {"epoch", ring.epoch},
+          {"majority_knows", protocol::known_to_majority(ring, epoch_of)},
           {"phase", phase_of(ring)},
           {"members", std::move(members)},
           {"groups", std::move(groups)},

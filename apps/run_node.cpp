@@ -124,12 +124,12 @@ int serve(const config::cluster_config& config, const config::node_config& me,
           const std::shared_ptr<storage::store>& store, storage::data_directory& directory,
           const std::shared_ptr<spdlog::logger>& log, const sigset_t& signals, const join_client* joining) {
   auto incarnation = random_u64();
+  auto own = own_directory(*store, incarnation, directory.copied());
+  if (!own.error.empty()) {
+    log->critical("{}", own.error);
+    return exit_failure;
+  }
   if (auto known = load_ring_record(*store); joining != nullptr && known.error.empty() && !known.record) {
-    auto own = own_directory(*store, incarnation, directory.copied());
-    if (!own.error.empty()) {
-      log->critical("{}", own.error);
-      return exit_failure;
-    }
     if (auto end = joining->become_member(*store, own.id); end != join_end::done)
       return end == join_end::stopped ? exit_ok : exit_configuration;
   }
@@ -138,7 +138,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->critical("{}", ring.error);
     return ring.misconfigured ? exit_configuration : exit_failure;
   }
-  if (ring.ring->find(me.name) == nullptr) {
+  if (has_left(*store, *ring.ring, me.name, own.id)) {
     log->critical("{} is no member of cluster {} any more, as of epoch {}: to let it in again, give it an empty "
                   "data_dir (now {}) and start it with --join",
                   me.name, config.cluster, ring.ring->epoch, me.data_dir);
@@ -184,9 +184,10 @@ int serve(const config::cluster_config& config, const config::node_config& me,
     log->flush();
     std::_Exit(exit_failure);
   };
-  // Told from any thread, perhaps again and again: the process is to stop in good order.
-  auto removed = [log, told = std::make_shared<std::atomic<bool>>(false)](const std::string& why) {
-    if (told->exchange(true))
+  // Told from any thread, perhaps again and again, also while it stops: the process is to stop in good order.
+  auto stopping = std::make_shared<std::atomic<bool>>(false);
+  auto removed = [log, stopping](const std::string& why) {
+    if (stopping->exchange(true))
       return;
     log->warn("{}: stopping", why);
     ::kill(::getpid(), SIGTERM);
@@ -197,7 +198,14 @@ int serve(const config::cluster_config& config, const config::node_config& me,
   options.drained = [clients_of_node](std::optional<std::string> others) {
     clients_of_node.get()->drain(std::move(others));
   };
-  caf_links links{system, env, options.fatal, removed};
+  auto may_stop = [log, store, stopping, removed](const std::string& why) {
+    if (*stopping)
+      return;
+    if (auto noted = note_left(*store); !noted.ok())
+      log->error("{}", noted.error);
+    removed(why);
+  };
+  caf_links links{system, env, options.fatal, may_stop};
   options.peer_said_hello = [&links](node_id peer) { links.nudge(peer); };
   auto coordinators = std::make_shared<std::promise<std::vector<caf::actor>>>();
   options.spawned = [coordinators](const node_children& all) { coordinators->set_value(all.coordinators); };
@@ -239,6 +247,7 @@ int serve(const config::cluster_config& config, const config::node_config& me,
               config.cluster, me.host, me.resp_port, me.http_host, me.http_port, me.host, me.peer_port, me.data_dir);
     int signal = 0;
     sigwait(&signals, &signal);
+    *stopping = true;
     log->info("{}: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
   } else {
     log->critical("{}", error);

@@ -215,7 +215,15 @@ nlohmann::json job_json(const nlohmann::json& topology) {
           {"job", job != topology.end() ? *job : nlohmann::json(nullptr)}};
 }
 
-/// Follows one change until it is over.
+/// Of the node that was asked, in its own words; empty: it is no member any more.
+std::string own_state(const nlohmann::json& topology) {
+  for (const auto& m : topology.value("members", nlohmann::json::array()))
+    if (text_in(m, "name") == text_in(topology, "node"))
+      return text_in(m, "state");
+  return {};
+}
+
+/// Follows one change until it is over, and a majority of the members knows that.
 class job_watch {
 public:
   job_watch(const ctl_options& options, nlohmann::json first) : options_(options), now_(std::move(first)) {}
@@ -225,20 +233,26 @@ public:
     id_ = number_in(now_["job"], "id");
     if (!options_.json)
       std::cout << format_job(now_);
-    while (runs()) {
-      tell();
+    auto ended = false, cancelled = false;
+    // Who has left may be switched off when a majority knows. If that was asked itself, it is not told that.
+    while (!ended || !(now_.value("majority_knows", true) || own_state(now_).empty())) {
+      tell(ended);
       std::this_thread::sleep_for(between);
       if (!ask_again())
         return exit_failure;
+      if (!ended && !runs()) {
+        ended = true;
+        cancelled = !settling_ && now_["owners"] == owners_ && now_["owners"] != next_;
+      }
     }
     if (on_terminal_ && told_ > 0)
       std::cout << "\n";
-    auto cancelled = !settling_ && now_["owners"] == owners_ && now_["owners"] != next_;
     if (options_.json)
       std::cout << dump(job_json(now_));
     else
-      std::cout << fmt::format("job {} {} (epoch {})\n", id_, cancelled ? "was cancelled" : "is done",
-                               number_in(now_, "epoch"));
+      std::cout << fmt::format(
+          "job {} {} (epoch {}){}\n", id_, cancelled ? "was cancelled" : "is done", number_in(now_, "epoch"),
+          own_state(now_).empty() ? "; the node that was asked has left, and stops by itself" : "");
     return cancelled ? exit_failure : exit_ok;
   }
 
@@ -263,15 +277,18 @@ private:
         return true;
       }
       if (std::chrono::steady_clock::now() - begun > patience)
-        return failed(harmless(why)) == exit_ok;
+        return failed(harmless(why) + (own_state(now_) == "leaving" ? "; it was leaving: ask another node" : "")) ==
+               exit_ok;
       std::this_thread::sleep_for(between);
     }
   }
 
   /// On a terminal one line that changes; elsewhere a line now and then.
-  void tell() {
+  void tell(bool ended) {
     constexpr std::chrono::seconds between_lines{2};
     auto line = options_.json ? job_json(now_).dump() : format_progress(now_);
+    if (ended && !options_.json)
+      line += "; waiting: for a majority of the members to know it";
     auto now = std::chrono::steady_clock::now();
     if (line == last_ || (!on_terminal_ && told_ > 0 && now - told_at_ < between_lines))
       return;
@@ -342,7 +359,7 @@ void add_topology_commands(const add_ctl_command& add, const std::shared_ptr<ctl
          "Example:\n  crema ctl pause");
   of_job(add("resume", "Let the change that is under way go on", resume), "Example:\n  crema ctl resume");
   auto* following = add("jobs", "Show the change that is under way, how far it is, and what it waits for", jobs);
-  following->add_flag("--watch", options->watch, "Until it has ended");
+  following->add_flag("--watch", options->watch, "Until it has ended, and a majority of the members knows that");
   following->footer("With --watch 0 is returned when the change is done, 1 if it was cancelled.\nExample:\n  crema ctl "
                     "jobs --watch");
   auto* drawing = add("ring", "Draw who owns how much, and what is to move", ring);

@@ -58,6 +58,11 @@ bool ring::owns(node_id node, partition_id partition, uint32_t n) const {
   return is_first_of(owners, partition, n, node);
 }
 
+const former_member* ring::find_removed(std::string_view name) const {
+  auto i = std::find_if(removed.rbegin(), removed.rend(), [name](const former_member& m) { return m.name == name; });
+  return i == removed.rend() ? nullptr : &*i;
+}
+
 const bucket* ring::find_bucket(bucket_id id) const {
   auto i = std::lower_bound(buckets.begin(), buckets.end(), id, [](const auto& b, bucket_id x) { return b.id < x; });
   return i != buckets.end() && i->id == id ? &*i : nullptr;

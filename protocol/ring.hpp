@@ -34,6 +34,7 @@ struct member {
   uint64_t named = 0; ///< The epoch that first named this directory.
 
   bool stays() const { return state == member_state::full || state == member_state::joining; }
+  bool votes() const { return state == member_state::full || state == member_state::leaving; } ///< On the next epoch.
   friend bool operator==(const member& a, const member& b) {
     return std::tie(a.id, a.name, a.host, a.zone, a.weight, a.peer_port, a.resp_port, a.directory, a.state, a.named) ==
            std::tie(b.id, b.name, b.host, b.zone, b.weight, b.peer_port, b.resp_port, b.directory, b.state, b.named);
@@ -126,6 +127,8 @@ struct ring {
   uint32_t partitions() const { return static_cast<uint32_t>(owners.size()); }
   const member* find(node_id id) const;
   const member* find(std::string_view name) const;
+  /// The last one of that name.
+  const former_member* find_removed(std::string_view name) const;
   const bucket* find_bucket(bucket_id id) const;
   bool joint() const { return !next.empty(); }
   /// The epoch from which on requests for this partition are understood.

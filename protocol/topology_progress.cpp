@@ -114,6 +114,16 @@ bool may_be_read_from_former(const ring& now, const topology_state& state) {
   return read_from_former(now, state).has_value();
 }
 
+bool known_to_majority(const ring& now, const std::function<uint64_t(node_id)>& epoch_of) {
+  size_t voters = 0, know = 0;
+  for (const auto& m : now.members)
+    if (m.votes()) {
+      ++voters;
+      know += epoch_of(m.id) >= now.epoch ? 1 : 0;
+    }
+  return 2 * know > voters;
+}
+
 std::optional<topology_step> next_step(const ring& now, const topology_state& state) {
   if (auto step = new_directory(now, state))
     return step;

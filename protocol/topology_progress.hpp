@@ -37,6 +37,11 @@ bool may_be_read_from_former(const ring& now, partition_id partition, const buck
 /// Of any partition. Unless so, a new change may begin (rule R5), also before those that leave have handed over.
 bool may_be_read_from_former(const ring& now, const topology_state& state);
 
+/// Do so many of those that vote on the next epoch know this one that it can be forgotten only if a majority of them
+/// lose their disks? Before that, who has a vote on this one no more may still be needed to find out what it is.
+/// @param epoch_of the epoch that a node is known to have on its disk.
+bool known_to_majority(const ring& now, const std::function<uint64_t(node_id)>& epoch_of);
+
 struct topology_step {
   ring next;
   std::string why; ///< In words, for the log.

@@ -11,6 +11,14 @@ namespace crema::simulation {
 
 namespace {
 
+/// Who was removed starts once more if too few of the others may know that.
+std::optional<node_id> id_in(const protocol::ring& ring, const std::string& name) {
+  if (const auto* member = ring.find(name))
+    return member->id;
+  const auto* removed = ring.find_removed(name);
+  return removed != nullptr ? std::optional{removed->id} : std::nullopt;
+}
+
 constexpr uint64_t wall_start_micros = 1'700'000'000'000'000;
 
 /// The nodes' log lines, into the trace.
@@ -131,8 +139,8 @@ void world::impl::start(size_t n) {
   x.running = true; // From here on the store serves.
   auto loaded = load_or_claim_ring(*store, opts.cluster);
   auto clocks = store->load_clocks();
-  const auto* self = loaded.ring ? loaded.ring->find(name(n)) : nullptr;
-  if (self == nullptr || !clocks.what.ok()) {
+  auto self = loaded.ring ? id_in(*loaded.ring, name(n)) : std::nullopt;
+  if (!self || has_left(n) || !clocks.what.ok()) {
     note(name(n) + " fails to start: " + (loaded.ring ? "it is no member" : loaded.error) + clocks.what.error);
     ++x.life;
     x.running = false;
@@ -144,7 +152,7 @@ void world::impl::start(size_t n) {
     report({"epochs never go back",
             fmt::format("{} starts with epoch {}, and had {}", name(n), loaded.ring->epoch, x.epoch_synced), now()});
   has_ring(n, loaded.ring);
-  x.self = self->id;
+  x.self = *self;
   auto env = make_env(opts.cluster, name(n), loaded.ring);
   env->incarnation = random.next();
   env->restored = x.restored;

@@ -363,17 +363,17 @@ void fault_scene::watch_members() {
   for (size_t n = 0; n < w.nodes(); ++n) {
     if (w.present(n))
       vacant_[n] = false;
-    if (w.member(n) || vacant_[n] || leaves_[n])
+    if (!w.has_left(n) || vacant_[n] || leaves_[n])
       continue;
     leaves_[n] = true; // The operator comes soon, or later.
     after(milliseconds{random.between(0, random.one_in(4) ? 60'000 : 10'000)}, [this, n] {
       leaves_[n] = false;
-      if (over || w.member(n))
+      if (over || !w.has_left(n))
         return;
       if (!random.one_in(4))
         w.stop(n);
       after(milliseconds{2000}, [this, n] {
-        if (!over && !w.member(n))
+        if (!over && w.has_left(n))
           retire(n);
       });
     });
@@ -393,9 +393,9 @@ std::string fault_scene::settle() {
   auto name = [this](size_t n) { return w.cluster().nodes[n].name; };
   for (size_t n = 0; n < w.nodes(); ++n) {
     vacant_[n] = vacant_[n] && !w.present(n);
-    if (!w.member(n) && !vacant_[n])
+    if (w.has_left(n) && !vacant_[n])
       retire(n);
-    else if (w.member(n) && n != dead)
+    else if (!vacant_[n] && n != dead)
       w.start(n);
   }
   auto at = any_member();

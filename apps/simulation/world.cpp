@@ -113,6 +113,14 @@ void world::impl::note_ring(protocol::ring ring) {
     rings.push_back({std::make_shared<const protocol::ring>(std::move(ring)), now()});
 }
 
+bool world::impl::has_left(size_t n) const {
+  const auto& newest = *rings.back().ring;
+  return newest.find(name(n)) == nullptr && protocol::known_to_majority(newest, [this](node_id id) {
+           auto at = indexes.find(id);
+           return at != indexes.end() && nodes[at->second].ring ? nodes[at->second].ring->epoch : 0;
+         });
+}
+
 void world::impl::has_ring(size_t n, protocol::ring_ptr ring) {
   nodes[n].ring = ring;
   nodes[n].rings.push_back({std::move(ring), now()});
@@ -348,6 +356,7 @@ std::vector<size_t> world::owners(bucket_id bucket, const std::string& key) cons
 const protocol::ring& world::newest_ring() const { return *impl_->rings.back().ring; }
 const std::vector<world::known_ring>& world::rings() const { return impl_->rings; }
 bool world::member(size_t node) const { return newest_ring().find(impl_->name(node)) != nullptr; }
+bool world::has_left(size_t node) const { return impl_->has_left(node); }
 uint64_t world::epoch(size_t node) const { return impl_->nodes[node].ring ? impl_->nodes[node].ring->epoch : 0; }
 void world::on_ring(std::function<void(size_t node)> what) { impl_->ring_written = std::move(what); }
 bool world::knew_bucket(size_t node, bucket_id bucket, bool there, sim_time from, sim_time to) const {

@@ -177,6 +177,9 @@ public:
   };
   /// By epoch, without those that a node only heard of after a newer one.
   const std::vector<known_ring>& rings() const;
+  /// It is not in the newest ring, and a majority of those that are knows that (in production they tell it so): its
+  /// disk is of no use any more.
+  bool has_left(size_t node) const;
   /// In the newest ring.
   bool member(size_t node) const;
   /// A member, or running.

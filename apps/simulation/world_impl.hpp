@@ -63,6 +63,7 @@ struct world::impl final : network_host {
   std::string bucket_name(bucket_id id) const;
   void start(size_t n);
   bool knows_nobody(size_t n) const;
+  bool has_left(size_t n) const;
   /// An empty disk begins with the ring of another node. @returns false if none that runs knows one that names it.
   bool adopt(size_t n, storage::store& store);
   void die(size_t n);

@@ -77,4 +77,22 @@ TEST(NodeSetup, RefusesABucketWithMoreCopiesThanTheSmallestGroupHasNodes) {
   EXPECT_NE(refused.error.find("allowed: n up to 2"), std::string::npos) << refused.error;
 }
 
+// docs/topology.md, "Who has left".
+TEST(NodeSetup, WhoWasRemovedStartsAgainUntilItWasToldThatEnoughOthersKnow) {
+  auto store = storage::open_memory(storage::make_memory_disk());
+  auto ring = claim_ring(grouped({{"n1", ""}, {"n2", ""}}, 1));
+  EXPECT_FALSE(has_left(*store, ring, "n1", 11)) << "a member, whatever its directory";
+  EXPECT_TRUE(has_left(*store, ring, "n3", 33)) << "was to join, and never had a vote";
+  ring.removed = {{node_id{7}, "n3", 32}, {node_id{8}, "n3", 33}};
+  EXPECT_TRUE(has_left(*store, ring, "n3", 32)) << "long ago: another one has been in its place";
+  EXPECT_TRUE(has_left(*store, ring, "n3", 34)) << "never was a member";
+  EXPECT_FALSE(has_left(*store, ring, "n3", 33));
+  EXPECT_EQ(make_env(grouped({{"n3", ""}}, 1), "n3", std::make_shared<protocol::ring>(ring))->self, node_id{8});
+  ASSERT_TRUE(note_left(*store).ok());
+  EXPECT_TRUE(has_left(*store, ring, "n3", 33));
+  ring.removed.push_back({node_id{9}, "n1", 11});
+  EXPECT_TRUE(has_left(*store, ring, "n1", 11)) << "another one has its name";
+  EXPECT_FALSE(has_left(*store, ring, "n1", 12));
+}
+
 } // namespace crema::test

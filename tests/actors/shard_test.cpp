@@ -338,6 +338,15 @@ protected:
     }
     return {};
   }
+  /// It makes no repairs until then.
+  static void forget_copies(owner& of) {
+    for (int round = 0; round < 20; ++round) {
+      of.work->begin_report({}, of.answer);
+      EXPECT_TRUE(of.work->flush(of.answer).ok());
+      EXPECT_TRUE(of.work->sync(of.answer).ok());
+      of.work->take_report();
+    }
+  }
   static constexpr node_id source{1};
 
   Refill() {
@@ -660,12 +669,7 @@ TEST_F(Refill, BeginsAnewWhenItsSourceWasRepaired) {
   b_.apply({8, 1}, at(1), "k");
   owner c{3};
   EXPECT_FALSE(refill(c, b_, 2));
-  for (int round = 0; round < 20; ++round) { // Until it does not remember the copy.
-    b_.work->begin_report({}, b_.answer);
-    EXPECT_TRUE(b_.work->flush(b_.answer).ok());
-    EXPECT_TRUE(b_.work->sync(b_.answer).ok());
-    b_.work->take_report();
-  }
+  forget_copies(b_);
   key_repairs repairs;
   repairs.about(1, here);
   repairs.clock = b_.clock().encode();
@@ -678,6 +682,37 @@ TEST_F(Refill, BeginsAnewWhenItsSourceWasRepaired) {
   auto failed = refill(c, b_);
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->why, errc::behind);
+}
+
+// A repair of more than a batch, cut short by a crash: also then, whatever of it is on disk.
+TEST_F(Refill, BeginsAnewWhenItsSourceDiedAmidARepair) {
+  const std::string large(size_t{5} << 20, 'x');
+  size_t half_done = 0;
+  for (size_t writes = 0; writes < 4; ++writes) {
+    owner from{2}, to{3};
+    from.work->be_born({here}, from.answer);
+    key_repairs repairs;
+    for (uint64_t i = 1; i < 5; ++i) {
+      auto key = "k" + std::to_string(i);
+      from.apply({8, i}, at(i), key);
+      auto held = protocol::hash_content(conflict_rule::lww, from.store->get(here, key).object.value(), 0).held;
+      repairs.keys.push_back({key, held, encode_lww({at(i), {8, i}, 0, false, large})});
+    }
+    EXPECT_FALSE(refill(to, from, 2));
+    forget_copies(from);
+    repairs.about(1, here);
+    repairs.clock = from.clock().encode();
+    storage::fail_writes(*from.disk, writes);
+    keys_repaired done;
+    auto failed = from.work->repair_keys(repairs, done, from.answer);
+    from.store = storage::open_memory(from.disk);
+    auto repaired = from.store->get(here, "k1").object.value().size() > large.size();
+    half_done += failed && repaired ? 1 : 0;
+    from.start(2);
+    failed = refill(to, from);
+    EXPECT_EQ(failed ? failed->why : errc::ok, repaired ? errc::behind : errc::ok) << writes;
+  }
+  EXPECT_GT(half_done, 0U);
 }
 
 // A register of a part that was copied before the restart is not overwritten by an older one.

@@ -1,4 +1,5 @@
 // Nodes that come, go and are replaced while clients write: whole nodes in one process.
+#include "actors/errors.hpp"
 #include "protocol/agreement_message.hpp"
 #include "protocol/ring_encoding.hpp"
 #include "protocol/slot.hpp"
@@ -79,6 +80,27 @@ TEST_F(Topology, LosesNothingWhenANodeLeaves) {
   c.kill(3);
   for (size_t at = 0; at < 3; ++at)
     expect_all(at);
+}
+
+// docs/topology.md, "Who has left".
+TEST_F(Topology, TellsWhoHasLeftThatItMayBeSwitchedOffOnlyWhenAMajorityKnows) {
+  auto said_to_n4 = [this](size_t at) {
+    auto answer = c.say_hello(at, c.nodes[3].handles.self);
+    return answer ? errc::ok : errc_of(answer.error());
+  };
+  commit(1, {protocol::leave_node{"n4"}});
+  EXPECT_EQ(said_to_n4(0), errc::ok);
+  wait_until_settled();
+  c.run_for(std::chrono::seconds{1}); // Everybody has heard from everybody.
+  EXPECT_EQ(said_to_n4(0), errc::removed);
+  c.kill(0);
+  c.start(0); // What the others know it has to hear again.
+  EXPECT_EQ(said_to_n4(0), errc::not_owner);
+  EXPECT_NE(c.log.str().find("too few members are known to know: it must not be switched off yet"), std::string::npos);
+  c.link(0, 1);
+  c.link(1, 0);
+  c.run_for(std::chrono::seconds{1});
+  EXPECT_EQ(said_to_n4(0), errc::removed) << "two of three are a majority";
 }
 
 TEST_F(Topology, GivesANewNodeWhatItIsToOwn) {

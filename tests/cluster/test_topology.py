@@ -60,6 +60,11 @@ class Topology(ClusterCase):
         self.assertRegex(done.stdout, r"(job \d+ is done|no change is under way) \(epoch \d+\)\n$")
         return done.stdout
 
+    def ends(self, node, why):
+        wait_until(lambda: node.process.poll() is not None, CHANGE, f"{node.name} ends by itself")
+        self.assertIn(why, node.log_text())
+        node.process = None
+
     def states(self, node):
         return {member["name"]: member["state"] for member in self.topology(node)["members"]}
 
@@ -82,7 +87,9 @@ class Topology(ClusterCase):
         self.assertEqual((topology["phase"], topology["job"], topology["next"]), ("stable", None, []))
         for node in list(cluster)[:3]:
             wait_until(lambda: self.topology(node)["epoch"] == topology["epoch"], CHANGE, f"{node.name} knows the last epoch")
-        cluster["n4"].terminate()
+        self.ends(cluster["n4"], "n4 was removed from the cluster (as of epoch ")
+        cluster["n4"].start()
+        self.ends(cluster["n4"], "n4 is no member of cluster")
         ring = self.ctl(cluster["n3"], "ring").stdout
         self.assertNotIn("n4", ring)
         self.assertEqual(ring.count("#" * 40), 3, ring)
@@ -349,13 +356,31 @@ class Topology(ClusterCase):
         self.watch(cluster["n2"])
         self.assertEqual(self.states(cluster["n1"]), dict.fromkeys(("n1", "n2", "n3", "n5"), "member"))
         cluster["n4"].start()
-        wait_until(lambda: cluster["n4"].process.poll() is not None, CHANGE, "n4 gives up")
-        self.assertIn("n4 was removed from the cluster", cluster["n4"].log_text())
+        self.ends(cluster["n4"], "n4 was removed from the cluster")
         self.assertIn("n4 was removed from the cluster", "".join(cluster[n].log_text() for n in ("n1", "n2", "n3")))
-        cluster["n4"].process = None
         cluster["n1"].kill()
         for name in ("n2", "n3", "n5"):
             self.assertEqual(self.wrong(cluster[name], "key-"), [])
+
+    def test_an_old_node_whose_name_another_has_is_told_so(self):
+        cluster = self.cluster(4)
+        cluster["n4"].kill()
+        cluster.wait_down("n4", CHANGE)
+        self.commit(cluster["n2"], "remove", "n4")
+        self.watch(cluster["n2"])
+        node = cluster.newcomer("another-n4", cluster["n1"])
+        node.entry["name"] = node.name = "n4"
+        node.file.write_text(json.dumps({"cluster": "demo", "nodes": [node.entry]}))
+        node.start()
+        wait_until(lambda: "waits to become a member" in cluster["n1"].log_text(), CHANGE, "the new n4 asks to be let in")
+        self.commit(cluster["n1"], "join", "n4")
+        self.watch(cluster["n1"])
+        wait_until(node.ready, CHANGE, "the new n4 serves")
+        cluster["n4"].start()
+        self.ends(cluster["n4"], "n4 is no member of the cluster any more (epoch ")
+        cluster["n4"].start()
+        self.ends(cluster["n4"], "n4 is no member of cluster")
+        self.assertTrue(node.ready())
 
     def test_who_may_not_join_is_told_why(self):
         cluster = self.cluster(3)
@@ -411,9 +436,7 @@ class Topology(ClusterCase):
             shutil.move(cluster[name].entry["data_dir"] + "-old", cluster[name].entry["data_dir"])
             cluster[name].start()
         for name in ("n3", "n4", "n5"):
-            wait_until(lambda: cluster[name].process.poll() is not None, CHANGE, f"{name} gives up")
-            self.assertIn(f"{name} was removed from the cluster", cluster[name].log_text())
-            cluster[name].process = None
+            self.ends(cluster[name], f"{name} was removed from the cluster")
         # A new one joins: all as ever.
         self.join(cluster, "n6", cluster["n1"])
         self.watch(cluster["n1"])

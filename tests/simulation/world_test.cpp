@@ -306,10 +306,13 @@ protected:
   using kind = topology_order::kind;
   static constexpr size_t spare = 4;
 
-  WorldWithASpare() : World(options()) {}
-  static world::options options() {
-    auto o = cluster_of(4);
+  explicit WorldWithASpare(size_t members = 4, uint32_t copies = 3) : World(options(members, copies)) {}
+  static world::options options(size_t members, uint32_t copies) {
+    auto o = cluster_of(members);
     o.spares = 1;
+    auto& b = o.cluster.buckets.front();
+    b.n = copies;
+    b.r = b.w = copies / 2 + 1;
     return o;
   }
   /// @returns what the node says, or said: it may die meanwhile.
@@ -349,6 +352,46 @@ TEST_F(WorldWithASpare, StartsItOnceARingNamesIt) {
   EXPECT_EQ(get(spare, "k"), 1U);
   EXPECT_EQ(put(spare, "l"), errc::ok);
   EXPECT_EQ(w.rings().size(), 4U) << "as configured, joint, with former owners, settled";
+}
+
+class WorldOfTwo : public WorldWithASpare {
+protected:
+  WorldOfTwo() : WorldWithASpare(2, 1) {}
+};
+
+// It is the first to know that it has left, and dies before it has told the other, who has no majority alone.
+TEST_F(WorldOfTwo, WhoHasLeftStartsAgainIfItMayBeTheOnlyOneThatKnows) {
+  for (size_t leaving = 0; leaving < 2; ++leaving) { // By then the one with the lower id, which proposes.
+    auto staying = 1 - leaving;
+    w.on_ring([&](size_t n) {
+      if (n == leaving && w.newest_ring().members.size() == 1)
+        w.cut(leaving, staying);
+    });
+    commit(staying, protocol::leave_node{"n" + std::to_string(leaving + 1)});
+    for (int i = 0; i < 60 && w.member(leaving); ++i)
+      run(milliseconds{500});
+    w.on_ring({});
+    w.crash_process(leaving);
+    w.heal_all();
+    run(seconds{20});
+    ASSERT_FALSE(w.member(leaving));
+    ASSERT_LT(w.epoch(staying), w.epoch(leaving));
+    EXPECT_FALSE(w.has_left(leaving));
+    w.start(leaving);
+    ASSERT_TRUE(w.running(leaving));
+    run(seconds{5});
+    EXPECT_EQ(w.epoch(staying), w.epoch(leaving));
+    EXPECT_TRUE(w.has_left(leaving));
+    EXPECT_EQ(put(staying, "k"), errc::ok);
+    w.stop(leaving);
+    run(seconds{1});
+    w.start(leaving);
+    EXPECT_FALSE(w.running(leaving));
+    w.retire(leaving);
+    commit(staying, protocol::join_node{w.newcomer(leaving)});
+    w.start(leaving);
+    wait_until_settled();
+  }
 }
 
 TEST_F(WorldWithASpare, OneThatLeftComesBackAsAnotherUnderItsName) {
