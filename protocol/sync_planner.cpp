@@ -365,6 +365,17 @@ uint32_t sync_planner::w_of(vnode_id vnode) const {
   return std::min(ring_->find_bucket(vnode.bucket)->w, static_cast<uint32_t>(owners_of(vnode).size()));
 }
 
+bool sync_planner::enough_in_reach(vnode_id vnode, bool majority) const {
+  const auto& bucket = *ring_->find_bucket(vnode.bucket);
+  auto enough = [&](const std::vector<node_id>& nodes, size_t w) {
+    auto needed = std::max(std::min(w, nodes.size()), majority ? nodes.size() / 2 + 1 : 0);
+    auto reached = std::count_if(nodes.begin(), nodes.end(), [this](auto n) { return n == self_ || is_linked(n); });
+    return static_cast<size_t>(reached) >= needed;
+  };
+  auto to_be = ring_->joint() ? ring_->also_written(vnode.partition, bucket) : std::vector<node_id>{};
+  return enough(owners_of(vnode), bucket.w) && (to_be.empty() || enough(to_be, bucket.beside().w));
+}
+
 /// How many other owners have to be met to find each write that W owners have acknowledged, W - 1 of them perhaps here
 /// and lost.
 uint32_t sync_planner::others_needed(vnode_id vnode) const {
@@ -506,20 +517,17 @@ const known_directories& sync_planner::known_by(node_id node) const {
 }
 
 bool sync_planner::plan_temporary(const own_vnode& v, sync_plan& out) const {
-  uint32_t up = 0;
   uint32_t have = 0;
   uint32_t up_without = 0;
   auto owners = holders_of(v.note.id);
   for (auto owner : owners) {
     auto has = has_all(owner, v);
-    auto linked = is_linked(owner);
-    up += linked ? 1 : 0;
     have += has ? 1 : 0;
-    up_without += linked && !has ? 1 : 0;
+    up_without += is_linked(owner) && !has ? 1 : 0;
   }
   if (have == owners.size() || planted(bug::hint_dropped))
     out.drops.push_back({v.note.id, v.note.clock, false});
-  else if (v.facts.overdue && up_without == 0 && up >= w_of(v.note.id))
+  else if (v.facts.overdue && up_without == 0 && enough_in_reach(v.note.id, false))
     out.drops.push_back({v.note.id, v.note.clock, true});
   else
     return !v.facts.overdue;
@@ -541,7 +549,6 @@ std::optional<dot_clock> sync_planner::stable(const own_vnode& v) const {
 
 std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode& v) const {
   auto result = v.note.clock;
-  uint32_t up = 1;
   for (auto owner : holders_of(v.note.id)) {
     if (!is_linked(owner))
       continue;
@@ -549,11 +556,9 @@ std::optional<dot_clock> sync_planner::known_to_all_that_are_up(const own_vnode&
     if (note == nullptr || !note->whole())
       return std::nullopt;
     result.meet(note->clock);
-    ++up;
   }
   // Two sides of a partition must not both give up on the other.
-  auto enough = std::max<size_t>(w_of(v.note.id), owners_of(v.note.id).size() / 2 + 1);
-  return up >= enough ? std::optional{result} : std::nullopt;
+  return enough_in_reach(v.note.id, true) ? std::optional{result} : std::nullopt;
 }
 
 bool sync_planner::temporary_somewhere(vnode_id vnode) const {

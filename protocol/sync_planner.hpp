@@ -324,6 +324,9 @@ private:
   bool is_new_member(node_id node) const;
   const known_directories& known_by(node_id node) const;
   uint32_t w_of(vnode_id vnode) const;
+  /// Are W of the owners in reach (with this node, if it is one), or a majority if that is more; and as many of those
+  /// that are to be? These alone do not count: a change that is cancelled takes them, and what they have.
+  bool enough_in_reach(vnode_id vnode, bool majority) const;
   uint32_t others_needed(vnode_id vnode) const;
   std::optional<uint64_t> epoch_to_know(vnode_id vnode) const;
   bool has_met_enough(const own_vnode& v, std::optional<uint64_t> asked, uint32_t needed) const;

@@ -56,6 +56,17 @@ protected:
     r->buckets = {bucket_of(3, 2)};
     return r;
   }
+  /// Node a and two that are away own the partition; a, b and c are to own it.
+  static ring_ptr joint_ring() {
+    auto joint = *make_ring();
+    joint.epoch = 2;
+    joint.members.push_back({node_id{4}, "n4", "host", "", 1});
+    joint.members.push_back({node_id{5}, "n5", "host", "", 1});
+    joint.owners = {{a, node_id{4}, node_id{5}}};
+    joint.next = {{a, b, c}};
+    joint.since = {2};
+    return std::make_shared<const ring>(joint);
+  }
   void times(timestamp latest, uint64_t wall_ms = 1) {
     planner.set_own_time(latest, wall_ms);
     for (auto peer : {b, c, d})
@@ -677,6 +688,31 @@ TEST_F(OnAFallback, DropsAnOverdueOneWhenAllThatAreUpHaveItAndTheyAreW) {
   auto plan = planner.plan(now);
   ASSERT_EQ(plan.drops.size(), 1U);
   EXPECT_TRUE(plan.drops[0].early);
+}
+
+// Those that are to be owners go with what they have if the change is cancelled.
+TEST_F(OnAFallback, DropsNothingEarlyForTheSakeOfThoseThatAreOnlyToBeOwners) {
+  planner.on_ring(joint_ring());
+  planner.set_own(temporary(clock({{rd, 1, 2}})), {false, true, false});
+  for (auto peer : {a, b, c})
+    planner.set_peer(peer, owner(clock({{rd, 1, 2}})));
+  EXPECT_TRUE(planner.plan(now).drops.empty()) << "one owner has it, and W is 2";
+  planner.linked(node_id{4});
+  planner.begin_mirror(node_id{4}, 1);
+  planner.set_peer(node_id{4}, owner(clock({{rd, 1, 2}})));
+  EXPECT_EQ(planner.plan(now).drops.size(), 1U);
+}
+
+TEST_F(SyncPlanner, GivesNobodyUpWithThoseThatAreOnlyToBeOwners) {
+  planner.on_ring(joint_ring());
+  planner.set_own(owner(clock({{ra, 1, 2}})), {false, false, true});
+  for (auto peer : {b, c})
+    planner.set_peer(peer, owner(clock({{ra, 1, 2}})));
+  EXPECT_TRUE(planner.plan(now).settles.empty()) << "one owner of three";
+  planner.linked(node_id{4});
+  planner.begin_mirror(node_id{4}, 1);
+  planner.set_peer(node_id{4}, owner(clock({{ra, 1, 2}})));
+  EXPECT_EQ(planner.plan(now).settles.size(), 1U);
 }
 
 TEST_F(SyncPlanner, TellsAPeerEverythingAtFirstAndThenWhatChanges) {
