@@ -212,8 +212,9 @@ void say_hello(dialer_self self, const caf::actor& remote, uint64_t attempt) {
               return;
             if (e == caf::sec::request_timeout)
               self->state.hello_timeout = std::min(self->state.hello_timeout * 2, hello_timeout_max);
-            // Who is behind may mean one that had this node's name before.
-            if (errc_of(e) == errc::removed && (epoch_of(e) == 0 || epoch_of(e) >= *self->state.epoch))
+            // Who is behind may not have heard of this node yet, or mean one that had its name before. (Older releases
+            // tell of those that were removed only, and no epoch.)
+            if (epoch_of(e) != 0 ? epoch_of(e) >= *self->state.epoch : errc_of(e) == errc::removed)
               self->state.removed(text_of(e));
             if (self->state.linked)
               self->delayed_send(self, leave_interval, ask_to_leave{});

@@ -17,11 +17,11 @@ inline caf::error make_errc(errc code, const std::string& text) {
   return caf::error{static_cast<uint8_t>(code), errc_category, caf::make_message(text)};
 }
 
-/// That a node was removed, as the one knows that says so.
-inline caf::error make_removed(const std::string& text, uint64_t epoch) {
-  return caf::error{static_cast<uint8_t>(errc::removed), errc_category, caf::make_message(text, epoch)};
+/// That a node is no member in the ring of this epoch, and not needed.
+inline caf::error make_no_member(errc code, const std::string& text, uint64_t epoch) {
+  return caf::error{static_cast<uint8_t>(code), errc_category, caf::make_message(text, epoch)};
 }
-/// Of make_removed(); 0: it says none.
+/// Of make_no_member(); 0: it says none.
 inline uint64_t epoch_of(const caf::error& e) {
   return e.context().match_elements<std::string, uint64_t>() ? e.context().get_as<uint64_t>(1) : 0;
 }

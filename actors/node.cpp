@@ -184,19 +184,23 @@ void on_hello(node_self self, const hello& x, Promise promise) {
   const auto& members = st.ring->members;
   auto member = std::find_if(members.begin(), members.end(), [&](const auto& m) { return m.name == x.node; });
   auto code = errc::not_owner;
+  auto no_member = false; // And may stop, unless it knows a newer epoch.
   if (why.empty() && member == members.end()) {
     auto was_here = st.ring->find_removed(x.node) != nullptr;
     why = was_here ? fmt::format("{} was removed from the cluster (as of epoch {})", x.node, st.ring->epoch)
-                   : fmt::format("{} is not a member of the cluster as {} knows it", x.node, st.env->name);
+                   : fmt::format("{} is not a member of the cluster as {} knows it (epoch {}): to join, it needs an "
+                                 "empty data_dir and --join",
+                                 x.node, st.env->name, st.ring->epoch);
     if (was_here && majority_knows_ring(st))
       code = errc::removed;
     else if (was_here)
       why += ", which too few members are known to know: it must not be switched off yet";
+    no_member = !was_here || code == errc::removed;
   }
   if (!why.empty()) {
     if (std::exchange(st.last_refusal, why) != why) // It will try again and again.
-      st.env->log->log(code == errc::removed ? spdlog::level::info : spdlog::level::err, "refused a peer: {}", why);
-    promise.deliver(code == errc::removed ? make_removed(why, st.ring->epoch) : make_errc(code, why));
+      st.env->log->log(no_member ? spdlog::level::info : spdlog::level::err, "refused a peer: {}", why);
+    promise.deliver(no_member ? make_no_member(code, why, st.ring->epoch) : make_errc(code, why));
     return;
   }
   if (st.options.peer_said_hello && member->id != st.env->self)

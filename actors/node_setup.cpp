@@ -37,6 +37,7 @@ std::vector<protocol::replica_group> groups_of(const config::cluster_config& con
     if (const auto& group = config.find_node(m.name)->group; !group.empty())
       groups.try_emplace(group, protocol::replica_group{group, {}}).first->second.nodes.push_back(m.id);
   std::vector<protocol::replica_group> result;
+  result.reserve(groups.size());
   for (auto& [name, group] : groups)
     result.push_back(std::move(group));
   return result;

@@ -776,11 +776,15 @@ std::string request_desk::missing_nodes(const pending& p, std::vector<node_id> n
 
 void request_desk::fail(pending& p, errc why, const protocol::shortfall& missing, bool write) {
   leave(p);
-  // Who could have been asked.
-  std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.holders)};
+  // Who could have been asked for what is missing.
+  std::vector<node_id> nodes{p.nodes.begin(), p.nodes.begin() + static_cast<ptrdiff_t>(p.owners)};
+  if (missing.changing)
+    nodes = ring_->also_written(p.partition, *p.bucket);
   if (p.bucket->sloppy && !missing.owners) {
     const auto& list = preference_list(p.partition, *p.bucket);
-    nodes.insert(nodes.end(), list.begin() + static_cast<ptrdiff_t>(p.owners), list.end());
+    for (auto node = list.begin() + static_cast<ptrdiff_t>(p.owners); node != list.end(); ++node)
+      if (std::find(nodes.begin(), nodes.end(), *node) == nodes.end()) // A former owner.
+        nodes.push_back(*node);
   }
   auto lacking = missing_nodes(p, nodes);
   auto detail = (lacking.empty() ? "" : ": " + lacking) + (p.refusal.empty() ? "" : "; " + p.refusal);

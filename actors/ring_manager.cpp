@@ -187,13 +187,12 @@ agreement_message want_newer(const ring_manager_state& st) {
   return {agreement_message::kind::want, st.agreed->number(), {}, {}, {}, 0};
 }
 
-/// Who was removed while it was away, and whose name another node has, is linked under that, and hears nothing.
-void tell_removed(ring_manager_self self, const ring_message& x) {
+/// Who went while it was away, and whose name another node has, is linked under that, and hears nothing.
+void tell_former(ring_manager_self self, const ring_message& x) {
   auto& st = self->state;
-  const auto& all = st.ring().removed;
   auto sender = caf::actor_cast<caf::actor>(self->current_sender());
-  if (sender && x.number < st.agreed->number() &&
-      std::any_of(all.begin(), all.end(), [&x](const auto& m) { return m.id == x.from; }))
+  if (sender && x.number < st.agreed->number() && st.ring().find(x.from) == nullptr &&
+      to_index(x.from) < st.ring().next_id)
     self->send(sender, to_wire(st.env->self, x.version,
                                {agreement_message::kind::decided, st.agreed->number(), {}, st.agreed->value(), {}, 0}));
 }
@@ -235,7 +234,7 @@ caf::behavior ring_manager(ring_manager_self self, const ring_manager_options& o
         if (!m)
           return;
         if (s.peers.count(x.from) == 0)
-          return tell_removed(self, x);
+          return tell_former(self, x);
         s.agreed->on_message(x.from, *m, s.now(), s);
         settle(self);
       },

@@ -12,7 +12,7 @@ namespace crema::simulation {
 namespace {
 
 using std::chrono::milliseconds;
-using kind = topology_order::kind;
+using order_kind = topology_order::kind;
 
 class topology_fault final : public fault {
 public:
@@ -70,13 +70,13 @@ private:
       auto paused = ring.job && ring.job->paused;
       switch (s_.random.below(6)) {
       case 0:
-        return commit(at, kind::cancel);
+        return commit(at, order_kind::cancel);
       case 1:
-        return commit(at, paused ? kind::resume : kind::pause);
+        return commit(at, paused ? order_kind::resume : order_kind::pause);
       case 2:
         break; // More of it.
       default:
-        return paused ? commit(at, kind::resume) : void();
+        return paused ? commit(at, order_kind::resume) : void();
       }
     }
     std::vector<protocol::topology_change> changes;
@@ -92,7 +92,7 @@ private:
     for (const auto& change : changes)
       if (const auto* drop = std::get_if<protocol::drop_bucket>(&change); drop != nullptr && s_.random.one_in(3))
         drop_unseen(at, drop->name);
-    s_.plan(at, std::move(changes), [this, at] { commit(at, kind::commit); });
+    s_.plan(at, std::move(changes), [this, at] { commit(at, order_kind::commit); });
   }
 
   /// One that has something of the bucket does not hear of it for long; it may come back to another one of that name.
@@ -104,11 +104,11 @@ private:
     auto again = s_.random_creation(name);
     s_.after(milliseconds{s_.random.between(500, 15'000)}, [this, again] {
       if (auto n = s_.any_member(); n && !s_.over && again)
-        s_.plan(*n, {*again}, [this, at = *n] { commit(at, kind::commit); });
+        s_.plan(*n, {*again}, [this, at = *n] { commit(at, order_kind::commit); });
     });
   }
 
-  void commit(size_t at, kind what) {
+  void commit(size_t at, order_kind what) {
     if (s_.over)
       return;
     if (s_.random.one_in(2))

@@ -48,6 +48,7 @@ class Desk : public testing::Test {
 protected:
   explicit Desk(env_ptr e = make_env()) : env(std::move(e)) {}
   void up(uint32_t node) { desk.on_node(node_id{node}, true, "heard"); }
+  void down(uint32_t node) { desk.on_node(node_id{node}, false, "gone"); }
   void ask(uint64_t id, client_request::kind what, std::string value = {}) {
     client_request r;
     r.id = id;
@@ -330,7 +331,6 @@ protected:
     for (uint32_t i = 1; i < 5; ++i)
       up(i);
   }
-  void down(uint32_t node) { desk.on_node(node_id{node}, false, "gone"); }
   /// The fallbacks of the key's partition, the first one first.
   std::vector<node_id> fallbacks() const {
     auto list = env->first_ring->preference_list(protocol::partition_of("k", 8), 3);
@@ -728,6 +728,27 @@ TEST_F(ChangingDesk, WritesToFormerOwnersUntilEnoughOfThemKnow) {
 }
 
 // Links come up as soon as anybody has heard of a node.
+TEST_F(ChangingDesk, NamesThoseWhoseQuorumIsMissingEachOnce) {
+  publish_joint();
+  down(2);
+  down(3);
+  ask(1, client_request::kind::put, "v");
+  EXPECT_EQ(only_reply(1).error,
+            "needed 2 of those that the key moves between, reachable 1: n3 down, n4 down"); // n1 and n2 own it.
+  up(3);
+  down(1);
+  ask(2, client_request::kind::put, "v");
+  EXPECT_EQ(only_reply(2).error, "needed 2, reachable 1: n2 down, n3 down");
+  auto with_former = next_ring(3);
+  with_former.former = with_former.owners;
+  with_former.owners.assign(8, {node_id{2}, node_id{0}, node_id{3}});
+  with_former.buckets.front().sloppy = true;
+  publish(with_former);
+  down(3);
+  ask(3, client_request::kind::put, "v");
+  EXPECT_EQ(only_reply(3).error, "needed 2, reachable 1: n2 down, n3 down, n4 down"); // n2 might stand in.
+}
+
 TEST_F(ChangingDesk, RemembersWhoWasUpBeforeTheRingNamedIt) {
   up(7);
   desk.on_epoch(node_id{8}, 2);

@@ -101,6 +101,9 @@ TEST_F(Topology, TellsWhoHasLeftThatItMayBeSwitchedOffOnlyWhenAMajorityKnows) {
   c.link(1, 0);
   c.run_for(std::chrono::seconds{1});
   EXPECT_EQ(said_to_n4(0), errc::removed) << "two of three are a majority";
+  auto stranger = c.nodes[3].handles.self;
+  stranger.node = "n9";
+  EXPECT_EQ(epoch_of(c.say_hello(0, stranger).error()), 4U) << "for who was to join, and missed that it was cancelled";
 }
 
 TEST_F(Topology, GivesANewNodeWhatItIsToOwn) {

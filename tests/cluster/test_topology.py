@@ -382,6 +382,20 @@ class Topology(ClusterCase):
         self.ends(cluster["n4"], "n4 is no member of cluster")
         self.assertTrue(node.ready())
 
+    def test_a_joining_node_that_was_away_when_that_was_cancelled_is_told_so(self):
+        cluster = self.cluster(3)
+        with cluster["n1"].client(timeout=60) as client:  # Enough for the change to take its time.
+            for start in range(0, 2_000, 100):
+                client.pipeline([("SET", f"large-{key}", "x" * 5_000) for key in range(start, start + 100)])
+        self.join(cluster, "n4", cluster["n1"])
+        wait_until(lambda: self.topology(cluster["n1"])["job"]["vnodes_got"] > 0, CHANGE, "n4 has got something")
+        cluster["n4"].kill()
+        done = self.ctl(cluster["n1"], "cancel")
+        self.assertRegex(done.stdout, r"epoch \d+: ")
+        cluster["n4"].start()
+        self.ends(cluster["n4"], "n4 is not a member of the cluster as n")
+        self.assertIn("to join, it needs an empty data_dir and --join: stopping", cluster["n4"].log_text())
+
     def test_who_may_not_join_is_told_why(self):
         cluster = self.cluster(3)
         cases = [({}, "n2", 'is the name of a member already'), ({"cluster": "other"}, "n4", 'is to join cluster "other"')]
