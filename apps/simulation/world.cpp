@@ -379,6 +379,7 @@ std::vector<world::ownership> world::ownerships(bucket_id bucket, const std::str
   auto partition = protocol::partition_of(key, newest_ring().partitions());
   auto indexes = [this](const std::vector<node_id>& ids) {
     std::vector<size_t> nodes;
+    nodes.reserve(ids.size());
     for (auto id : ids)
       nodes.push_back(index_of(id));
     return nodes;
