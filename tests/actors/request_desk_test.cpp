@@ -727,7 +727,6 @@ TEST_F(ChangingDesk, WritesToFormerOwnersUntilEnoughOfThemKnow) {
   EXPECT_EQ(last(2), (std::vector<uint32_t>{2, 3}));
 }
 
-// Links come up as soon as anybody has heard of a node.
 TEST_F(ChangingDesk, NamesThoseWhoseQuorumIsMissingEachOnce) {
   publish_joint();
   down(2);
@@ -749,6 +748,7 @@ TEST_F(ChangingDesk, NamesThoseWhoseQuorumIsMissingEachOnce) {
   EXPECT_EQ(only_reply(3).error, "needed 2, reachable 1: n2 down, n3 down, n4 down"); // n2 might stand in.
 }
 
+// Links come up as soon as anybody has heard of a node.
 TEST_F(ChangingDesk, RemembersWhoWasUpBeforeTheRingNamedIt) {
   up(7);
   desk.on_epoch(node_id{8}, 2);

@@ -67,6 +67,11 @@ protected:
     joint.since = {2};
     return std::make_shared<const ring>(joint);
   }
+  void second_owner_comes(dot_clock known) {
+    planner.linked(node_id{4});
+    planner.begin_mirror(node_id{4}, 1);
+    planner.set_peer(node_id{4}, owner(std::move(known)));
+  }
   void times(timestamp latest, uint64_t wall_ms = 1) {
     planner.set_own_time(latest, wall_ms);
     for (auto peer : {b, c, d})
@@ -697,9 +702,7 @@ TEST_F(OnAFallback, DropsNothingEarlyForTheSakeOfThoseThatAreOnlyToBeOwners) {
   for (auto peer : {a, b, c})
     planner.set_peer(peer, owner(clock({{rd, 1, 2}})));
   EXPECT_TRUE(planner.plan(now).drops.empty()) << "one owner has it, and W is 2";
-  planner.linked(node_id{4});
-  planner.begin_mirror(node_id{4}, 1);
-  planner.set_peer(node_id{4}, owner(clock({{rd, 1, 2}})));
+  second_owner_comes(clock({{rd, 1, 2}}));
   EXPECT_EQ(planner.plan(now).drops.size(), 1U);
 }
 
@@ -709,9 +712,7 @@ TEST_F(SyncPlanner, GivesNobodyUpWithThoseThatAreOnlyToBeOwners) {
   for (auto peer : {b, c})
     planner.set_peer(peer, owner(clock({{ra, 1, 2}})));
   EXPECT_TRUE(planner.plan(now).settles.empty()) << "one owner of three";
-  planner.linked(node_id{4});
-  planner.begin_mirror(node_id{4}, 1);
-  planner.set_peer(node_id{4}, owner(clock({{ra, 1, 2}})));
+  second_owner_comes(clock({{ra, 1, 2}}));
   EXPECT_EQ(planner.plan(now).settles.size(), 1U);
 }
 
